@@ -1,0 +1,66 @@
+# Everything a person or a CI job does with this checkout; `make` alone lists the targets.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down status logs reset test lint types format bench kernels clean
+
+PYTHON_IN_VENV := .venv/bin/python
+STACK := $(PYTHON_IN_VENV) -m deploy.local
+# Without .pyc files every start takes three times as long.
+unexport PYTHONDONTWRITEBYTECODE
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## install what the project needs into .venv and .venv-kernel (first of all targets, by itself)
+	@deploy/local/bootstrap.sh
+
+demo: setup ## run a notebook on an event log through the REST API (DATA=file.csv: your own log)
+	@test -z "$(DATA)" || test -f "$(DATA)" || { echo "error: there is no file $(DATA)" >&2; exit 1; }
+	@$(STACK) up
+	@$(PYTHON_IN_VENV) -m examples.demo --env .atelier/dev.env --output demo-output $(if $(DATA),--data "$(DATA)")
+
+up: setup ## start RabbitMQ, PostgreSQL, an S3 server and the services, privately, and say how to reach them
+	@$(STACK) up
+
+down: ## end every process of this checkout's stack; data stays
+	@test ! -x $(PYTHON_IN_VENV) || $(STACK) down
+
+status: ## show every component's state, pid, port, uptime and memory
+	@test -x $(PYTHON_IN_VENV) || { echo "nothing is installed yet; run: make up"; exit 1; }
+	@$(STACK) status
+
+logs: ## show the logs, follow them on a terminal (service=NAME: only one)
+	@test -x $(PYTHON_IN_VENV) || { echo "nothing is installed yet; run: make up"; exit 1; }
+	@$(STACK) logs $(if $(service),--service "$(service)")
+
+reset: ## end the stack and delete its data
+	@test ! -x $(PYTHON_IN_VENV) || $(STACK) reset
+
+test: setup ## run all tests (ARGS="tests/unit -k name": some)
+	@$(PYTHON_IN_VENV) -I deploy/local/debian.py rabbitmq postgresql nodejs
+	@$(PYTHON_IN_VENV) -m pytest $(ARGS)
+
+lint: setup ## check style, format, types and the layers
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+types: setup ## check the types alone
+	@.venv/bin/mypy
+
+format: setup ## bring all Python files into shape
+	@.venv/bin/ruff check --fix
+	@.venv/bin/ruff format
+
+bench: setup ## measure the speed targets
+	@$(PYTHON_IN_VENV) -m pytest tests/bench $(ARGS)
+
+kernels: ## make the base environment of notebook kernels anew
+	@rm -f .venv-kernel/atelier.stamp
+	@deploy/local/bootstrap.sh
+
+clean: reset ## end the stack and delete data, environments, caches and demo-output
+	@rm -rf .venv .venv-kernel .atelier demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,170 @@
+"""Installs missing Debian packages by apt when allowed to; uses the standard library alone, as it runs before any venv.
+
+    python3 deploy/local/debian.py venv rabbitmq postgresql nodejs
+
+Servers are installed without being started, and PostgreSQL without its default cluster: the stack runs its own.
+"""
+
+import glob
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+NODE_MAJOR = 18  # the first with fetch() built in
+LOCK_SECONDS = 300  # apt may be at work for someone else, e.g. unattended upgrades
+LISTS = Path("/var/lib/apt/lists")
+POLICY = Path("/usr/sbin/policy-rc.d")
+CLUSTER_SETTINGS = Path("/etc/postgresql-common/createcluster.d/zz-atelier.conf")
+POLICY_TEXT = "#!/bin/sh\n# Atelier's, while its packages are being installed: nothing is to be started.\nexit 101\n"
+
+
+class PackagesMissing(RuntimeError):
+    """Packages are missing and cannot be installed from here; the text holds the command that does it."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """A Debian package and the test that tells whether what it brings is there already, from wherever."""
+
+    package: str
+    present: Callable[[], bool]
+    purpose: str
+
+
+def _has_venv() -> bool:
+    # ensurepip is what Debian splits off into python3-venv; the same interpreter will make the environment.
+    test = [sys.executable, "-I", "-c", "import ensurepip, venv"]
+    return subprocess.run(test, capture_output=True, check=False).returncode == 0
+
+
+def _has_rabbitmq() -> bool:
+    return Path("/usr/lib/rabbitmq/bin/rabbitmq-server").exists() and shutil.which("epmd") is not None
+
+
+def _has_postgresql() -> bool:
+    return bool(glob.glob("/usr/lib/postgresql/*/bin/postgres")) or shutil.which("postgres") is not None
+
+
+def _has_node() -> bool:
+    program = shutil.which("node")
+    if program is None:
+        return False
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+    return node_is_recent(said)
+
+
+def node_is_recent(said: str) -> bool:
+    """Whether what `node --version` printed names a version that is new enough."""
+    version = re.match(r"v(\d+)\.", said)
+    return version is not None and int(version.group(1)) >= NODE_MAJOR
+
+
+NEEDS = {
+    "venv": Need("python3-venv", _has_venv, "makes virtual environments"),
+    "rabbitmq": Need("rabbitmq-server", _has_rabbitmq, "the message broker of the native stack"),
+    "postgresql": Need("postgresql", _has_postgresql, "the database of the native stack"),
+    "nodejs": Need("nodejs", _has_node, "runs the reference's JavaScript example in the tests"),
+}
+
+
+def missing(names: Sequence[str]) -> list[Need]:
+    """Those of the named needs that are not met. Raises KeyError for an unknown name."""
+    return [need for need in (NEEDS[name] for name in names) if not need.present()]
+
+
+def install_command(needs: Sequence[Need]) -> list[str]:
+    """The command that installs the packages."""
+    return ["apt-get", "install", "-y", "--no-install-recommends", *(need.package for need in needs)]
+
+
+def ensure(names: Sequence[str]) -> None:
+    """Installs what is missing of the named needs. Raises PackagesMissing when it may not or cannot."""
+    needs = missing(names)
+    if not needs:
+        return
+    listed = "\n".join(f"  {need.package}: {need.purpose}" for need in needs)
+    if shutil.which("apt-get") is None:
+        raise PackagesMissing(f"this machine lacks what these Debian packages bring, and has no apt-get:\n{listed}")
+    if os.geteuid() != 0:
+        command = " ".join(install_command(needs))
+        raise PackagesMissing(f"packages are missing:\n{listed}\nrun: sudo {command}")
+    print(f"installing {', '.join(need.package for need in needs)}", flush=True)
+    with nothing_started(), no_default_cluster():
+        _install(install_command(needs))
+    still = missing(names)
+    if still:
+        packages = ", ".join(need.package for need in still)
+        raise PackagesMissing(f"{packages} is installed, but does not bring what is needed (too old a release?)")
+
+
+def _install(command: list[str]) -> None:
+    """Runs apt-get; fetches the package lists first when there are none, and once more when that did not suffice."""
+    if not glob.glob(str(LISTS / "*Packages*")):
+        _apt(["apt-get", "update"])
+    if _apt(command).returncode == 0:
+        return
+    _apt(["apt-get", "update"])
+    done = _apt(command)
+    if done.returncode != 0:
+        end = "\n".join(done.stdout.splitlines()[-12:])
+        raise PackagesMissing(f"'{' '.join(command)}' failed:\n{end}")
+
+
+def _apt(command: list[str]) -> "subprocess.CompletedProcess[str]":
+    program, *arguments = command
+    return subprocess.run(
+        [program, "-q", "-o", f"DPkg::Lock::Timeout={LOCK_SECONDS}", *arguments],
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+
+@contextmanager
+def nothing_started(policy: Path = POLICY) -> Iterator[None]:
+    """Forbids package scripts to start services meanwhile, by Debian's own means; then all is as before."""
+    saved = policy.with_name(policy.name + ".atelier-saved")
+    if policy.exists() and policy.read_text() != POLICY_TEXT:
+        policy.replace(saved)  # a file of that name left by an interrupted install is still the real one, and is kept
+    draft = policy.with_name(policy.name + ".atelier-new")
+    draft.write_text(POLICY_TEXT)
+    draft.chmod(0o755)
+    draft.replace(policy)
+    try:
+        yield
+    finally:
+        policy.unlink(missing_ok=True)
+        if saved.exists():
+            saved.replace(policy)
+
+
+@contextmanager
+def no_default_cluster(settings: Path = CLUSTER_SETTINGS) -> Iterator[None]:
+    """Keeps PostgreSQL's package from making a cluster of its own meanwhile."""
+    made = [folder for folder in settings.parents if not folder.exists()]
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    settings.write_text("create_main_cluster = false\n")
+    try:
+        yield
+    finally:
+        settings.unlink(missing_ok=True)
+        for folder in made:
+            if folder.exists() and not any(folder.iterdir()):
+                folder.rmdir()
+
+
+if __name__ == "__main__":
+    try:
+        ensure(sys.argv[1:])
+    except PackagesMissing as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)

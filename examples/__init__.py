@@ -1,0 +1,1 @@
+"""Programs that use Atelier from outside, by its public interfaces alone."""

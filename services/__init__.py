@@ -1,0 +1,1 @@
+"""The four services of Atelier; none imports another, all import `shared`."""

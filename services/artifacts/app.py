@@ -1,0 +1,90 @@
+"""Wires the artifacts service: what it holds, in the order in which it opens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.artifacts.events import EVENTS
+from services.artifacts.handlers import COMMANDS
+from services.artifacts.removals import Removals
+from services.artifacts.settings import ArtifactsSettings
+from services.artifacts.transfer_server import TransferServer
+from services.artifacts.workspace import Workspace
+from shared import process
+from shared.broker import Broker
+from shared.database import Database
+from shared.objects import ObjectStore, S3ObjectStore
+from shared.ops import Readiness
+from shared.outbox import Outbox
+from shared.payloads import HttpPayloadStore
+from shared.process import Part
+from shared.responder import Responder
+from shared.settings import ObjectStoreSettings, WorkDirectory
+from shared.subscriber import Subscriber
+
+
+@dataclass(frozen=True, kw_only=True)
+class App:
+    """What handlers work with."""
+
+    settings: ArtifactsSettings
+    database: Database
+    outbox: Outbox
+    objects: ObjectStore
+    removals: Removals
+    workspace: Workspace
+
+    @property
+    def internal_secret(self) -> str:
+        """The key that tickets are signed with."""
+        return self.settings.internal_secret.get_secret_value()
+
+
+def build(settings: ArtifactsSettings, store: ObjectStoreSettings, work_dir: Path, readiness: Readiness) -> list[Part]:
+    """Make the service's parts in opening order and add its readiness checks."""
+    broker = Broker(settings.amqp_url.get_secret_value(), name="artifacts")
+    payloads = HttpPayloadStore(settings.artifacts_url, key=settings.internal_secret.get_secret_value())
+    objects = S3ObjectStore(store)
+    database = Database(settings.artifacts_postgres_dsn.get_secret_value(), schema="artifacts")
+    outbox = Outbox(database, broker)
+    removals = Removals(database, objects)
+    workspace = Workspace(work_dir)
+    app = App(
+        settings=settings,
+        database=database,
+        outbox=outbox,
+        objects=objects,
+        removals=removals,
+        workspace=workspace,
+    )
+    responder = Responder("artifacts", app, COMMANDS, broker=broker, database=database, payloads=payloads)
+    subscriber = Subscriber("artifacts", app, EVENTS, broker=broker)
+    readiness.add("database", database.check)
+    readiness.add("broker", broker.check)
+    readiness.add("objectStore", objects.check)
+    return [
+        broker,
+        payloads,
+        objects,
+        database,
+        outbox,
+        workspace,
+        removals,
+        TransferServer(app),
+        responder,
+        subscriber,
+    ]
+
+
+def main() -> None:
+    """Run until told to stop."""
+    settings = ArtifactsSettings()
+    store = ObjectStoreSettings()
+    work_dir = WorkDirectory().work_dir
+    process.run(
+        "artifacts",
+        lambda readiness: build(settings, store, work_dir, readiness),
+        ops_bind=settings.ops_bind,
+        log_level=settings.log_level,
+    )

@@ -1,0 +1,137 @@
+"""The commands that artifacts answers about datasets."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import datetime
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from services.artifacts import model, store
+from services.artifacts.store import queries
+from shared import tickets
+from shared.contracts.base import Nothing, Scope
+from shared.contracts.datasets import (
+    Dataset,
+    DatasetDeleted,
+    DatasetPage,
+    DeleteDataset,
+    GetDataset,
+    ListDatasets,
+    OpenDatasetUpload,
+    PinDataset,
+    PinnedDataset,
+    UploadTicket,
+)
+from shared.contracts.transfers import DATASET_UPLOAD, TICKET_LIFE_S, DatasetUpload
+from shared.errors import Fault, Invalid, NotFound
+from shared.responder import Context
+
+if TYPE_CHECKING:
+    from services.artifacts.app import App
+
+NO_DATASET = "There is no such dataset."
+
+
+async def open_dataset_upload(app: App, command: OpenDatasetUpload, context: Context) -> UploadTicket:
+    """An address and a ticket for one upload; raises NotFound when data is to be replaced that is not there."""
+    if command.purpose == "replace":
+        await _find(app, command.scope, command.dataset_id)
+    claims = DatasetUpload(
+        upload_id=context.envelope.id,
+        scope=command.scope,
+        caller=command.caller,
+        idempotency=command.idempotency,
+        dataset_id=command.dataset_id,
+        dataset_name=command.dataset_name,
+        file_name=command.file_name,
+        purpose=command.purpose,
+        case_id_column=command.case_id_column or None,
+        activity_column=command.activity_column or None,
+        time_column=command.time_column or None,
+    )
+    ticket = tickets.sign(
+        claims.model_dump(mode="json", by_alias=True),
+        key=app.internal_secret,
+        purpose=DATASET_UPLOAD,
+        life_s=TICKET_LIFE_S,
+    )
+    url = f"{app.settings.artifacts_url.rstrip('/')}/internal/datasets/{command.dataset_id}"
+    return UploadTicket(url=url, ticket=ticket)
+
+
+async def get_dataset(app: App, command: GetDataset, _context: Context) -> Dataset:
+    """The dataset's present version; raises NotFound."""
+    return (await _find(app, command.scope, command.dataset_id))[0]
+
+
+async def pin_dataset(app: App, command: PinDataset, _context: Context) -> PinnedDataset:
+    """The dataset's present version and where it is stored; raises NotFound."""
+    dataset, object_key = await _find(app, command.scope, command.dataset_id)
+    return PinnedDataset(dataset=dataset, object_key=object_key)
+
+
+async def list_datasets(app: App, command: ListDatasets, _context: Context) -> DatasetPage:
+    """A page, newest first; raises Invalid for a cursor that is none of ours."""
+    after = _read_cursor(command.cursor) if command.cursor else None
+    offset = 0 if after else (command.page - 1) * command.page_size
+    async with app.database.connection() as connection:
+        total = await connection.fetchval(queries.count_datasets, command.scope.tenant_id, command.scope.project_id)
+        found = await store.page_of_datasets(
+            connection, command.scope, limit=command.page_size + 1, offset=offset, after=after
+        )
+    items, more = found[: command.page_size], len(found) > command.page_size
+    return DatasetPage(
+        items=items,
+        total_count=total,
+        page=command.page,
+        page_size=command.page_size,
+        has_next_page=more,
+        next_cursor=_cursor(items[-1]) if more else None,
+    )
+
+
+async def delete_dataset(app: App, command: DeleteDataset, context: Context) -> Nothing:
+    """Remove a dataset and, soon after, its objects; raises NotFound."""
+    scope = command.scope
+    async with context.transaction() as tx:
+        row = await tx.sql.row(queries.find_dataset, command.dataset_id, scope.tenant_id, scope.project_id)
+        if row is None or not await tx.sql.execute(queries.delete_dataset, command.dataset_id):
+            raise NotFound(NO_DATASET)
+        await tx.sql.execute(queries.request_removal, model.dataset_prefix(scope, command.dataset_id), 0.0)
+        tx.emit(
+            DatasetDeleted(
+                scope=scope,
+                dataset_id=command.dataset_id,
+                dataset_name=row["dataset_name"],
+                version=row["version"],
+                record_count=row["record_count"],
+            )
+        )
+        answer = tx.reply(Nothing())
+    app.removals.wake()
+    return answer
+
+
+async def _find(app: App, scope: Scope, dataset_id: UUID) -> tuple[Dataset, str]:
+    async with app.database.connection() as connection:
+        found = await store.find_dataset(connection, scope, dataset_id)
+    if found is None:
+        raise NotFound(NO_DATASET)
+    return found
+
+
+def _cursor(dataset: Dataset) -> str:
+    text = f"{dataset.date_created.isoformat()}|{dataset.dataset_id}"
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> tuple[datetime, UUID]:
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        moment, _, identity = text.partition("|")
+        return datetime.fromisoformat(moment), UUID(identity)
+    except (binascii.Error, ValueError) as error:
+        message = "is not a cursor that a page gave"
+        raise Invalid(f"cursor {message}", faults=[Fault(path="cursor", message=message)]) from error

@@ -1,0 +1,1 @@
+"""File formats of datasets: everything that is read becomes Parquet, and Parquet becomes CSV again."""

@@ -1,0 +1,31 @@
+"""What a conversion is asked for and what comes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from services.artifacts.formats.roles import Roles
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """What the caller wants of a conversion, and the limits that hold."""
+
+    roles: Roles = Roles()
+    habit: Roles = Roles()  # the roles in the version before
+    max_decompressed_bytes: int
+    max_columns: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversion:
+    """A finished Parquet file and what is known of it."""
+
+    record_count: int
+    case_count: int | None
+    columns: list[tuple[str, str]]  # name and type
+    roles: Roles
+    size_bytes: int
+    sha256: str
+    source: dict[str, Any]

@@ -1,0 +1,155 @@
+"""CSV files as batches of texts, read by pyarrow in bounded memory, with the place of every fault."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any, cast
+
+import pyarrow as pa
+import pyarrow.csv as arrow_csv
+
+from services.artifacts.formats import csv_dialect, streams
+from services.artifacts.formats.csv_dialect import MAX_RECORD_BYTES, Dialect
+from services.artifacts.formats.detection import HEAD_BYTES, Detected
+from services.artifacts.formats.refusal import refuse
+from services.artifacts.formats.streams import Chunks, OpenChunks
+from services.artifacts.formats.tables import TextBatch
+from shared.errors import Invalid
+
+
+class NotUtf8(Exception):
+    """The file looked like UTF-8 at first and turned out not to be."""
+
+
+class CsvTable:
+    """A CSV file; see TextTable. Reads as UTF-8 first and, when that fails without a byte order mark, as
+    Windows-1252."""
+
+    def __init__(self, open_chunks: OpenChunks, detected: Detected, *, max_columns: int) -> None:
+        self._open_chunks = open_chunks
+        self._encoding = detected.encoding
+        self._bom = detected.bom
+        self._max_columns = max_columns
+        self._dialect: Dialect | None = None
+
+    def description(self) -> dict[str, Any]:
+        """See TextTable."""
+        delimiter = self._dialect.delimiter if self._dialect else None
+        return {"format": "csv", "encoding": self._encoding, "delimiter": delimiter}
+
+    def batches(self) -> Iterator[TextBatch]:
+        """See TextTable; raises NotUtf8 when the file must be read again in another encoding."""
+        head, complete = streams.take(self._text(), HEAD_BYTES)
+        while not complete and b"\n" not in head[HEAD_BYTES // 2 :] and len(head) < MAX_RECORD_BYTES:
+            head, complete = streams.take(self._text(), len(head) * 2)
+        text = head.decode("utf-8", errors="replace")
+        dialect = csv_dialect.sniff(text, complete=complete, max_columns=self._max_columns)
+        self._dialect = dialect
+        return self._rows(dialect)
+
+    def read_as_western(self) -> bool:
+        """Take the file for Windows-1252 from now on; returns whether that is worth a try."""
+        changed = self._encoding == "utf-8" and not self._bom
+        self._encoding = streams.WESTERN if changed else self._encoding
+        return changed
+
+    def _text(self) -> Chunks:
+        chunks = self._open_chunks()
+        if self._bom:
+            chunks = streams.without_bom(chunks, self._bom)
+        return chunks if self._encoding == "utf-8" else streams.to_utf8(chunks, self._encoding)
+
+    def _rows(self, dialect: Dialect) -> Iterator[TextBatch]:
+        rows = streams.skip(self._text(), dialect.data_offset)
+        first = next((chunk for chunk in rows if chunk), b"")
+        if not first:
+            yield _batch(dialect, [pa.array([], pa.string()) for _ in dialect.names], 0)
+            return
+        watched = self._without_nul(chain((first,), rows))
+        try:
+            source = pa.PythonFile(cast(Any, streams.ChunkFile(watched)), mode="r")
+            yield from self._parse(source, dialect)
+        except pa.ArrowInvalid as error:
+            message = str(error)
+            if "invalid UTF8" in message:
+                raise NotUtf8 from error
+            if message.startswith("Empty CSV file"):
+                yield _batch(dialect, [pa.array([], pa.string()) for _ in dialect.names], 0)
+                return
+            raise self._diagnosed(dialect, message) from error
+
+    def _parse(self, source: pa.PythonFile, dialect: Dialect) -> Iterator[TextBatch]:
+        reader = arrow_csv.open_csv(
+            source,
+            read_options=arrow_csv.ReadOptions(column_names=dialect.names, block_size=MAX_RECORD_BYTES),
+            parse_options=arrow_csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=True),
+            convert_options=arrow_csv.ConvertOptions(
+                column_types={name: pa.string() for name in dialect.names},
+                null_values=[""],
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=False,
+            ),
+        )
+        for batch in reader:
+            yield _batch(dialect, batch.columns, batch.num_rows)
+
+    def _without_nul(self, chunks: Chunks) -> Chunks:
+        """The chunks as they are; raises Invalid at the first NUL byte, which pyarrow would take for text."""
+        for chunk in chunks:
+            if b"\0" in chunk:
+                raise refuse("there is a NUL byte: the file is not a text table", line=self._line_of_nul())
+            yield chunk
+
+    def _line_of_nul(self) -> int:
+        line = 1
+        for chunk in self._text():
+            position = chunk.find(b"\0")
+            if position >= 0:
+                return line + chunk.count(b"\n", 0, position)
+            line += chunk.count(b"\n")
+        return line
+
+    def _diagnosed(self, dialect: Dialect, message: str) -> Invalid:
+        """Read again, slowly, to say where the table breaks; `message` is pyarrow's own word on it."""
+        csv.field_size_limit(MAX_RECORD_BYTES)
+        width = len(dialect.names)
+        lines = _lines(streams.skip(self._text(), dialect.data_offset))
+        reader = csv.reader(lines, delimiter=dialect.delimiter, strict=True)
+        start = dialect.first_line
+        try:
+            for record in reader:
+                if record and len(record) != width:
+                    return refuse(f"there are {len(record)} values, but the header names {width} columns", line=start)
+                start = dialect.first_line + reader.line_num
+        except csv.Error as error:
+            if "limit" in str(error) or "unexpected end" in str(error):
+                return refuse("a quoted value that begins here is not closed, or a value is too long", line=start)
+            return refuse(f"the quotes are not right ({error})", line=start)
+        except _LineTooLong:
+            return refuse(f"the line is longer than {MAX_RECORD_BYTES} bytes", line=dialect.first_line + reader.line_num)
+        return refuse(f"the file could not be read as CSV ({message})")
+
+
+class _LineTooLong(Exception):
+    """A line is over MAX_RECORD_BYTES."""
+
+
+def _lines(chunks: Chunks) -> Iterator[str]:
+    rest = b""
+    for chunk in chunks:
+        lines = (rest + chunk).split(b"\n")
+        rest = lines.pop()
+        for line in lines:
+            if len(line) > MAX_RECORD_BYTES:
+                raise _LineTooLong
+            yield line.decode("utf-8", "replace") + "\n"
+        if len(rest) > MAX_RECORD_BYTES:
+            raise _LineTooLong
+    if rest:
+        yield rest.decode("utf-8", "replace")
+
+
+def _batch(dialect: Dialect, columns: list[pa.Array], row_count: int) -> TextBatch:
+    return TextBatch(names=dialect.names, columns=columns, row_count=row_count)

@@ -1,0 +1,108 @@
+"""Writes the Parquet file of a dataset version: row groups of a bounded size, hashed while they are written."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, Self, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+GROUP_ROWS = 128 * 1024
+"""Rows of one row group: large enough to pack and to read fast."""
+
+GROUP_BYTES = 64 * 1024 * 1024
+"""Most of one row group in memory, in bytes: wide tables get fewer rows a group."""
+
+
+class ParquetOutput:
+    """A Parquet file that is being written, zstd-compressed. A context: complete when left without an exception."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._hashing = _HashingFile(path)
+        self._sink = pa.PythonFile(cast(Any, self._hashing), mode="w")
+        self._schema = schema
+        self._writer = pq.ParquetWriter(self._sink, schema, compression="zstd")
+        self._waiting: list[pa.RecordBatch] = []
+        self._waiting_rows = 0
+        self._waiting_bytes = 0
+        self.row_count = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """The file's size so far."""
+        return self._hashing.size
+
+    @property
+    def sha256(self) -> str:
+        """The file's hash so far."""
+        return self._hashing.hash.hexdigest()
+
+    def write(self, columns: list[pa.Array]) -> None:
+        """Add rows: one array a column of the schema."""
+        batch = pa.RecordBatch.from_arrays(columns, schema=self._schema)
+        self._waiting.append(batch)
+        self._waiting_rows += batch.num_rows
+        self._waiting_bytes += batch.nbytes
+        self.row_count += batch.num_rows
+        if self._waiting_rows >= GROUP_ROWS or self._waiting_bytes >= GROUP_BYTES:
+            self._flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._flush()
+        self._writer.close()
+        self._sink.close()
+        self._hashing.close()
+
+    def _flush(self) -> None:
+        if self._waiting_rows:
+            self._writer.write_table(pa.Table.from_batches(self._waiting))
+        self._waiting = []
+        self._waiting_rows = self._waiting_bytes = 0
+
+
+class _HashingFile:
+    """A file that knows its size and hash; Parquet is written front to back."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+        self.hash = hashlib.sha256()
+        self.size = 0
+        self.closed = False
+
+    def write(self, data: bytes) -> int:
+        """Append."""
+        self.hash.update(data)
+        self.size += len(data)
+        return self._file.write(data)
+
+    def tell(self) -> int:
+        """Where the next byte goes."""
+        return self.size
+
+    def flush(self) -> None:
+        """Hand everything to the operating system."""
+        self._file.flush()
+
+    def readable(self) -> bool:
+        """Never."""
+        return False
+
+    def writable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Never."""
+        return False
+
+    def close(self) -> None:
+        """Close the file."""
+        if not self.closed:
+            self._file.close()
+        self.closed = True

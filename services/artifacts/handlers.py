@@ -1,0 +1,91 @@
+"""The commands that artifacts answers about runs, and the registry of all its commands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from services.artifacts import datasets, model, store
+from services.artifacts.store import queries
+from shared.contracts.base import Command, Nothing
+from shared.contracts.datasets import DeleteDataset, GetDataset, ListDatasets, OpenDatasetUpload, PinDataset
+from shared.contracts.results import ArtifactEntry, ArtifactList, GetArtifact, ListArtifacts, SealManifest
+from shared.errors import Conflict, NotFound
+from shared.responder import Context, Handler, WriteTransaction
+
+if TYPE_CHECKING:
+    from services.artifacts.app import App
+
+LATE_REMOVAL_S = 300.0
+"""How long after a refused manifest its objects are removed: its worker may still be uploading, in seconds."""
+
+
+class Buried(Conflict):
+    """The notebook or the run was deleted."""
+
+
+async def seal_manifest(app: App, command: SealManifest, context: Context) -> Nothing:
+    """Register a run's artifacts, invisibly; see SealManifest. Raises Conflict when the run is deleted or closed."""
+    model.check_entries(command.scope, command.execution_id, command.epoch, command.entries)
+    try:
+        async with context.transaction() as tx:
+            await _seal(tx, command)
+            return tx.reply(Nothing())
+    except Buried:
+        await app.removals.request(model.execution_prefix(command.scope, command.execution_id), after_s=LATE_REMOVAL_S)
+        raise
+
+
+async def _seal(tx: WriteTransaction, command: SealManifest) -> None:
+    ids = [command.notebook_id, command.execution_id]
+    for one in ids:
+        await tx.sql.execute(queries.lock_shared, str(one))
+    if await tx.sql.value(queries.find_tombstone, ids):
+        raise Buried("The notebook or the execution was deleted; nothing can be registered for it.")
+    scope = command.scope
+    manifest = await tx.sql.row(
+        queries.open_manifest, command.execution_id, command.epoch, scope.tenant_id, scope.project_id, command.notebook_id
+    )
+    if manifest is None or (manifest["tenant_id"], manifest["project_id"], manifest["notebook_id"]) != (
+        scope.tenant_id,
+        scope.project_id,
+        command.notebook_id,
+    ):
+        raise Conflict("This execution belongs to another notebook.")
+    if manifest["final"]:
+        wanted = [entry.artifact_id for entry in command.entries]
+        if await tx.sql.value(queries.count_missing_artifacts, command.execution_id, command.epoch, wanted):
+            raise Conflict("The manifest of this execution is closed; nothing can be added to it.")
+        return
+    await store.upsert_artifacts(tx.sql, command.execution_id, command.epoch, command.entries)
+    if command.final:
+        await tx.sql.execute(queries.close_manifest, command.execution_id, command.epoch)
+
+
+async def list_artifacts(app: App, command: ListArtifacts, _context: Context) -> ArtifactList:
+    """The artifacts registered under (execution, epoch); none when nothing is registered."""
+    async with app.database.connection() as connection:
+        return ArtifactList(artifacts=await store.list_artifacts(connection, command))
+
+
+async def get_artifact(app: App, command: GetArtifact, _context: Context) -> ArtifactEntry:
+    """One artifact's entry; raises NotFound."""
+    async with app.database.connection() as connection:
+        entry = await store.find_artifact(
+            connection, command.scope, command.execution_id, command.epoch, command.artifact_id
+        )
+    if entry is None:
+        raise NotFound("There is no such artifact.")
+    return entry
+
+
+COMMANDS: Mapping[type[Command[Any]], Handler] = {
+    OpenDatasetUpload: datasets.open_dataset_upload,
+    GetDataset: datasets.get_dataset,
+    PinDataset: datasets.pin_dataset,
+    ListDatasets: datasets.list_datasets,
+    DeleteDataset: datasets.delete_dataset,
+    SealManifest: seal_manifest,
+    ListArtifacts: list_artifacts,
+    GetArtifact: get_artifact,
+}

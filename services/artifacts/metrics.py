@@ -1,0 +1,15 @@
+"""What the artifacts service counts, besides what every service does."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Histogram
+
+BYTES_IN = Counter("atelier_artifacts_bytes_in_total", "Bytes received", ["what"])
+BYTES_OUT = Counter("atelier_artifacts_bytes_out_total", "Bytes sent", ["what"])
+CONVERSIONS = Counter("atelier_artifacts_conversions_total", "Dataset files converted", ["format", "outcome"])
+CONVERSION_SECONDS = Histogram(
+    "atelier_artifacts_conversion_seconds",
+    "Time from a dataset file's first byte to its Parquet file",
+    buckets=(0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000),
+)
+OBJECTS_REMOVED = Counter("atelier_artifacts_objects_removed_total", "Objects removed from the object store")

@@ -1,0 +1,173 @@
+-- Every statement of the artifacts service.
+
+-- name: find_dataset
+-- The dataset's present version.
+SELECT d.*, v.object_key, v.record_count, v.case_count, v.columns, v.case_id_column, v.activity_column, v.time_column,
+       v.size_bytes, v.sha256
+FROM dataset d JOIN dataset_version v USING (dataset_id, version)
+WHERE d.dataset_id = $1 AND d.tenant_id = $2 AND d.project_id = $3;
+
+-- name: lock_dataset
+-- The dataset and the roles of its columns, kept from changing until the end of the transaction.
+SELECT d.dataset_name, d.version, d.date_created, d.created_by, v.case_id_column, v.activity_column, v.time_column
+FROM dataset d JOIN dataset_version v USING (dataset_id, version)
+WHERE d.dataset_id = $1 AND d.tenant_id = $2 AND d.project_id = $3
+FOR UPDATE OF d;
+
+-- name: page_by_number
+-- A page of the project's datasets, newest first.
+SELECT d.*, v.object_key, v.record_count, v.case_count, v.columns, v.case_id_column, v.activity_column, v.time_column,
+       v.size_bytes, v.sha256
+FROM dataset d JOIN dataset_version v USING (dataset_id, version)
+WHERE d.tenant_id = $1 AND d.project_id = $2
+ORDER BY d.date_created DESC, d.dataset_id DESC
+LIMIT $3 OFFSET $4;
+
+-- name: page_after
+-- The page after a given dataset, which may be gone meanwhile.
+SELECT d.*, v.object_key, v.record_count, v.case_count, v.columns, v.case_id_column, v.activity_column, v.time_column,
+       v.size_bytes, v.sha256
+FROM dataset d JOIN dataset_version v USING (dataset_id, version)
+WHERE d.tenant_id = $1 AND d.project_id = $2 AND (d.date_created, d.dataset_id) < ($4, $5)
+ORDER BY d.date_created DESC, d.dataset_id DESC
+LIMIT $3;
+
+-- name: count_datasets
+SELECT count(*) FROM dataset WHERE tenant_id = $1 AND project_id = $2;
+
+-- name: insert_dataset
+-- A new dataset at version 1; no row when the id is taken.
+INSERT INTO dataset (dataset_id, tenant_id, project_id, dataset_name, version, created_by)
+VALUES ($1, $2, $3, $4, 1, $5)
+ON CONFLICT (dataset_id) DO NOTHING
+RETURNING dataset_id;
+
+-- name: raise_version
+-- The dataset gets its next version.
+UPDATE dataset
+SET version = version + 1, dataset_name = $2, date_modified = clock_timestamp()
+WHERE dataset_id = $1
+RETURNING version;
+
+-- name: insert_version
+INSERT INTO dataset_version (dataset_id, version, object_key, record_count, case_count, columns, case_id_column,
+                             activity_column, time_column, size_bytes, sha256, source)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12);
+
+-- name: delete_dataset
+-- The versions go with it.
+DELETE FROM dataset WHERE dataset_id = $1;
+
+-- name: announce_object
+-- An upload is about to begin under this key.
+INSERT INTO unsealed_object (object_key, owner) VALUES ($1, $2);
+
+-- name: seal_object
+-- The object is referred to from now on. No row: it was given up as a dead process's leaving.
+DELETE FROM unsealed_object WHERE object_key = $1 RETURNING object_key;
+
+-- name: abandon_object
+-- The upload failed: its object is to be removed.
+WITH gone AS (DELETE FROM unsealed_object WHERE object_key = $1 RETURNING object_key)
+INSERT INTO removal (prefix) SELECT object_key FROM gone;
+
+-- name: abandon_objects_of_the_dead
+-- Uploads of processes whose lease is over. They may still be writing, so the removal waits.
+WITH gone AS (
+    DELETE FROM unsealed_object u
+    WHERE u.created_at < clock_timestamp() - $1 * interval '1 s'
+      AND NOT EXISTS (SELECT FROM process_lease p WHERE p.owner = u.owner AND p.expires_at > clock_timestamp())
+    RETURNING object_key
+)
+INSERT INTO removal (prefix, due_at) SELECT object_key, clock_timestamp() + $1 * interval '1 s' FROM gone;
+
+-- name: request_removal
+-- Have everything under a prefix removed, after so many seconds.
+INSERT INTO removal (prefix, due_at) VALUES ($1, clock_timestamp() + $2 * interval '1 s');
+
+-- name: next_removals
+-- What is due, each row to one process at a time.
+SELECT id, prefix FROM removal WHERE due_at <= clock_timestamp() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED;
+
+-- name: finish_removal
+DELETE FROM removal WHERE id = $1;
+
+-- name: lock_shared
+-- Register something for a notebook or a run: waits for a purge of it to bury it, and keeps the next one waiting.
+SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 1));
+
+-- name: lock_exclusive
+-- Bury a notebook or a run: waits for those who are registering something for it.
+SELECT pg_advisory_xact_lock(hashtextextended($1, 1));
+
+-- name: bury
+-- Nothing may be registered any more for this id.
+INSERT INTO tombstone (id) VALUES ($1) ON CONFLICT (id) DO NOTHING;
+
+-- name: is_purged
+SELECT purged_at IS NOT NULL FROM tombstone WHERE id = $1;
+
+-- name: mark_purged
+-- True for the first to finish the purge.
+UPDATE tombstone SET purged_at = clock_timestamp() WHERE id = $1 AND purged_at IS NULL RETURNING true;
+
+-- name: find_tombstone
+-- Whether any of these ids is buried.
+SELECT true FROM tombstone WHERE id = ANY($1::uuid[]) LIMIT 1;
+
+-- name: executions_of_notebook
+SELECT DISTINCT execution_id FROM manifest WHERE notebook_id = $1 AND tenant_id = $2 AND project_id = $3;
+
+-- name: delete_manifests
+-- The artifacts' rows go with them.
+DELETE FROM manifest WHERE execution_id = ANY($1::uuid[]) AND tenant_id = $2 AND project_id = $3;
+
+-- name: open_manifest
+-- The manifest of (execution, epoch), made if it is new, and locked.
+INSERT INTO manifest (execution_id, epoch, tenant_id, project_id, notebook_id)
+VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (execution_id, epoch) DO UPDATE SET sealed_at = manifest.sealed_at
+RETURNING final, tenant_id, project_id, notebook_id;
+
+-- name: close_manifest
+UPDATE manifest SET final = true, sealed_at = clock_timestamp() WHERE execution_id = $1 AND epoch = $2;
+
+-- name: upsert_artifact
+INSERT INTO artifact (execution_id, epoch, artifact_id, position, kind, categories, name, file_name, content_type,
+                      size_bytes, sha256, object_key, inline, cell_id, output_type, title, width, height, content,
+                      content_truncated, details)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
+ON CONFLICT (execution_id, epoch, artifact_id) DO UPDATE SET
+    position = excluded.position, kind = excluded.kind, categories = excluded.categories, name = excluded.name,
+    file_name = excluded.file_name, content_type = excluded.content_type, size_bytes = excluded.size_bytes,
+    sha256 = excluded.sha256, object_key = excluded.object_key, inline = excluded.inline, cell_id = excluded.cell_id,
+    output_type = excluded.output_type, title = excluded.title, width = excluded.width, height = excluded.height,
+    content = excluded.content, content_truncated = excluded.content_truncated, details = excluded.details;
+
+-- name: count_missing_artifacts
+-- How many of these ids the manifest does not hold: a closed one takes what it has already, and nothing else.
+SELECT count(*) FROM unnest($3::uuid[]) AS wanted (id)
+WHERE NOT EXISTS (SELECT FROM artifact a WHERE a.execution_id = $1 AND a.epoch = $2 AND a.artifact_id = wanted.id);
+
+-- name: list_artifacts
+-- In order; $5 to $8 are filters, null for none. Content only when $9 says so, bytes never.
+SELECT a.artifact_id, a.position, a.kind, a.name, a.file_name, a.content_type, a.size_bytes, a.sha256, a.object_key,
+       a.cell_id, a.output_type, a.title, a.width, a.height, a.content_truncated, a.details,
+       CASE WHEN $9 THEN a.content END AS content
+FROM artifact a JOIN manifest m USING (execution_id, epoch)
+WHERE a.execution_id = $1 AND a.epoch = $2 AND m.tenant_id = $3 AND m.project_id = $4
+  AND ($5::text IS NULL OR $5 = ANY(a.categories))
+  AND ($6::text IS NULL OR a.cell_id = $6)
+  AND ($7::text IS NULL OR a.kind = $7)
+  AND ($7::text IS NOT NULL OR a.kind <> ALL($8::text[]))
+ORDER BY a.position, a.artifact_id;
+
+-- name: find_artifact
+SELECT a.artifact_id, a.position, a.kind, a.name, a.file_name, a.content_type, a.size_bytes, a.sha256, a.object_key,
+       a.cell_id, a.output_type, a.title, a.width, a.height, a.content_truncated, a.details, a.content
+FROM artifact a JOIN manifest m USING (execution_id, epoch)
+WHERE a.execution_id = $1 AND a.epoch = $2 AND a.artifact_id = $3 AND m.tenant_id = $4 AND m.project_id = $5;
+
+-- name: artifact_bytes
+-- The bytes of an artifact that is kept in its row.
+SELECT inline FROM artifact WHERE execution_id = $1 AND epoch = $2 AND artifact_id = $3;

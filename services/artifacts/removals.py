@@ -1,0 +1,111 @@
+"""Removes objects that nothing refers to any more: a queue in the database, worked off by every artifacts process."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from services.artifacts.claim_checks import FOLDER, day_folder
+from services.artifacts.metrics import OBJECTS_REMOVED
+from services.artifacts.store import queries
+from shared.database import Database
+from shared.errors import AtelierError
+from shared.objects import ObjectStore
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY_S = 2.0
+"""How often the queue is looked at when nobody calls, in seconds."""
+
+SWEEP_EVERY_S = 300.0
+"""How often the leavings of dead processes and old payloads are looked for, in seconds."""
+
+BATCH = 10
+"""Queue entries taken at once."""
+
+REQUEST_KEYS = 1_000
+"""Most objects that one S3 request removes."""
+
+STILL_WRITING_S = 900.0
+"""How long a process that lost its lease may still be writing an object, in seconds: far longer than one takes."""
+
+
+class Removals:
+    """The queue's worker. An entry leaves only when the object store has done what it says."""
+
+    def __init__(self, database: Database, objects: ObjectStore) -> None:
+        self._database = database
+        self._objects = objects
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Start working."""
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Stop; what is left is done by another process or after the next start."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def wake(self) -> None:
+        """There is something new in the queue."""
+        self._wake.set()
+
+    async def request(self, prefix: str, *, after_s: float) -> None:
+        """Have everything under `prefix` removed after so many seconds."""
+        async with self._database.connection() as connection:
+            await connection.execute(queries.request_removal, prefix, after_s)
+
+    async def remove_now(self, prefix: str) -> int:
+        """Remove everything under `prefix`; returns how many objects that were. Raises Unavailable."""
+        keys = await self._objects.keys(prefix)
+        for start in range(0, len(keys), REQUEST_KEYS):
+            await self._objects.remove(keys[start : start + REQUEST_KEYS])
+        OBJECTS_REMOVED.inc(len(keys))
+        return len(keys)
+
+    async def work_off(self) -> int:
+        """Do what is due; returns how many entries that were."""
+        async with self._database.transaction() as tx:
+            due = await tx.fetch(queries.next_removals, BATCH)
+            for row in due:
+                await self.remove_now(row["prefix"])
+                await tx.execute(queries.finish_removal, row["id"])
+        return len(due)
+
+    async def sweep(self, now: datetime) -> None:
+        """Queue what dead processes left unfinished; remove payloads older than a day."""
+        async with self._database.connection() as connection:
+            await connection.execute(queries.abandon_objects_of_the_dead, STILL_WRITING_S)
+        kept = {day_folder(now - timedelta(days=age)) for age in (0, 1)}
+        old = [key for key in await self._objects.keys(FOLDER) if not key.startswith(tuple(kept))]
+        for start in range(0, len(old), REQUEST_KEYS):
+            await self._objects.remove(old[start : start + REQUEST_KEYS])
+        OBJECTS_REMOVED.inc(len(old))
+
+    async def _run(self) -> None:
+        next_sweep = 0.0
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                while await self.work_off() == BATCH:
+                    continue
+                if loop.time() >= next_sweep:
+                    await self.sweep(datetime.now(UTC))
+                    next_sweep = loop.time() + SWEEP_EVERY_S
+            except AtelierError as error:
+                log.warning("removal put off", reason=error.detail)
+            await self._rest()
+
+    async def _rest(self) -> None:
+        try:
+            async with asyncio.timeout(LOOK_EVERY_S):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+        finally:
+            self._wake.clear()

@@ -1,0 +1,21 @@
+"""What the artifacts process reads from its environment."""
+
+from __future__ import annotations
+
+from pydantic import Field, SecretStr
+
+from shared.settings import ServiceSettings
+
+GIB = 1024**3
+
+
+class ArtifactsSettings(ServiceSettings):
+    """Settings of the artifacts process; names have the prefix `ATELIER_`."""
+
+    artifacts_postgres_dsn: SecretStr = Field(description="DSN of the artifacts role")
+    http_bind: str = Field("127.0.0.1:8081", description="host:port of the internal HTTP address")
+    max_dataset_bytes: int = Field(10 * GIB, gt=0, description="largest dataset file accepted, in bytes")
+    max_decompressed_bytes: int = Field(
+        20 * GIB, gt=0, description="most that a gzip file may decompress to, in bytes: bounds decompression bombs"
+    )
+    max_columns: int = Field(10_000, gt=0, description="most columns of a dataset")

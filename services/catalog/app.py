@@ -1,0 +1,47 @@
+"""Wires the catalog: what its handlers need, and the parts of its process in the order they open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.catalog import handlers, shelf
+from services.catalog.purge import Purge
+from services.catalog.settings import CatalogSettings
+from services.catalog.shelf import Template
+from shared.broker import Broker
+from shared.database import Database
+from shared.ops import Readiness
+from shared.outbox import Outbox
+from shared.payloads import HttpPayloadStore
+from shared.process import Part
+from shared.requests import Requests
+from shared.responder import Responder
+from shared.subscriber import Subscriber
+
+SERVICE = "catalog"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Catalog:
+    """What lives as long as the process and is handed to every handler."""
+
+    database: Database
+    requests: Requests
+    templates: dict[str, Template]
+    purge: Purge
+
+
+def build(settings: CatalogSettings, readiness: Readiness) -> list[Part]:
+    """The parts of the process, with its readiness checks added to `readiness`."""
+    broker = Broker(settings.amqp_url.get_secret_value(), name=SERVICE)
+    payloads = HttpPayloadStore(settings.artifacts_url, key=settings.internal_secret.get_secret_value())
+    database = Database(settings.catalog_postgres_dsn.get_secret_value(), schema=SERVICE)
+    outbox = Outbox(database, broker)
+    requests = Requests(broker, payloads, source=SERVICE)
+    purge = Purge(database)
+    app = Catalog(database=database, requests=requests, templates=shelf.load(), purge=purge)
+    responder = Responder(SERVICE, app, handlers.COMMANDS, broker=broker, database=database, payloads=payloads)
+    subscriber = Subscriber(SERVICE, app, handlers.EVENTS, broker=broker)
+    readiness.add("database", database.check)
+    readiness.add("broker", broker.check)
+    return [broker, payloads, database, outbox, requests, purge, responder, subscriber]

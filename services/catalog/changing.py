@@ -1,0 +1,153 @@
+"""Changes to notebooks: the merge of a PUT, and single cells. Each makes a version, or none when nothing changed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from pydantic import TypeAdapter, ValidationError
+
+from services.catalog import binding, cell_changes, faults, merge, store
+from services.catalog.cell_ids import Numbering
+from services.catalog.model import Definition, check_precondition, next_modification, next_version
+from shared.contracts.base import OptionalId
+from shared.contracts.notebooks import (
+    AddCell,
+    DeleteCell,
+    Notebook,
+    NotebookUpdated,
+    Precondition,
+    UpdateCell,
+    UpdateNotebook,
+)
+from shared.errors import Fault, NotFound
+from shared.responder import Context, WriteTransaction
+
+if TYPE_CHECKING:
+    from services.catalog.app import Catalog
+
+Change = Callable[[Definition, Numbering], Definition]
+"""What the notebook is to become. Raises what the caller did wrong."""
+
+MESSAGE_LENGTH = 2_000
+"""Characters kept of a change message."""
+
+
+async def update_notebook(app: Catalog, command: UpdateNotebook, context: Context) -> Notebook:
+    """RFC 7396 merge of the body of a PUT."""
+    precondition = merge.precondition_in(command.patch, command.precondition)
+    unbindable = await _binding_faults(app, command)
+
+    def change(current: Definition, numbering: Numbering) -> Definition:
+        faults.refuse(unbindable, "The request")
+        return merge.update(current, command.patch, numbering)
+
+    async with context.transaction() as transaction:
+        return transaction.reply(
+            await _change(transaction, command, change, precondition=precondition, message=command.change_message)
+        )
+
+
+async def add_cell(_app: Catalog, command: AddCell, context: Context) -> Notebook:
+    """One more cell at the end."""
+
+    def change(current: Definition, numbering: Numbering) -> Definition:
+        return replace(current, document=cell_changes.added(current.document, command.cell, numbering))
+
+    async with context.transaction() as transaction:
+        return transaction.reply(await _change(transaction, command, change, precondition=Precondition()))
+
+
+async def update_cell(_app: Catalog, command: UpdateCell, context: Context) -> Notebook:
+    """RFC 7396 merge into one cell."""
+
+    def change(current: Definition, _numbering: Numbering) -> Definition:
+        _require_cell(current, command.cell_id)
+        return replace(current, document=cell_changes.updated(current.document, command.cell_id, command.patch))
+
+    async with context.transaction() as transaction:
+        return transaction.reply(await _change(transaction, command, change, precondition=command.precondition))
+
+
+async def delete_cell(_app: Catalog, command: DeleteCell, context: Context) -> Notebook:
+    """The notebook without one cell."""
+
+    def change(current: Definition, _numbering: Numbering) -> Definition:
+        _require_cell(current, command.cell_id)
+        rest = [cell for cell in current.document.cells if cell["id"] != command.cell_id]
+        return replace(current, document=current.document.with_cells(rest))
+
+    async with context.transaction() as transaction:
+        return transaction.reply(await _change(transaction, command, change, precondition=command.precondition))
+
+
+async def _change(
+    transaction: WriteTransaction,
+    command: UpdateNotebook | AddCell | UpdateCell | DeleteCell,
+    change: Change,
+    *,
+    precondition: Precondition,
+    message: str | None = None,
+) -> Notebook:
+    """Lock, check, change, and keep the outcome as a version. Concurrent writers come one after the other."""
+    scope, notebook_id = command.scope, command.notebook_id
+    locked = await store.found(transaction.sql, store.queries.lock, scope, notebook_id)
+    check_precondition(precondition, etag=locked["etag"], modified_at=locked["modified_at"])
+    current = store.definition(await store.found(transaction.sql, store.queries.version, scope, notebook_id, None))
+    numbering = Numbering(locked["highest_cell_number"])
+    wanted = await asyncio.to_thread(change, current, numbering)
+    if wanted.fingerprint() != current.fingerprint():
+        author = command.caller.subject.replace("\x00", "")
+        cells_changed = wanted.document.sha256 != current.document.sha256
+        version = next_version(locked["version"], cells_changed=cells_changed)
+        before = {cell["id"]: cell for cell in current.document.cells}
+        await store.add_version(
+            transaction.sql,
+            notebook_id,
+            wanted,
+            [cell["id"] for cell in wanted.document.cells if before.get(cell["id"]) != cell],
+            version=version,
+            highest_cell_number=numbering.highest,
+            at=next_modification(locked["modified_at"], locked["now"]),
+            author=author,
+            message=message.replace("\x00", "")[:MESSAGE_LENGTH] if message else None,
+        )
+        transaction.emit(
+            NotebookUpdated(
+                scope=scope,
+                notebook_id=notebook_id,
+                notebook_name=wanted.name,
+                notebook_version=version,
+                changed_by=author,
+            )
+        )
+    return await store.get(transaction.sql, scope, notebook_id)
+
+
+async def _binding_faults(app: Catalog, command: UpdateNotebook) -> list[Fault]:
+    """A fault when the patch binds another dataset than the present one, and there is none such.
+
+    Asked before the transaction, which must not wait for another service. A binding that stays is not asked about: its
+    dataset may be gone by now, and a PUT of what GET said must work all the same.
+    """
+    try:
+        dataset_id: UUID | None = TypeAdapter(OptionalId).validate_python(merge.new_binding(command.patch))
+    except ValidationError:
+        return []  # said with all other faults of the merge
+    if dataset_id is None:
+        return []
+    async with app.database.connection() as connection:
+        present = await store.get(store.Outside(connection), command.scope, command.notebook_id)
+    if dataset_id == present.integration.dataset_binding:
+        return []
+    return await binding.faults_of(
+        app.requests, command.scope, command.caller, dataset_id, "integration.datasetBinding"
+    )
+
+
+def _require_cell(current: Definition, cell_id: str) -> None:
+    if all(cell["id"] != cell_id for cell in current.document.cells):
+        raise NotFound("The notebook has no such cell.")

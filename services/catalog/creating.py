@@ -1,0 +1,140 @@
+"""New notebooks: from a template and cells, or from an uploaded file."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+from uuid import UUID, uuid4
+
+from services.catalog import binding, faults, importing, schedule, shelf, store, validity
+from services.catalog.cell_changes import draft_faults
+from services.catalog.cell_ids import Numbering
+from services.catalog.document import Document, cells_of_drafts, empty
+from services.catalog.importing.percent import document_cells
+from services.catalog.kernels import SPECS
+from services.catalog.limits import check_depth, check_size
+from services.catalog.model import FIRST_VERSION, Definition
+from services.catalog.shelf import Template
+from shared.contracts.base import Caller, Scope
+from shared.contracts.notebooks import (
+    CreateNotebook,
+    Environment,
+    ImportNotebook,
+    Integration,
+    Notebook,
+    NotebookCreated,
+    NotebookDraft,
+    Session,
+)
+from shared.errors import Fault
+from shared.responder import Context, WriteTransaction
+
+if TYPE_CHECKING:
+    from services.catalog.app import Catalog
+
+
+async def create_notebook(app: Catalog, command: CreateNotebook, context: Context) -> Notebook:
+    """A notebook at version 1.0.0: the template's cells first, then the initial ones."""
+    draft = command.draft
+    found: list[Fault] = []
+    definition, numbering = await asyncio.to_thread(_definition, draft, app.templates, found)
+    found += await binding.faults_of(
+        app.requests,
+        command.scope,
+        command.caller,
+        definition.integration.dataset_binding,
+        "integration.datasetBinding",
+    )
+    async with context.transaction() as transaction:
+        # Faults come second: a request that is asked again, and was fine then, gets its first answer.
+        faults.refuse(found, "The notebook")
+        notebook = await _insert(transaction, command.scope, command.caller, definition, numbering.highest)
+        session = Session(session_id=uuid4(), kernel_type=notebook.kernel_type)
+        return transaction.reply(notebook.model_copy(update={"session": session}))
+
+
+async def import_notebook(app: Catalog, command: ImportNotebook, context: Context) -> Notebook:
+    """A notebook from a file, with what was made of it in `parsing`."""
+    imported = await asyncio.to_thread(importing.read, command.file_name, command.file, command.kernel_type)
+    found = await binding.faults_of(
+        app.requests, command.scope, command.caller, command.integration.dataset_binding, "datasetBinding"
+    )
+    found += schedule.faults_of(command.integration, "integration")
+    definition = Definition(
+        name=command.notebook_name or importing.name_for(command.file_name),
+        description=command.notebook_description,
+        kernel_type=imported.kernel_type,
+        integration=command.integration,
+        environment=Environment(),
+        document=imported.document,
+    )
+    async with context.transaction() as transaction:
+        faults.refuse(found, "The upload")
+        notebook = await _insert(transaction, command.scope, command.caller, definition, imported.highest_cell_number)
+        return transaction.reply(notebook.model_copy(update={"parsing": imported.parsing}))
+
+
+def _definition(
+    draft: NotebookDraft, templates: dict[str, Template], found: list[Fault]
+) -> tuple[Definition, Numbering]:
+    """What the draft asks for; its faults are added to `found`."""
+    drafts = draft.initial_cells or []
+    check_depth([cell.metadata for cell in drafts], "initialCells")
+    integration = draft.integration or Integration()
+    template = shelf.choose(templates, draft.template, draft.kernel_type, found)
+    found += schedule.faults_of(integration, "integration")
+    found += draft_faults(drafts, set(), "initialCells")
+    numbering = Numbering(known=[cell.cell_id or "" for cell in drafts])
+    given = document_cells(template.cells_for(draft.kernel_type), numbering) if template else []
+    body = empty()
+    body["cells"] = [*given, *cells_of_drafts(drafts, numbering)]
+    body["metadata"] = dict(SPECS[draft.kernel_type])
+    document = Document(body=body)
+    if not found:
+        found += [
+            Fault(path=_in_draft(fault.path, len(given)), message=fault.message) for fault in validity.faults_of(body)
+        ]
+    check_size(document)
+    definition = Definition(
+        name=draft.notebook_name,
+        description=draft.notebook_description,
+        kernel_type=draft.kernel_type,
+        integration=integration,
+        environment=draft.environment or Environment(),
+        document=document,
+    )
+    return definition, numbering
+
+
+def _in_draft(path: str, template_cells: int) -> str:
+    """A place in the document as a place in the draft: `cells[5].metadata.tags` as `initialCells[2].tags`."""
+    number, _, rest = path.removeprefix("cells[").partition("]")
+    if not number.isdigit():
+        return path
+    return f"initialCells[{int(number) - template_cells}]{rest.replace('.metadata.tags', '.tags')}"
+
+
+async def _insert(
+    transaction: WriteTransaction, scope: Scope, caller: Caller, definition: Definition, highest_cell_number: int
+) -> Notebook:
+    notebook_id: UUID = uuid4()
+    author = caller.subject.replace("\x00", "")
+    await store.insert(
+        transaction.sql,
+        scope,
+        notebook_id,
+        definition,
+        version=FIRST_VERSION,
+        highest_cell_number=highest_cell_number,
+        author=author,
+    )
+    transaction.emit(
+        NotebookCreated(
+            scope=scope,
+            notebook_id=notebook_id,
+            notebook_name=definition.name,
+            notebook_version=FIRST_VERSION,
+            changed_by=author,
+        )
+    )
+    return await store.get(transaction.sql, scope, notebook_id)

@@ -1,0 +1,38 @@
+"""Every command the catalog answers and every fact it hears, with the function that does so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from services.catalog import changing, creating, deleting, projection, reading
+from shared.contracts import execution_events as facts
+from shared.contracts import notebooks as commands
+from shared.contracts.base import Command, Event
+from shared.responder import Handler
+from shared.subscriber import EventHandler
+
+COMMANDS: Mapping[type[Command[Any]], Handler] = {
+    commands.CreateNotebook: creating.create_notebook,
+    commands.ImportNotebook: creating.import_notebook,
+    commands.UpdateNotebook: changing.update_notebook,
+    commands.AddCell: changing.add_cell,
+    commands.UpdateCell: changing.update_cell,
+    commands.DeleteCell: changing.delete_cell,
+    commands.DeleteNotebook: deleting.delete_notebook,
+    commands.CheckNotebook: reading.check_notebook,
+    commands.GetNotebook: reading.get_notebook,
+    commands.ListNotebooks: reading.list_notebooks,
+    commands.ExportNotebook: reading.export_notebook,
+    commands.PinNotebook: reading.pin_notebook,
+}
+
+EVENTS: Mapping[type[Event], EventHandler] = {
+    facts.ExecutionQueued: projection.on_execution_queued,
+    facts.ExecutionStarted: projection.on_execution_started,
+    facts.ExecutionCompleted: projection.on_execution_ended,
+    facts.ExecutionFailed: projection.on_execution_ended,
+    facts.ExecutionCancelled: projection.on_execution_ended,
+    facts.ExecutionPurged: projection.on_execution_purged,
+    facts.NotebookBlocked: deleting.on_notebook_blocked,
+}

@@ -1,0 +1,253 @@
+"""Notebook files: nbformat 4 of any minor version, and nbformat 3, read into a valid 4.5 document.
+
+Nothing of a valid file is lost: outputs, attachments, widget state and unknown metadata stay. What can be mended
+without guessing (ids, missing members) is mended with a warning; anything else is refused with its place.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import nbformat
+import orjson
+
+from services.catalog import cell_ids, validity
+from services.catalog.cell_ids import Numbering
+from services.catalog.document import Document, Json
+from services.catalog.faults import MOST_FAULTS, path_of, refuse
+from services.catalog.importing.parsed import Parsed
+from services.catalog.limits import MAX_NESTING, deeper_than
+from shared.errors import Fault, Invalid
+
+FIXED_MEMBERS = {"cells", "metadata", "nbformat", "nbformat_minor"}
+"""Members of an nbformat 4 notebook."""
+
+_V3_TYPES = {"code", "markdown", "raw", "heading", "html"}
+_ONLY_ON_CODE = ("outputs", "execution_count")
+
+
+def read(text: str) -> Parsed:
+    """Read the text of an .ipynb file. Raises Invalid with every fault it can name."""
+    notebook = _json(text)
+    major, minor = _format(notebook)
+    warnings: list[str] = []
+    if major == 3:
+        notebook = _upgraded(notebook)
+        warnings.append(f"The file is nbformat 3.{minor}; it was upgraded to 4.5.")
+    elif minor > 5:
+        warnings.append(f"The file is nbformat 4.{minor}, newer than 4.5; it was read as 4.5.")
+    cells = _cells(notebook)
+    numbering = Numbering()
+    unknown = sorted(set(notebook) - FIXED_MEMBERS)
+    if unknown:
+        places = [path_of([name], "file") for name in unknown]
+        raise _refused([Fault(path=place, message="is not a member of a notebook") for place in places])
+    _mend(cells, warnings)
+    _identify(cells, numbering, warnings, ids_expected=major == 4 and minor >= 5)
+    metadata = notebook.get("metadata")
+    if metadata is None:
+        metadata = {}
+        warnings.append("The file had no metadata.")
+    body = {"cells": cells, "metadata": _mended_metadata(metadata, warnings), "nbformat": 4, "nbformat_minor": 5}
+    refuse(validity.faults_of(body, "file"), "The file")
+    _join_lines(cells)
+    return Parsed(
+        document=_without_outputs(body),
+        nbformat=f"{major}.{minor}",
+        warnings=warnings,
+        highest_cell_number=numbering.highest,
+    )
+
+
+def _json(text: str) -> Json:
+    try:
+        notebook = orjson.loads(text)  # refuses NaN, lone surrogates and nesting over 1,024 without recursing
+    except orjson.JSONDecodeError as error:
+        raise _refused([Fault(path="file", message=f"is not JSON: {error.msg} (line {error.lineno})")]) from error
+    place = deeper_than(notebook, MAX_NESTING)
+    if place is not None:
+        path = path_of(place[:6], "file")
+        raise _refused([Fault(path=path, message=f"is nested deeper than {MAX_NESTING} levels")])
+    if not isinstance(notebook, dict):
+        raise _refused([Fault(path="file", message="is JSON, but no notebook: a notebook is an object")])
+    return notebook
+
+
+def _format(notebook: Json) -> tuple[int, int]:
+    major, minor = notebook.get("nbformat"), notebook.get("nbformat_minor", 0)
+    if "nbformat" not in notebook:
+        raise _refused([Fault(path="file.nbformat", message="is missing: this is JSON, but no notebook")])
+    if type(major) is not int or major not in (3, 4):
+        raise _refused([Fault(path="file.nbformat", message=f"must be 3 or 4, not {str(major)[:40]}")])
+    if type(minor) is not int or minor < 0:
+        raise _refused([Fault(path="file.nbformat_minor", message=f"must be a whole number, not {str(minor)[:40]}")])
+    return major, minor
+
+
+def _upgraded(notebook: Json) -> Json:
+    """An nbformat 3 notebook as nbformat 4, after a look at what the upgrade takes for granted."""
+    found = []
+    worksheets = notebook.get("worksheets")
+    if not isinstance(worksheets, list):
+        raise _refused([Fault(path="file.worksheets", message="must be an array")])
+    for sheet_number, sheet in enumerate(worksheets):
+        place = path_of(["worksheets", sheet_number, "cells"], "file")
+        cells = sheet.get("cells") if isinstance(sheet, dict) else None
+        if not isinstance(cells, list):
+            found.append(Fault(path=place, message="must be an array"))
+            continue
+        for number, cell in enumerate(cells):
+            found += _v3_faults(cell, f"{place}[{number}]")
+    if not isinstance(notebook.get("metadata", {}), dict):
+        found.append(Fault(path="file.metadata", message="must be an object"))
+    if found:
+        raise _refused(found)
+    notebook.setdefault("metadata", {})
+    try:
+        upgraded = nbformat.convert(nbformat.from_dict(notebook), 4)
+    except (nbformat.ValidationError, KeyError, TypeError, AttributeError, ValueError) as error:
+        raise _refused([Fault(path="file.worksheets", message=f"cannot be upgraded to nbformat 4: {error}")]) from error
+    plain: Json = orjson.loads(orjson.dumps(upgraded))
+    for cell in plain["cells"]:
+        cell.pop("id", None)  # the upgrade makes up random ones
+    plain["metadata"].pop("orig_nbformat", None)
+    plain["metadata"].pop("orig_nbformat_minor", None)
+    return {name: value for name, value in plain.items() if name in FIXED_MEMBERS}
+
+
+def _v3_faults(cell: Any, place: str) -> list[Fault]:
+    if not isinstance(cell, dict) or cell.get("cell_type") not in _V3_TYPES:
+        return [Fault(path=f"{place}.cell_type", message=f"must be one of {', '.join(sorted(_V3_TYPES))}")]
+    found = []
+    source = "input" if cell["cell_type"] == "code" else "source"
+    if not _is_text(cell.get(source, "")):
+        found.append(Fault(path=f"{place}.{source}", message="must be a string or an array of strings"))
+    else:
+        cell[source] = _joined(cell.get(source, ""))
+    if not isinstance(cell.get("metadata", {}), dict):
+        found.append(Fault(path=f"{place}.metadata", message="must be an object"))
+    if cell["cell_type"] == "heading" and type(cell.get("level", 1)) is not int:
+        found.append(Fault(path=f"{place}.level", message="must be a whole number"))
+    if cell["cell_type"] == "code":
+        outputs = cell.setdefault("outputs", [])
+        if not isinstance(outputs, list):
+            found.append(Fault(path=f"{place}.outputs", message="must be an array"))
+        else:
+            found += [
+                Fault(path=f"{place}.outputs[{number}].output_type", message="must be a string")
+                for number, output in enumerate(outputs)
+                if not isinstance(output, dict) or not isinstance(output.get("output_type"), str)
+            ]
+    return found
+
+
+def _cells(notebook: Json) -> list[Json]:
+    cells = notebook.get("cells")
+    if not isinstance(cells, list):
+        what = "is missing" if "cells" not in notebook else "must be an array"
+        raise _refused([Fault(path="file.cells", message=what)])
+    faults = [
+        Fault(path=path_of(["cells", number], "file"), message="must be an object")
+        for number, cell in enumerate(cells)
+        if not isinstance(cell, dict)
+    ]
+    if faults:
+        raise _refused(faults)
+    return cells
+
+
+def _mend(cells: list[Json], warnings: list[str]) -> None:
+    """Put in members that a cell must have, take out those only code cells may have."""
+    mended: Counter[str] = Counter()
+    for cell in cells:
+        for name, value in (("metadata", {}), ("source", "")):
+            if cell.get(name) is None:
+                cell[name] = value
+                mended[f"had no {name}"] += 1
+        if cell.get("cell_type") == "code":
+            for name in _ONLY_ON_CODE:
+                if name not in cell or (name == "outputs" and cell[name] is None):
+                    cell[name] = [] if name == "outputs" else None
+                    mended[f"had no {name}"] += 1
+        elif cell.get("cell_type") in ("markdown", "raw"):
+            for name in _ONLY_ON_CODE:
+                if name in cell:
+                    del cell[name]
+                    mended[f"had {name}, which only code cells have"] += 1
+    warnings += [f"{count} cell{'s' if count > 1 else ''} {what}; mended." for what, count in mended.items()]
+
+
+def _identify(cells: list[Json], numbering: Numbering, warnings: list[str], *, ids_expected: bool) -> None:
+    """Give every cell an id of its own; those a file brings stay with their cells."""
+    seen: set[str] = set()
+    wanting: list[tuple[int, Json, str | None]] = []
+    missing = 0
+    for number, cell in enumerate(cells):
+        cell_id = cell.get("id")
+        if isinstance(cell_id, str) and cell_ids.is_valid(cell_id) and cell_id not in seen:
+            seen.add(cell_id)
+            numbering.see(cell_id)
+        else:
+            missing += "id" not in cell
+            wanting.append((number, cell, None if "id" not in cell else str(cell_id)[:80]))
+    for number, cell, old in wanting:
+        cell["id"] = numbering.give()
+        if old is not None and len(warnings) < MOST_FAULTS:
+            why = "is another cell's too" if old in seen else "is no valid id"
+            warnings.append(f"The id {old!r} of cells[{number}] {why}; it is now {cell['id']}.")
+    if missing and ids_expected:
+        warnings.append(f"{missing} cell{'s' if missing > 1 else ''} had no id and got one.")
+    elif missing:
+        warnings.append("The file's format has no cell ids; its cells got cell-001 and following.")
+
+
+def _mended_metadata(metadata: Any, warnings: list[str]) -> Any:
+    """The notebook's metadata; a kernelspec or language_info that nbformat would refuse is completed or set aside."""
+    if not isinstance(metadata, dict):
+        return metadata
+    spec = metadata.get("kernelspec")
+    if isinstance(spec, dict) and isinstance(spec.get("name"), str) and not isinstance(spec.get("display_name"), str):
+        metadata = {**metadata, "kernelspec": {**spec, "display_name": spec["name"]}}
+        warnings.append("metadata.kernelspec had no display_name; it got its name.")
+    for name in ("kernelspec", "language_info"):
+        part = metadata.get(name)
+        if name in metadata and (not isinstance(part, dict) or not isinstance(part.get("name"), str)):
+            metadata = {key: value for key, value in metadata.items() if key != name}
+            warnings.append(f"metadata.{name} named nothing and was left out.")
+    if "orig_nbformat" in metadata and type(metadata["orig_nbformat"]) is not int:
+        metadata = {key: value for key, value in metadata.items() if key != "orig_nbformat"}
+    return metadata
+
+
+def _join_lines(cells: list[Json]) -> None:
+    """Sources and outputs as one string each; the file may have them as arrays of lines."""
+    for cell in cells:
+        cell["source"] = _joined(cell["source"])
+
+
+def _without_outputs(body: Json) -> Document:
+    """The document with its outputs apart."""
+    outputs = {}
+    cells = []
+    for cell in body["cells"]:
+        if cell["cell_type"] != "code":
+            cells.append(cell)
+            continue
+        if cell["outputs"] or cell["execution_count"] is not None:
+            outputs[cell["id"]] = {name: cell[name] for name in _ONLY_ON_CODE}
+        cells.append({**cell, "outputs": [], "execution_count": None})
+    return Document(body={**body, "cells": cells}, outputs=outputs)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(line, str) for line in value))
+
+
+def _joined(value: str | list[str]) -> str:
+    return value if isinstance(value, str) else "".join(value)
+
+
+def _refused(faults: list[Fault]) -> Invalid:
+    first = faults[0]
+    return Invalid(f"The file cannot be used as a notebook: {first.path} {first.message}.", faults=faults[:MOST_FAULTS])

@@ -1,0 +1,88 @@
+"""The merge of a PUT into a notebook's definition, with every fault named at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, TypeAdapter
+
+from services.catalog import cell_changes, faults, schedule
+from services.catalog.cell_ids import Numbering
+from services.catalog.document import Json
+from services.catalog.limits import check_depth, check_size
+from services.catalog.merging import checked, merge_patch, parse, wire_names
+from services.catalog.model import Definition
+from shared.contracts.base import Body, Moment
+from shared.contracts.notebooks import Environment, Integration, KernelType, Name, Notebook, Precondition, Text
+from shared.errors import Fault
+
+
+class _Settings(Body):
+    """The settings of a notebook, as merged."""
+
+    notebook_name: Name
+    notebook_description: Text | None = None
+    kernel_type: KernelType = "python3"
+    integration: Integration = Field(default_factory=Integration)
+    environment: Environment = Field(default_factory=Environment)
+
+
+_SETTINGS = frozenset(wire_names(_Settings))
+
+READ_ONLY = frozenset(wire_names(Notebook)) - _SETTINGS - {"cells"}
+"""Members of a GET answer that a PUT may bring back; they change nothing, but `etag` and `dateModified` are
+preconditions."""
+
+_PARTS: dict[str, type[Body]] = {"integration": Integration, "environment": Environment}
+
+
+def precondition_in(patch: Json, given: Precondition) -> Precondition:
+    """The precondition of a PUT: `If-Match`, or `etag` and `dateModified` of its body. Raises Invalid."""
+    found: list[Fault] = []
+    etag = checked(TypeAdapter(str | None), patch.get("etag"), "etag", found)
+    date = checked(TypeAdapter(Moment | None), patch.get("dateModified"), "dateModified", found)
+    faults.refuse(found, "The request")
+    return Precondition(etag=given.etag or etag, date_modified=given.date_modified or date)
+
+
+def new_binding(patch: Json) -> Any:
+    """The dataset that the patch wants to bind, unchecked."""
+    integration = patch.get("integration")
+    return integration.get("datasetBinding") if isinstance(integration, dict) else None
+
+
+def update(current: Definition, patch: Json, numbering: Numbering) -> Definition:
+    """`current` with `patch` merged in. Raises Invalid with every fault, or TooLarge."""
+    check_depth(patch)
+    found = faults.unknown_members(patch, _SETTINGS | READ_ONLY | {"cells"})
+    wanted = {name: value for name, value in patch.items() if name in _SETTINGS}
+    for name, model in _PARTS.items():
+        if isinstance(wanted.get(name), dict):
+            known = wire_names(model)
+            found += faults.unknown_members(wanted[name], known, name)
+            wanted[name] = {key: value for key, value in wanted[name].items() if key in known}
+    before = {
+        "notebookName": current.name,
+        "notebookDescription": current.description,
+        "kernelType": current.kernel_type,
+        "integration": current.integration.model_dump(mode="json", by_alias=True),
+        "environment": current.environment.model_dump(mode="json", by_alias=True),
+    }
+    settings = parse(_Settings, merge_patch(before, wanted), "", found)
+    if settings is not None:
+        found += schedule.faults_of(settings.integration, "integration")
+    document = current.document
+    if "cells" in patch:
+        given = patch["cells"] if patch["cells"] is not None else []
+        document = cell_changes.replaced(document, given, numbering, found)
+    faults.refuse(found, "The request")
+    check_size(document)
+    assert settings is not None  # noqa: S101 - without faults there are settings
+    return Definition(
+        name=settings.notebook_name,
+        description=settings.notebook_description,
+        kernel_type=settings.kernel_type,
+        integration=settings.integration,
+        environment=settings.environment,
+        document=document,
+    )

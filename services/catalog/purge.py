@@ -1,0 +1,90 @@
+"""Removes what hidden notebooks own, in short transactions, and folds the tally; a crash at any step is made good."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from services.catalog.store import queries
+from shared.database import Database
+from shared.errors import AtelierError
+
+log = structlog.get_logger(__name__)
+
+IDLE_S = 30.0
+"""How often a replica looks for work of its own accord, in seconds: what a crashed one left behind."""
+
+RETRY_S = 1.0
+"""Pause after the database went away, in seconds."""
+
+CHUNK = 200
+"""Rows of a table removed in one statement: a fraction of a second, even when each holds a large notebook."""
+
+CROWDED_TALLY = 500
+"""A project's tally is folded when it has more rows than this."""
+
+
+class Purge:
+    """One background task a process."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Begin, with what was left behind."""
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Stop; what is half removed stays hidden and is removed later."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def wake(self) -> None:
+        """There is something to remove."""
+        self._wake.set()
+
+    async def remove_hidden(self) -> int:
+        """Remove all that hidden notebooks own, then the notebooks; returns how many went."""
+        removed = 0
+        while await self._remove_one():
+            removed += 1
+        return removed
+
+    async def fold_tallies(self) -> None:
+        """Keep the sums short that lists are counted by."""
+        async with self._database.transaction() as transaction:
+            await transaction.execute(queries.fold_tallies, CROWDED_TALLY)
+
+    async def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            pause = IDLE_S
+            try:
+                await self.remove_hidden()
+                await self.fold_tallies()
+            except AtelierError as error:
+                log.warning("removal goes on later", reason=error.detail)
+                pause = RETRY_S
+            try:
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue  # time to look again
+
+    async def _remove_one(self) -> bool:
+        """One hidden notebook, a chunk a transaction; False when there is none left."""
+        while True:
+            async with self._database.transaction() as transaction:
+                notebook_id = await transaction.value(queries.next_hidden)
+                if notebook_id is None:
+                    return False
+                for statement in (queries.remove_executions, queries.remove_versions, queries.remove_contents):
+                    if await transaction.execute(statement, notebook_id, CHUNK):
+                        break
+                else:
+                    await transaction.execute(queries.remove_notebook, notebook_id)
+                    return True

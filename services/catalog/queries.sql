@@ -1,0 +1,164 @@
+-- The catalog's statements. Lists are put together in listing.py, from the fragments a list asks for.
+
+-- name: get
+-- A notebook as GET shows it: its present version, its cells' bytes, and the cells' times and runs as one JSON array.
+SELECT n.notebook_id, n.tenant_id, n.project_id, n.version, n.etag, n.highest_cell_number,
+       n.created_at, n.created_by, n.modified_at, n.status, n.last_execution_date, n.execution_count,
+       v.ordinal, v.name, v.description, v.kernel_type, v.integration, v.environment, v.parameters,
+       v.content_sha256, c.body,
+       (SELECT json_agg(json_build_array(cell_id, modified_at, execution_count, has_output, last_executed,
+                                         execution_status))
+        FROM cell WHERE cell.notebook_id = n.notebook_id) AS cells
+FROM notebook n
+JOIN notebook_version v ON v.notebook_id = n.notebook_id AND v.version = n.version
+JOIN content c ON c.notebook_id = n.notebook_id AND c.sha256 = v.content_sha256
+WHERE n.notebook_id = $1 AND n.tenant_id = $2 AND n.project_id = $3 AND n.deleted_at IS NULL
+
+-- name: lock
+-- Take a notebook for a change; others wait. The clock is the database's, one for all replicas.
+SELECT version, etag, modified_at, highest_cell_number, clock_timestamp() AS now
+FROM notebook
+WHERE notebook_id = $1 AND tenant_id = $2 AND project_id = $3 AND deleted_at IS NULL
+FOR UPDATE
+
+-- name: version
+-- One version with its content; without a number the present one.
+SELECT v.version, v.ordinal, v.name, v.description, v.kernel_type, v.integration, v.environment, v.parameters,
+       v.content_sha256, c.body, c.outputs
+FROM notebook n
+JOIN notebook_version v ON v.notebook_id = n.notebook_id AND v.version = COALESCE($4, n.version)
+JOIN content c ON c.notebook_id = n.notebook_id AND c.sha256 = v.content_sha256
+WHERE n.notebook_id = $1 AND n.tenant_id = $2 AND n.project_id = $3 AND n.deleted_at IS NULL
+
+-- name: standing
+-- What a precondition is checked against.
+SELECT version, etag, modified_at
+FROM notebook
+WHERE notebook_id = $1 AND tenant_id = $2 AND project_id = $3 AND deleted_at IS NULL
+
+-- name: clock
+-- The time in whole milliseconds, by the database's clock.
+SELECT date_trunc('milliseconds', clock_timestamp())
+
+-- name: insert_notebook
+INSERT INTO notebook (notebook_id, tenant_id, project_id, name, name_key, kernel_type, enrichment_mode, cell_count,
+                      version, etag, highest_cell_number, created_at, created_by, modified_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $12)
+
+-- name: insert_content
+-- Equal contents of a notebook are kept once.
+INSERT INTO content (notebook_id, sha256, body, outputs) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
+
+-- name: insert_version
+INSERT INTO notebook_version (notebook_id, version, ordinal, name, description, kernel_type, integration, environment,
+                              parameters, content_sha256, created_at, created_by, change_message)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+
+-- name: last_ordinal
+SELECT max(ordinal) FROM notebook_version WHERE notebook_id = $1
+
+-- name: update_notebook
+UPDATE notebook
+SET name = $2, name_key = $3, kernel_type = $4, enrichment_mode = $5, cell_count = $6, version = $7, etag = $8,
+    highest_cell_number = $9, modified_at = $10
+WHERE notebook_id = $1
+
+-- name: touch_cells
+-- New and changed cells; a cell that comes back keeps what its runs came to.
+INSERT INTO cell (notebook_id, cell_id, modified_at)
+SELECT $1, unnest($2::text[]), $3
+ON CONFLICT (notebook_id, cell_id) DO UPDATE SET modified_at = excluded.modified_at
+
+-- name: hide
+-- First step of a deletion: no reader sees the notebook from here on.
+UPDATE notebook SET deleted_at = clock_timestamp()
+WHERE notebook_id = $1 AND tenant_id = $2 AND project_id = $3 AND deleted_at IS NULL
+RETURNING name, version
+
+-- name: next_hidden
+-- A hidden notebook to remove. Two replicas never take the same.
+SELECT notebook_id FROM notebook WHERE deleted_at IS NOT NULL ORDER BY deleted_at LIMIT 1 FOR UPDATE SKIP LOCKED
+
+-- name: remove_versions
+-- Some of a hidden notebook's versions: a long history goes in several short transactions.
+DELETE FROM notebook_version
+WHERE notebook_id = $1
+  AND ordinal IN (SELECT ordinal FROM notebook_version WHERE notebook_id = $1 ORDER BY ordinal LIMIT $2)
+
+-- name: remove_contents
+DELETE FROM content
+WHERE notebook_id = $1 AND sha256 IN (SELECT sha256 FROM content WHERE notebook_id = $1 LIMIT $2)
+
+-- name: remove_executions
+DELETE FROM execution
+WHERE execution_id IN (SELECT execution_id FROM execution WHERE notebook_id = $1 LIMIT $2)
+
+-- name: remove_notebook
+-- The rest; cells go with it.
+DELETE FROM notebook WHERE notebook_id = $1 AND deleted_at IS NOT NULL
+
+-- name: fold_tallies
+-- Replace the rows of projects that have many by their sums. Readers see the rows before or after, never both.
+WITH crowded AS (
+    SELECT tenant_id, project_id FROM notebook_tally GROUP BY tenant_id, project_id HAVING count(*) > $1
+), taken AS (
+    DELETE FROM notebook_tally WHERE tally_id IN (
+        SELECT t.tally_id FROM notebook_tally t JOIN crowded USING (tenant_id, project_id) FOR UPDATE OF t SKIP LOCKED
+    )
+    RETURNING tenant_id, project_id, kernel_type, enrichment_mode, status, change
+)
+INSERT INTO notebook_tally (tenant_id, project_id, kernel_type, enrichment_mode, status, change)
+SELECT tenant_id, project_id, kernel_type, enrichment_mode, status, sum(change)
+FROM taken
+GROUP BY tenant_id, project_id, kernel_type, enrichment_mode, status
+HAVING sum(change) <> 0
+
+-- name: lock_for_run
+-- Take a notebook to write down a fact about a run of it. Nothing is returned for one that is hidden or gone.
+SELECT status FROM notebook
+WHERE notebook_id = $1 AND tenant_id = $2 AND project_id = $3 AND deleted_at IS NULL
+FOR UPDATE
+
+-- name: hear_of_run
+-- Write down what a fact says of a run, unless a later one has been heard. Returns nothing then.
+INSERT INTO execution (execution_id, notebook_id, last_seq, active, accepted_at, ended_at, outcome, notebook_status)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+ON CONFLICT (execution_id) DO UPDATE
+SET last_seq = excluded.last_seq, active = excluded.active, accepted_at = excluded.accepted_at,
+    ended_at = excluded.ended_at, outcome = excluded.outcome, notebook_status = excluded.notebook_status
+WHERE execution.last_seq < excluded.last_seq AND NOT execution.purged
+RETURNING (xmax = 0) AS is_new
+
+-- name: forget_run
+-- A run was removed by its owner. The row stays, so that a late fact does not bring it back. Returns nothing when it was
+-- known already.
+INSERT INTO execution (execution_id, notebook_id, last_seq, active, accepted_at, purged)
+VALUES ($1, $2, 0, false, clock_timestamp(), true)
+ON CONFLICT (execution_id) DO UPDATE SET purged = true, active = false WHERE NOT execution.purged
+RETURNING (xmax = 0) AS is_new
+
+-- name: refresh_state
+-- A notebook's state from its runs: running while any has not ended, else what the one that ended last left behind.
+UPDATE notebook n
+SET execution_count = n.execution_count + $2,
+    last_execution_date = (
+        SELECT max(e.accepted_at) FROM execution e WHERE e.notebook_id = n.notebook_id AND NOT e.purged
+    ),
+    status = CASE
+        WHEN EXISTS (SELECT FROM execution e WHERE e.notebook_id = n.notebook_id AND e.active) THEN 'Running'
+        ELSE COALESCE((
+            SELECT e.notebook_status FROM execution e
+            WHERE e.notebook_id = n.notebook_id AND e.ended_at IS NOT NULL AND NOT e.purged
+            ORDER BY e.ended_at DESC, e.execution_id DESC LIMIT 1
+        ), 'Ready')
+    END
+WHERE n.notebook_id = $1
+
+-- name: tell_cells
+-- What a run came to, cell by cell; a run that ended earlier than the one already told of changes nothing.
+UPDATE cell c
+SET run_ended_at = $2, execution_count = t.execution_count, has_output = t.has_output,
+    last_executed = COALESCE(t.last_executed, c.last_executed), execution_status = t.execution_status
+FROM unnest($3::text[], $4::integer[], $5::boolean[], $6::timestamptz[], $7::text[])
+    AS t (cell_id, execution_count, has_output, last_executed, execution_status)
+WHERE c.notebook_id = $1 AND c.cell_id = t.cell_id AND (c.run_ended_at IS NULL OR c.run_ended_at <= $2)

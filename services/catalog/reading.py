@@ -1,0 +1,93 @@
+"""Answers about notebooks that change nothing."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import orjson
+
+from services.catalog import listing, store
+from services.catalog.model import check_precondition, is_version
+from shared.contracts.base import Nothing
+from shared.contracts.notebooks import (
+    CheckNotebook,
+    ExportNotebook,
+    GetNotebook,
+    IpynbFile,
+    ListNotebooks,
+    Notebook,
+    NotebookPage,
+    PinnedNotebook,
+    PinNotebook,
+)
+from shared.errors import Fault, Invalid
+from shared.responder import Context
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from services.catalog.app import Catalog
+
+FILE_NAME_LENGTH = 120
+"""Characters of an exported file's name before its ending: file systems end at 255 bytes."""
+
+_NOT_IN_FILE_NAMES = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]+')
+
+
+async def get_notebook(app: Catalog, command: GetNotebook, _context: Context) -> Notebook:
+    """The notebook object, its run members from the projection."""
+    async with app.database.connection() as connection:
+        return await store.get(store.Outside(connection), command.scope, command.notebook_id)
+
+
+async def list_notebooks(app: Catalog, command: ListNotebooks, _context: Context) -> NotebookPage:
+    """A page of the project's notebooks."""
+    async with app.database.connection() as connection:
+        return await listing.page(connection, command)
+
+
+async def check_notebook(app: Catalog, command: CheckNotebook, _context: Context) -> Nothing:
+    """Whether the notebook exists and the precondition holds."""
+    async with app.database.connection() as connection:
+        row = await store.found(store.Outside(connection), store.queries.standing, command.scope, command.notebook_id)
+    check_precondition(command.precondition, etag=row["etag"], modified_at=row["modified_at"])
+    return Nothing()
+
+
+async def export_notebook(app: Catalog, command: ExportNotebook, _context: Context) -> IpynbFile:
+    """A version as .ipynb, with the outputs an uploaded file came with."""
+    row = await _version(app, command)
+    definition = store.definition(row)
+    name = _NOT_IN_FILE_NAMES.sub("_", definition.name)[:FILE_NAME_LENGTH].strip(" .") or "notebook"
+    return IpynbFile(file_name=f"{name}.ipynb", content=definition.document.export(definition.kernel_type))
+
+
+async def pin_notebook(app: Catalog, command: PinNotebook, _context: Context) -> PinnedNotebook:
+    """A version as a run needs it."""
+    row = await _version(app, command)
+    definition = store.definition(row)
+    return PinnedNotebook(
+        notebook_id=command.notebook_id,
+        notebook_name=definition.name,
+        version=row["version"],
+        kernel_type=definition.kernel_type,
+        integration=definition.integration,
+        environment=definition.environment,
+        parameters=orjson.loads(row["parameters"]),
+        content=definition.document.pinned(definition.kernel_type),
+    )
+
+
+async def _version(app: Catalog, command: ExportNotebook | PinNotebook) -> asyncpg.Record:
+    """The version asked for. Raises NotFound without the notebook, Invalid without the version."""
+    async with app.database.connection() as connection:
+        reader = store.Outside(connection)
+        scope, notebook_id, version = command.scope, command.notebook_id, command.version
+        if version is None or is_version(version):
+            row = await reader.row(store.queries.version, notebook_id, scope.tenant_id, scope.project_id, version)
+            if row is not None:
+                return row
+        present = await store.found(reader, store.queries.standing, scope, notebook_id)
+    message = f"there is no such version; the present one is {present['version']}"
+    raise Invalid(f"For this notebook {message}.", faults=[Fault(path="version", message=message)])

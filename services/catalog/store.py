@@ -1,0 +1,204 @@
+"""The catalog's rows: what is read from and written to its schema. Handlers own the transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import UUID
+
+import asyncpg
+import orjson
+
+from services.catalog import parameters
+from services.catalog.document import Document, Json, metadata_of, tags_of
+from services.catalog.model import Definition, etag_of
+from shared.contracts.base import Scope
+from shared.contracts.notebooks import Cell, Environment, Integration, Notebook
+from shared.database import Transaction
+from shared.errors import NotFound
+from shared.sql import Queries
+
+queries = Queries(Path(__file__).parent / "queries.sql")
+
+
+class Reader(Protocol):
+    """What reads need: a transaction, or a connection outside of one."""
+
+    async def row(self, statement: str, *arguments: Any) -> asyncpg.Record | None:
+        """The first row, or None."""
+
+
+class Outside:
+    """A connection for reads outside a transaction."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    async def row(self, statement: str, *arguments: Any) -> asyncpg.Record | None:
+        """See Reader."""
+        return await self._connection.fetchrow(statement, *arguments)
+
+
+async def found(reader: Reader, statement: str, scope: Scope, notebook_id: UUID, *more: Any) -> asyncpg.Record:
+    """The row of one notebook; raises NotFound, also for other tenants' notebooks and hidden ones."""
+    row = await reader.row(statement, notebook_id, scope.tenant_id, scope.project_id, *more)
+    if row is None:
+        raise NotFound("There is no such notebook.")
+    return row
+
+
+async def get(reader: Reader, scope: Scope, notebook_id: UUID) -> Notebook:
+    """The notebook object; raises NotFound."""
+    return _notebook(await found(reader, queries.get, scope, notebook_id))
+
+
+def definition(row: asyncpg.Record) -> Definition:
+    """The definition in a row of notebook_version with its content."""
+    return Definition(
+        name=row["name"],
+        description=row["description"],
+        kernel_type=row["kernel_type"],
+        integration=Integration.model_validate_json(row["integration"]),
+        environment=Environment.model_validate_json(row["environment"]),
+        document=Document.stored(row["body"], row["outputs"]),
+    )
+
+
+async def insert(
+    transaction: Transaction,
+    scope: Scope,
+    notebook_id: UUID,
+    definition: Definition,
+    *,
+    version: str,
+    highest_cell_number: int,
+    author: str,
+) -> None:
+    """A new notebook with its first version."""
+    now = await transaction.value(queries.clock)
+    await transaction.execute(
+        queries.insert_notebook,
+        notebook_id,
+        scope.tenant_id,
+        scope.project_id,
+        definition.name,
+        definition.name.casefold(),
+        definition.kernel_type,
+        definition.integration.enrichment_mode,
+        len(definition.document.cells),
+        version,
+        etag_of(notebook_id, version, definition),
+        highest_cell_number,
+        now,
+        author,
+    )
+    await _insert_version(transaction, notebook_id, definition, version=version, ordinal=1, at=now, author=author)
+    await transaction.execute(queries.touch_cells, notebook_id, [cell["id"] for cell in definition.document.cells], now)
+
+
+async def add_version(
+    transaction: Transaction,
+    notebook_id: UUID,
+    definition: Definition,
+    changed_cells: Sequence[str],
+    *,
+    version: str,
+    highest_cell_number: int,
+    at: datetime,
+    author: str,
+    message: str | None,
+) -> None:
+    """A new version of a locked notebook, which becomes the present one."""
+    ordinal = await transaction.value(queries.last_ordinal, notebook_id) + 1
+    await _insert_version(
+        transaction, notebook_id, definition, version=version, ordinal=ordinal, at=at, author=author, message=message
+    )
+    await transaction.execute(
+        queries.update_notebook,
+        notebook_id,
+        definition.name,
+        definition.name.casefold(),
+        definition.kernel_type,
+        definition.integration.enrichment_mode,
+        len(definition.document.cells),
+        version,
+        etag_of(notebook_id, version, definition),
+        highest_cell_number,
+        at,
+    )
+    await transaction.execute(queries.touch_cells, notebook_id, list(changed_cells), at)
+
+
+async def _insert_version(
+    transaction: Transaction,
+    notebook_id: UUID,
+    definition: Definition,
+    *,
+    version: str,
+    ordinal: int,
+    at: datetime,
+    author: str,
+    message: str | None = None,
+) -> None:
+    document = definition.document
+    await transaction.execute(
+        queries.insert_content, notebook_id, document.sha256, document.body_bytes, document.outputs_bytes
+    )
+    await transaction.execute(
+        queries.insert_version,
+        notebook_id,
+        version,
+        ordinal,
+        definition.name,
+        definition.description,
+        definition.kernel_type,
+        definition.integration.model_dump_json(by_alias=True),
+        definition.environment.model_dump_json(by_alias=True),
+        orjson.dumps(parameters.schema_of(document, definition.kernel_type)).decode(),
+        document.sha256,
+        at,
+        author,
+        message,
+    )
+
+
+def _notebook(row: asyncpg.Record) -> Notebook:
+    body = orjson.loads(row["body"])
+    activity = {entry[0]: entry[1:] for entry in orjson.loads(row["cells"] or "[]")}
+    return Notebook(
+        notebook_id=row["notebook_id"],
+        project_id=row["project_id"],
+        notebook_name=row["name"],
+        notebook_description=row["description"],
+        notebook_version=row["version"],
+        kernel_type=row["kernel_type"],
+        status=row["status"],
+        integration=Integration.model_validate_json(row["integration"]),
+        cells=[_cell(cell, activity.get(cell["id"])) for cell in body["cells"]],
+        environment=Environment.model_validate_json(row["environment"]),
+        parameters=orjson.loads(row["parameters"]),
+        date_created=row["created_at"],
+        date_modified=row["modified_at"],
+        created_by=row["created_by"],
+        last_execution_date=row["last_execution_date"],
+        execution_count=row["execution_count"],
+        etag=row["etag"],
+    )
+
+
+def _cell(cell: Json, activity: list[Any] | None) -> Cell:
+    modified, count, has_output, executed, status = activity or (None, None, False, None, None)
+    return Cell(
+        cell_id=cell["id"],
+        cell_type=cell["cell_type"],
+        content=cell["source"],
+        tags=tags_of(cell),
+        metadata=metadata_of(cell),
+        execution_count=count,
+        has_output=has_output,
+        last_executed=executed,
+        execution_status=status,
+        last_modified=modified,
+    )

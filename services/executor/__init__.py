@@ -1,0 +1,1 @@
+"""Runs notebooks. Two roles: control (commands, reads, sweeper) and worker (claims, kernels, results)."""

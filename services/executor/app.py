@@ -1,0 +1,108 @@
+"""Wires the two roles together; nothing opens at import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.executor import handlers
+from services.executor.environments import BaseEnvironment
+from services.executor.font_cache import FontCache
+from services.executor.kernels.plain import PYTHON_ARGUMENTS, PlainKernels
+from services.executor.running.claim import Means
+from services.executor.running.dataset_cache import DatasetCache
+from services.executor.running.folder import WorkerFolder
+from services.executor.settings import ExecutorSettings, WorkerSettings
+from services.executor.sweeper import Sweeper
+from services.executor.worker import Worker
+from shared.broker import Broker
+from shared.database import Database
+from shared.objects import S3ObjectStore
+from shared.ops import Readiness
+from shared.outbox import Outbox
+from shared.payloads import HttpPayloadStore
+from shared.process import Part
+from shared.requests import Requests
+from shared.responder import Responder
+from shared.settings import ObjectStoreSettings, WorkDirectory
+from shared.subscriber import Subscriber
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlApp:
+    """What control's handlers work with."""
+
+    settings: ExecutorSettings
+    database: Database
+    broker: Broker
+    requests: Requests
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Bones:
+    """What both roles stand on, in opening order."""
+
+    broker: Broker
+    payloads: HttpPayloadStore
+    database: Database
+    outbox: Outbox
+    requests: Requests
+
+    def parts(self) -> list[Part]:
+        return [self.broker, self.payloads, self.database, self.outbox, self.requests]
+
+
+def _bones(settings: ExecutorSettings, role: str, readiness: Readiness) -> _Bones:
+    broker = Broker(settings.amqp_url.get_secret_value(), name=f"executor-{role}")
+    payloads = HttpPayloadStore(settings.artifacts_url, key=settings.internal_secret.get_secret_value())
+    database = Database(settings.executor_postgres_dsn.get_secret_value(), schema="executor")
+    readiness.add("database", database.check)
+    readiness.add("broker", broker.check)
+    return _Bones(
+        broker=broker,
+        payloads=payloads,
+        database=database,
+        outbox=Outbox(database, broker),
+        requests=Requests(broker, payloads, source=f"executor-{role}"),
+    )
+
+
+def build_control(settings: ExecutorSettings, readiness: Readiness) -> list[Part]:
+    """Commands, reads, sweeper."""
+    bones = _bones(settings, "control", readiness)
+    app = ControlApp(settings=settings, database=bones.database, broker=bones.broker, requests=bones.requests)
+    return [
+        *bones.parts(),
+        Sweeper(bones.database, bones.broker),
+        Subscriber("executor", app, handlers.EVENTS, broker=bones.broker),
+        Responder(
+            "executor",
+            app,
+            handlers.COMMANDS,
+            broker=bones.broker,
+            database=bones.database,
+            payloads=bones.payloads,
+        ),
+    ]
+
+
+def build_worker(settings: WorkerSettings, readiness: Readiness) -> list[Part]:
+    """Claims, kernels, results."""
+    bones = _bones(settings, "worker", readiness)
+    objects = S3ObjectStore(ObjectStoreSettings())
+    readiness.add("objectStore", objects.check)
+    environment = BaseEnvironment(settings.kernel_python)
+    folder = WorkerFolder(WorkDirectory().work_dir)
+    python = str(settings.kernel_python)
+    kernels = PlainKernels({"python3": [python, *PYTHON_ARGUMENTS]}, start_timeout_s=settings.kernel_start_timeout)
+    fonts = FontCache(settings.kernel_python, folder.path / "fonts")
+    means = Means(
+        database=bones.database,
+        objects=objects,
+        requests=bones.requests,
+        kernels=kernels,
+        environment=environment,
+        datasets=DatasetCache(folder.path / "datasets", objects),
+        font_cache=fonts.folder,
+    )
+    worker = Worker(settings, means, bones.broker, folder)
+    return [*bones.parts(), objects, environment, folder, fonts, kernels, worker]

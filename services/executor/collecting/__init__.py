@@ -1,0 +1,1 @@
+"""What a run produced: outputs, saved files and the executed notebook become artifacts under a sealed manifest."""

@@ -1,0 +1,29 @@
+"""What executor control answers and hears: one function a command or fact, all in these registries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from services.executor.handlers import reading, start, stopping
+from shared.contracts import executions as commands
+from shared.contracts.base import Command, Event
+from shared.contracts.notebooks import NotebookDeleted
+from shared.responder import Handler
+from shared.subscriber import EventHandler
+
+COMMANDS: Mapping[type[Command[Any]], Handler] = {
+    commands.StartExecution: start.start_execution,
+    commands.CheckExecution: start.check_execution,
+    commands.GetExecution: reading.get_execution,
+    commands.GetLatestExecution: reading.get_latest_execution,
+    commands.ListExecutions: reading.list_executions,
+    commands.GetNotebookActivity: reading.get_notebook_activity,
+    commands.ListExecutionEvents: reading.list_execution_events,
+    commands.LocateResults: reading.locate_results,
+    commands.CancelExecution: stopping.cancel_execution,
+    commands.BlockNotebook: stopping.block_notebook,
+    commands.PurgeExecution: stopping.purge_execution,
+}
+
+EVENTS: Mapping[type[Event], EventHandler] = {NotebookDeleted: stopping.on_notebook_deleted}

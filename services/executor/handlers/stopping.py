@@ -1,0 +1,141 @@
+"""Stopping: cancelling a run, blocking a notebook before its deletion, purging what has ended."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import asyncpg
+
+from services.executor import ending, model, store
+from services.executor.store import queries
+from shared.contracts.base import Nothing
+from shared.contracts.execution_events import ExecutionPurged, NotebookBlocked
+from shared.contracts.executions import BlockNotebook, CancelExecution, Execution, PurgeExecution
+from shared.contracts.notebooks import NotebookDeleted
+from shared.database import Transaction
+from shared.envelope import Envelope
+from shared.errors import Conflict, Unavailable
+from shared.responder import Context
+
+if TYPE_CHECKING:
+    from services.executor.app import ControlApp
+
+POLL_S = 0.05
+"""How often a forced block looks whether the last run has ended, in seconds."""
+
+REPLY_MARGIN_S = 0.5
+"""A forced block gives up this long before its deadline, so that the answer arrives, in seconds."""
+
+
+async def cancel_execution(app: ControlApp, command: CancelExecution, context: Context) -> Execution:
+    """End a queued run at once; flag a running one and nudge its worker."""
+    async with app.database.connection() as connection:
+        await store.find(connection, command.scope, command.execution_id, command.notebook_id)
+    async with context.transaction() as transaction:
+        row = await cancel_in(transaction.sql, command.execution_id)
+        if row is None:
+            raise Conflict("The execution has already ended.")
+        answer = transaction.reply(await store.view(transaction.sql.connection, row))
+    await app.broker.publish_nudge()
+    return answer
+
+
+async def cancel_in(transaction: Transaction, execution_id: UUID) -> asyncpg.Record | None:
+    """Cancel inside an open transaction; returns the run's row afterwards, None when it had ended or is gone."""
+    seen = await transaction.row("SELECT * FROM execution WHERE execution_id = $1", execution_id)
+    if seen is None:
+        return None
+    await transaction.row(queries.lock_notebook, seen["notebook_id"], seen["tenant_id"], seen["project_id"])
+    await transaction.row(queries.lock_tenant, seen["tenant_id"])
+    row = await transaction.row(queries.lock_execution, execution_id)
+    if row is None or row["state"] in model.ENDED:
+        return None
+    if row["state"] == "Queued":
+        return await _end_queued(transaction, row)
+    await transaction.execute(queries.request_cancel, execution_id)
+    return row
+
+
+async def _end_queued(transaction: Transaction, row: asyncpg.Record) -> asyncpg.Record:
+    tally = model.Tally(await store.cells(transaction.connection, row["execution_id"]))
+    changed = tally.leave_rest("Cancelled")
+    return await ending.end(
+        transaction,
+        row,
+        row["last_seq"],
+        ending.Ending(
+            verdict=model.CANCELLED,
+            changed_cells=changed,
+            all_cells=tally.results,
+            progress=tally.progress(),
+        ),
+    )
+
+
+async def block_notebook(app: ControlApp, command: BlockNotebook, context: Context) -> Nothing:
+    """Write the tombstone. With `force`, first cancel what runs and wait for its end (decision 5, delete)."""
+    while True:
+        try:
+            return await _block(command, context)
+        except Conflict:
+            if not command.force:
+                raise
+        async with app.database.connection() as connection:
+            running = await connection.fetch(queries.active_runs_of_notebook, command.notebook_id)
+        await _cancel_all(app, [row["execution_id"] for row in running])
+        await _pause_before(context)
+
+
+async def _block(command: BlockNotebook, context: Context) -> Nothing:
+    scope = command.scope
+    async with context.transaction() as transaction:
+        sql = transaction.sql
+        await sql.row(queries.lock_notebook, command.notebook_id, scope.tenant_id, scope.project_id)
+        if await sql.fetch(queries.active_runs_of_notebook, command.notebook_id):
+            raise Conflict("The notebook is being executed; wait, cancel, or delete with ?force=true.")
+        await sql.execute(queries.block_notebook, command.notebook_id)
+        transaction.emit(
+            NotebookBlocked(scope=scope, notebook_id=command.notebook_id, changed_by=command.caller.subject)
+        )
+        return transaction.reply(Nothing())
+
+
+async def _cancel_all(app: ControlApp, execution_ids: list[UUID]) -> None:
+    for execution_id in execution_ids:
+        async with app.database.transaction() as transaction:
+            await cancel_in(transaction, execution_id)
+    await app.broker.publish_nudge()
+
+
+async def _pause_before(context: Context) -> None:
+    deadline = context.deadline
+    if deadline and (deadline - datetime.now(UTC)).total_seconds() < REPLY_MARGIN_S:
+        raise Unavailable("The notebook's executions are being stopped; try again shortly.")
+    await asyncio.sleep(POLL_S)
+
+
+async def purge_execution(app: ControlApp, command: PurgeExecution, context: Context) -> Nothing:
+    """Remove an ended run; artifacts removes what it stored when it hears the fact."""
+    async with app.database.connection() as connection:
+        await store.find(connection, command.scope, command.execution_id, command.notebook_id)
+    async with context.transaction() as transaction:
+        row = await transaction.sql.row(queries.lock_execution, command.execution_id)
+        if row is not None:
+            if row["state"] not in model.ENDED:
+                raise Conflict("The execution has not ended; cancel it first.")
+            await transaction.sql.execute(queries.remove_execution, command.execution_id)
+            transaction.emit(
+                ExecutionPurged(scope=command.scope, execution_id=command.execution_id, notebook_id=command.notebook_id)
+            )
+        return transaction.reply(Nothing())
+
+
+async def on_notebook_deleted(app: ControlApp, event: NotebookDeleted, envelope: Envelope) -> None:
+    """Remove every run of a deleted notebook; the tombstone stays."""
+    async with app.database.transaction(cause=envelope) as transaction:
+        await transaction.row(queries.lock_notebook, event.notebook_id, event.scope.tenant_id, event.scope.project_id)
+        await transaction.execute(queries.block_notebook, event.notebook_id)
+        await transaction.execute(queries.remove_executions_of_notebook, event.notebook_id)

@@ -1,0 +1,209 @@
+"""Drives a kernel one cell at a time through nbclient, within limits: time, output, and the caller's cancel."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from nbclient.client import NotebookClient
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from nbformat import NotebookNode
+
+from services.executor.kernels.port import Kernel
+
+INTERRUPT_GRACE_S = 2.0
+"""How long an interrupted cell may take to stop before its kernel is killed, in seconds."""
+
+MAX_CELL_OUTPUT_BYTES = 20_000_000
+"""A cell that puts out more is interrupted, in bytes of text and encoded data."""
+
+MAX_CELL_OUTPUTS = 10_000
+"""A cell that puts out more pieces is interrupted."""
+
+NO_TIME_LIMIT_S = 86_400
+"""Given to nbclient where we keep the time ourselves, in seconds."""
+
+PROGRESS_TYPE = "application/vnd.atelier.progress+json"
+"""MIME type by which a cell reports how far it is (`client.progress`)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellOutcome:
+    """What became of a cell that was run."""
+
+    status: Literal["Success", "Error", "Cancelled"]
+    started_at: datetime
+    ended_at: datetime
+    seconds: float
+    error_type: str | None = None
+    error_message: str | None = None
+    traceback: str | None = None
+    kernel_died: bool = False
+    timed_out: bool = False
+
+
+class _Driver(NotebookClient):
+    """nbclient without its own process handling: the kernel's exit notice ends a cell at once, outputs are capped."""
+
+    def __init__(self, notebook: NotebookNode, kernel: Kernel, on_progress: Callable[[float, str], None]) -> None:
+        super().__init__(
+            notebook,
+            timeout=None,
+            iopub_timeout=NO_TIME_LIMIT_S,
+            raise_on_iopub_timeout=True,
+            allow_errors=True,
+            coalesce_streams=True,
+            store_widget_state=True,
+        )
+        self.kernel = kernel
+        self.kc = kernel.client
+        self.over_limit: asyncio.Event = asyncio.Event()
+        self._on_progress = on_progress
+        self._bytes = 0
+
+    def begin_cell(self) -> None:
+        """Forget what the cell before put out."""
+        self._bytes = 0
+        self.over_limit.clear()
+
+    async def _async_poll_kernel_alive(self) -> None:
+        """Called by nbclient for each cell; ends the cell when the kernel ends."""
+        await asyncio.shield(self.kernel.exited)
+        if self.task_poll_for_reply is not None:
+            self.task_poll_for_reply.cancel()
+
+    def output(
+        self, outs: list[NotebookNode], msg: dict[str, Any], display_id: str | None, cell_index: int
+    ) -> NotebookNode | None:
+        """Called by nbclient for each output message; joins stream pieces and keeps to the cap."""
+        content = msg["content"]
+        data = content.get("data")
+        if isinstance(data, dict) and PROGRESS_TYPE in data:
+            self._report(data[PROGRESS_TYPE])
+            return None
+        self._bytes += _size(content)
+        if self._bytes > MAX_CELL_OUTPUT_BYTES or len(outs) >= MAX_CELL_OUTPUTS:
+            self.over_limit.set()
+            return None
+        last = outs[-1] if outs else None
+        if (
+            msg["msg_type"] == "stream"
+            and last is not None
+            and last["output_type"] == "stream"
+            and last["name"] == content.get("name")
+            and not self.clear_before_next_output
+            and not self.output_hook_stack[msg["parent_header"].get("msg_id")]
+        ):
+            last["text"] += content.get("text", "")
+            return last
+        return super().output(outs, msg, display_id, cell_index)
+
+    def _report(self, progress: Any) -> None:
+        try:
+            fraction, message = float(progress["fraction"]), str(progress.get("message") or "")
+        except (TypeError, KeyError, ValueError, AttributeError):
+            return  # a notebook may display anything under this type; what is no progress is not shown
+        self._on_progress(min(max(fraction, 0.0), 1.0), message[:500])
+
+
+class CellRunner:
+    """Runs the cells of one notebook in one kernel."""
+
+    def __init__(
+        self,
+        notebook: NotebookNode,
+        kernel: Kernel,
+        *,
+        cancel: asyncio.Event,
+        on_progress: Callable[[float, str], None],
+    ) -> None:
+        self._kernel = kernel
+        self._driver = _Driver(notebook, kernel, on_progress)
+        self._notebook = notebook
+        self._cancel = cancel
+
+    async def run(self, index: int, *, timeout_s: float, timeout_name: str) -> CellOutcome:
+        """Run the code cell at `index`; its outputs are in the notebook afterwards, whatever the outcome.
+
+        `timeout_name` tells whose limit `timeout_s` is, for the message.
+        """
+        started_at, clock = datetime.now(UTC), time.monotonic()
+        stopped_by = await self._drive(index, timeout_s)
+        seconds = round(time.monotonic() - clock, 4)
+        cell = self._notebook.cells[index]
+        error = next((output for output in cell.outputs if output.output_type == "error"), None)
+        died = self._kernel.exited.done()
+        outcome: dict[str, Any] = {"status": "Success"}
+        if stopped_by == "cancel":
+            outcome = {"status": "Cancelled"}
+        elif stopped_by == "timeout":
+            outcome = {
+                "status": "Error",
+                "error_type": "TimeoutError",
+                "error_message": f"the {timeout_name} of {timeout_s:g} seconds was reached in {cell.id}",
+                "timed_out": True,
+            }
+        elif stopped_by == "output":
+            outcome = {
+                "status": "Error",
+                "error_type": "OutputLimitError",
+                "error_message": f"the output limit of {MAX_CELL_OUTPUT_BYTES // 1_000_000} MB or "
+                f"{MAX_CELL_OUTPUTS} outputs was reached in {cell.id}",
+            }
+        elif died:
+            outcome = {
+                "status": "Error",
+                "error_type": "DeadKernelError",
+                "error_message": f"the kernel died in {cell.id}: {self._kernel.exited.result().reason}",
+            }
+        elif error is not None:
+            outcome = {
+                "status": "Error",
+                "error_type": str(error.ename) or "Error",
+                "error_message": str(error.evalue),
+                "traceback": "\n".join(map(str, error.traceback)),
+            }
+        return CellOutcome(
+            started_at=started_at, ended_at=datetime.now(UTC), seconds=seconds, kernel_died=died, **outcome
+        )
+
+    async def _drive(self, index: int, timeout_s: float) -> Literal["cancel", "timeout", "output"] | None:
+        """Run nbclient's task to its end; never cancel it (it would call that a dead kernel): stop the kernel."""
+        self._driver.begin_cell()
+        task = asyncio.create_task(self._driver.async_execute_cell(self._notebook.cells[index], index))
+        cancelled = asyncio.create_task(self._cancel.wait())
+        flooded = asyncio.create_task(self._driver.over_limit.wait())
+        try:
+            done, _ = await asyncio.wait(
+                {task, cancelled, flooded}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+            )
+            stopped_by: Literal["cancel", "timeout", "output"] | None = None
+            if task not in done:
+                stopped_by = "cancel" if cancelled in done else "output" if flooded in done else "timeout"
+                await self._kernel.interrupt()
+                await asyncio.wait({task}, timeout=INTERRUPT_GRACE_S)
+                if not task.done():
+                    await self._kernel.kill()
+            try:
+                await task
+            except (DeadKernelError, CellTimeoutError):
+                await asyncio.shield(self._kernel.exited)
+            if flooded.done() and stopped_by is None:
+                stopped_by = "output"
+            return stopped_by
+        finally:
+            cancelled.cancel()
+            flooded.cancel()
+
+
+def _size(content: dict[str, Any]) -> int:
+    """Bytes of an output message's payload, near enough for a cap."""
+    if "text" in content:
+        return len(content["text"])
+    if "traceback" in content:
+        return sum(map(len, content["traceback"]))
+    return sum(len(part) if isinstance(part, str) else len(str(part)) for part in (content.get("data") or {}).values())

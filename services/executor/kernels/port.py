@@ -1,0 +1,83 @@
+"""The port between runs and kernels: a ready, single-use kernel with its client, its exit notice and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from jupyter_client.asynchronous.client import AsyncKernelClient
+
+
+class KernelStartError(Exception):
+    """The kernel did not become ready; the message says why, in words for the notebook's owner."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelRequest:
+    """What a run needs of its kernel."""
+
+    kernel_type: str
+    run_dir: Path
+    environment: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelExit:
+    """How a kernel's process ended: `code` as waitpid tells it, negative for a signal."""
+
+    code: int
+
+    @property
+    def reason(self) -> str:
+        """In plain words, for `errorMessage`."""
+        if self.code < 0:
+            number = -self.code
+            try:
+                return f"killed by signal {number} ({signal.Signals(number).name})"
+            except ValueError:
+                return f"killed by signal {number}"
+        return f"os._exit called or the interpreter ended with status {self.code}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What a kernel's processes have used so far."""
+
+    cpu_seconds: float
+    peak_memory_bytes: int
+    method: str
+
+
+class Kernel(Protocol):
+    """A ready kernel, used by one run and then ended."""
+
+    client: AsyncKernelClient
+    exited: asyncio.Future[KernelExit]
+
+    async def interrupt(self) -> None:
+        """Ask the running cell to stop (KeyboardInterrupt in Python)."""
+
+    async def kill(self) -> None:
+        """End the kernel and everything it started, at once."""
+
+    def usage(self) -> Usage | None:
+        """What it has used; None when that cannot be told any more."""
+
+    async def close(self) -> None:
+        """Kill, close the channels, leave no process or socket. Safe to call twice."""
+
+
+class KernelSource(Protocol):
+    """Where ready kernels come from: started when asked (`plain`), later forked from a warm server."""
+
+    async def open(self) -> None:
+        """Prepare; raises when this worker could never start a kernel."""
+
+    async def acquire(self, request: KernelRequest) -> Kernel:
+        """A kernel that has answered kernel_info; raises KernelStartError."""
+
+    async def close(self) -> None:
+        """End every kernel that is not with a run."""

@@ -1,0 +1,163 @@
+"""The rules of a run: its states, which cells it covers, how far it is, and what its end means. Pure, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from shared.contracts.executions import CellRange, CellResult, ExecutionStatus, Phase, Progress
+from shared.errors import Fault, Invalid
+
+State = Literal["Queued", "Claimed", "Running", "Collecting", "Completed", "Error", "Cancelled"]
+
+NEXT: Mapping[State, frozenset[State]] = {
+    "Queued": frozenset({"Claimed", "Error", "Cancelled"}),
+    "Claimed": frozenset({"Running", "Collecting", "Queued", "Error", "Cancelled"}),
+    "Running": frozenset({"Collecting", "Queued", "Error", "Cancelled"}),
+    "Collecting": frozenset({"Queued", "Completed", "Error", "Cancelled"}),
+    "Completed": frozenset(),
+    "Error": frozenset(),
+    "Cancelled": frozenset(),
+}
+"""Which state may follow which. Back to `Queued` is the sweeper's and the drain's; the end states are final."""
+
+ACTIVE: frozenset[State] = frozenset({"Claimed", "Running", "Collecting"})
+"""A worker holds the run."""
+
+ENDED: frozenset[State] = frozenset({"Completed", "Error", "Cancelled"})
+"""Nothing follows."""
+
+PRIORITY = {"Low": 0, "Normal": 1, "High": 2}
+"""Higher goes first within a tenant's queue."""
+
+PRIORITY_NAME = {number: name for name, number in PRIORITY.items()}
+
+MAX_ATTEMPTS = 3
+"""How many workers may be lost under a run before it ends with WorkerLostError."""
+
+SKIP_TAG = "skip-execution"
+"""A cell with this tag is not run (SPEC.md: Executions)."""
+
+RAISES_TAG = "raises-exception"
+"""A cell with this tag may fail without stopping the run."""
+
+
+def check_step(before: State, after: State) -> None:
+    """Raise ValueError for a step that the state machine does not have."""
+    if after not in NEXT[before]:
+        raise ValueError(f"a run cannot go from {before} to {after}")
+
+
+def status_of(state: State) -> ExecutionStatus:
+    """The word that clients poll on."""
+    if state in {"Completed", "Error", "Cancelled"}:
+        return state
+    return "Running"
+
+
+def phase_of(state: State, phase: str | None) -> Phase | None:
+    """What is shown inside `Running`; null once the run has ended."""
+    if state in ENDED:
+        return None
+    return phase or "Queued"  # type: ignore[return-value]  # the table's check keeps it to the phases
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """How a run ended and whom to blame."""
+
+    state: Literal["Completed", "Error", "Cancelled"]
+    error_type: str | None = None
+    error_message: str | None = None
+    failed_cell: str | None = None
+
+    @property
+    def notebook_status(self) -> Literal["Ready", "Error", "Kernel_Dead"]:
+        """What the notebook becomes if this run ended last."""
+        if self.state != "Error":
+            return "Ready"
+        return "Kernel_Dead" if self.error_type == "DeadKernelError" else "Error"
+
+
+COMPLETED = Verdict(state="Completed")
+CANCELLED = Verdict(state="Cancelled")
+
+
+def cells_in_range(cells: list[dict[str, Any]], wanted: CellRange | None) -> range:
+    """The positions a run covers, both ends inclusive; raises Invalid for unknown or reversed cells."""
+    if wanted is None:
+        return range(len(cells))
+    positions = {cell["id"]: position for position, cell in enumerate(cells)}
+    faults = []
+    ends = []
+    for name, cell_id, default in (
+        ("startCell", wanted.start_cell, 0),
+        ("endCell", wanted.end_cell, len(cells) - 1),
+    ):
+        position = positions.get(cell_id) if cell_id else default
+        if position is None:
+            faults.append(Fault(path=f"cellRange.{name}", message=f"the notebook has no cell {cell_id!r}"))
+            position = default
+        ends.append(position)
+    start, end = ends
+    if not faults and start > end and cells:
+        faults.append(Fault(path="cellRange", message="startCell comes after endCell; swap them"))
+    if faults:
+        raise Invalid("The cell range does not fit the notebook.", faults=faults)
+    return range(start, end + 1)
+
+
+@dataclass
+class Tally:
+    """The cells of a run and how far it is; one per run, changed by the worker as cells end."""
+
+    results: list[CellResult]
+    current: int | None = None
+    _place: dict[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._place = {result.cell_id: place for place, result in enumerate(self.results)}
+
+    def place(self, cell_id: str) -> int:
+        """The cell's place among those that run, from 0."""
+        return self._place[cell_id]
+
+    def put(self, result: CellResult) -> None:
+        """Replace a cell's result."""
+        self.results[self._place[result.cell_id]] = result
+
+    def leave_rest(self, status: Literal["Skipped", "Cancelled"]) -> list[CellResult]:
+        """Mark every cell that has not ended; returns those."""
+        changed = []
+        for result in self.results:
+            if result.status in ("Pending", "Running"):
+                left = result.model_copy(update={"status": status})
+                self.put(left)
+                changed.append(left)
+        return changed
+
+    def progress(self, *, completed: bool = False) -> Progress:
+        """The progress object; 100 percent exactly when the run is `completed`."""
+        return progress_of(self.results, self.current, completed=completed)
+
+
+def progress_of(results: Iterable[CellResult], current: int | None, *, completed: bool) -> Progress:
+    """Count cells; `current` is the running cell's place from 0."""
+    statuses = [result.status for result in results]
+    done = sum(status in ("Success", "Error", "Skipped") for status in statuses)
+    total = len(statuses)
+    percent = round(100 * done / total) if total else 0
+    return Progress(
+        total_cells=total,
+        completed_cells=total if completed else done,
+        successful_cells=statuses.count("Success"),
+        failed_cells=statuses.count("Error"),
+        current_cell_index=None if current is None else current + 1,
+        percent_complete=100 if completed else min(percent, 99),
+    )
+
+
+def pending_cells(cell_ids: Iterable[str]) -> list[CellResult]:
+    """The results of a run that has not begun."""
+    return [CellResult(cell_id=cell_id, status="Pending") for cell_id in cell_ids]

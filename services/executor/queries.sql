@@ -1,0 +1,211 @@
+-- Statements of the executor, by the handler or loop that uses them. Lock order everywhere: notebook, tenant, execution.
+
+-- name: lock_notebook
+-- Make the notebook's row if it is new, and lock it: starts, ends and the deletion of a notebook take turns.
+INSERT INTO notebook (notebook_id, tenant_id, project_id) VALUES ($1, $2, $3)
+ON CONFLICT (notebook_id) DO UPDATE SET notebook_id = excluded.notebook_id
+RETURNING blocked_at, tenant_id, project_id, execution_count
+
+-- name: notebook_facts
+SELECT status, last_accepted_at, execution_count, cells, blocked_at,
+       EXISTS (SELECT 1 FROM execution e WHERE e.notebook_id = n.notebook_id
+               AND e.state IN ('Queued', 'Claimed', 'Running', 'Collecting')) AS running
+FROM notebook n WHERE notebook_id = $1 AND tenant_id = $2 AND project_id = $3
+
+-- name: count_in
+-- One more waiting run for the tenant; nothing comes back when its queue is full.
+INSERT INTO tenant AS t (tenant_id, queued) VALUES ($1, 1)
+ON CONFLICT (tenant_id) DO UPDATE SET queued = t.queued + 1 WHERE t.queued < COALESCE(t.max_queued, $2)
+RETURNING queued
+
+-- name: insert_execution
+INSERT INTO execution (execution_id, tenant_id, project_id, notebook_id, notebook_version, state, phase, priority,
+    queue_deadline, created_by, request, warnings, estimated_seconds, last_seq, progress, traceparent, correlation_id)
+VALUES ($1, $2, $3, $4, $5, 'Queued', 'Queued', $6, clock_timestamp() + $7 * interval '1 s', $8, $9, $10,
+    (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) FROM (
+        SELECT extract(epoch FROM ended_at - started_at) AS seconds FROM execution
+        WHERE notebook_id = $4 AND state = 'Completed' ORDER BY accepted_at DESC LIMIT 9) recent),
+    1, $11, $12, $13)
+RETURNING *
+
+-- name: insert_snapshot
+INSERT INTO execution_snapshot (execution_id, notebook, dataset) VALUES ($1, $2, $3)
+
+-- name: insert_cells
+INSERT INTO execution_cell (execution_id, position, cell_id, result)
+SELECT $1, * FROM unnest($2::int[], $3::text[], $4::json[])
+
+-- name: insert_events
+INSERT INTO execution_event (execution_id, sequence, body) SELECT $1, * FROM unnest($2::int[], $3::bytea[])
+
+-- name: note_accepted
+UPDATE notebook SET execution_count = execution_count + 1, last_accepted_at = $2 WHERE notebook_id = $1
+
+-- name: find
+-- A run by id; the notebook may be left open.
+SELECT * FROM execution WHERE execution_id = $1 AND tenant_id = $2 AND project_id = $3
+AND ($4::uuid IS NULL OR notebook_id = $4)
+
+-- name: find_latest
+SELECT * FROM execution WHERE notebook_id = $1 AND tenant_id = $2 AND project_id = $3
+ORDER BY accepted_at DESC, execution_id DESC LIMIT 1
+
+-- name: cells_of
+SELECT execution_id, result FROM execution_cell WHERE execution_id = ANY($1::uuid[]) ORDER BY execution_id, position
+
+-- name: queue_position
+-- How many of the tenant's runs go before this one, itself included.
+SELECT count(*) FROM execution WHERE state = 'Queued' AND tenant_id = $1
+AND (priority > $2 OR (priority = $2 AND accepted_at <= $3))
+
+-- name: list_executions
+-- One page and one row more, newest first. $4 status words, $5/$6 the cursor's key, $7 limit, $8 offset.
+SELECT * FROM execution WHERE tenant_id = $1 AND project_id = $2 AND ($3::uuid IS NULL OR notebook_id = $3)
+AND ($4::text[] IS NULL OR state = ANY($4))
+AND ($5::timestamptz IS NULL OR (accepted_at, execution_id) < ($5, $6::uuid))
+ORDER BY accepted_at DESC, execution_id DESC LIMIT $7 OFFSET $8
+
+-- name: count_executions
+SELECT count(*) FROM execution WHERE tenant_id = $1 AND project_id = $2 AND ($3::uuid IS NULL OR notebook_id = $3)
+AND ($4::text[] IS NULL OR state = ANY($4))
+
+-- name: events_after
+SELECT sequence, body FROM execution_event WHERE execution_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3
+
+-- name: lock_tenant
+SELECT tenant_id FROM tenant WHERE tenant_id = $1 FOR UPDATE
+
+-- name: lock_execution
+SELECT * FROM execution WHERE execution_id = $1 FOR UPDATE
+
+-- name: request_cancel
+UPDATE execution SET cancel_requested_at = COALESCE(cancel_requested_at, clock_timestamp()) WHERE execution_id = $1
+
+-- name: active_runs_of_notebook
+SELECT execution_id, tenant_id FROM execution
+WHERE notebook_id = $1 AND state IN ('Queued', 'Claimed', 'Running', 'Collecting')
+
+-- name: block_notebook
+UPDATE notebook SET blocked_at = COALESCE(blocked_at, clock_timestamp()) WHERE notebook_id = $1
+
+-- name: claim_tenant
+-- The least served tenant that has waiting work and room for more; its row stays locked until the claim commits.
+SELECT tenant_id FROM tenant WHERE queued > 0 AND active < COALESCE(max_active, $1)
+ORDER BY active, served_at LIMIT 1 FOR UPDATE
+
+-- name: claim_execution
+-- The head of that tenant's queue: highest priority, then longest waiting.
+SELECT * FROM execution WHERE state = 'Queued' AND tenant_id = $1
+ORDER BY priority DESC, accepted_at LIMIT 1 FOR UPDATE SKIP LOCKED
+
+-- name: mark_claimed
+UPDATE execution SET state = 'Claimed', phase = 'PreparingEnvironment', epoch = epoch + 1, attempt = attempt + 1,
+    worker_id = $2, started_at = clock_timestamp(), last_seq = last_seq + 1
+WHERE execution_id = $1 RETURNING *
+
+-- name: count_claimed
+UPDATE tenant SET queued = queued - 1, active = active + 1, served_at = clock_timestamp() WHERE tenant_id = $1
+
+-- name: snapshot
+SELECT notebook, dataset FROM execution_snapshot WHERE execution_id = $1
+
+-- name: beat
+-- Renew the worker's lease and read which runs it still holds, and which of them are to be cancelled.
+WITH beat AS (
+    INSERT INTO worker (worker_id, expires_at, slots, host) VALUES ($1, clock_timestamp() + $2 * interval '1 s', $3, $4)
+    ON CONFLICT (worker_id) DO UPDATE SET expires_at = excluded.expires_at
+)
+SELECT execution_id, epoch, cancel_requested_at IS NOT NULL AS cancel FROM execution
+WHERE worker_id = $1 AND state IN ('Claimed', 'Running', 'Collecting')
+
+-- name: let_go
+UPDATE execution SET worker_id = NULL WHERE execution_id = $1 AND worker_id = $2
+AND state IN ('Claimed', 'Running', 'Collecting')
+
+-- name: leave
+DELETE FROM worker WHERE worker_id = $1
+
+-- name: record_progress
+-- One group of progress facts: state, cells and events together, or nothing if the run is no longer ours.
+WITH fenced AS (
+    UPDATE execution SET state = COALESCE($4, state), phase = COALESCE($5, phase), current_cell = $6, progress = $7,
+        last_seq = last_seq + cardinality($10::int[]), manifest_epoch = COALESCE($12, manifest_epoch)
+    WHERE execution_id = $1 AND epoch = $2 AND last_seq = $3 AND state IN ('Claimed', 'Running', 'Collecting')
+    RETURNING execution_id
+), cells AS (
+    UPDATE execution_cell c SET result = u.result FROM unnest($8::text[], $9::json[]) AS u (cell_id, result), fenced
+    WHERE c.execution_id = fenced.execution_id AND c.cell_id = u.cell_id
+), events AS (
+    INSERT INTO execution_event (execution_id, sequence, body)
+    SELECT fenced.execution_id, u.sequence, u.body
+    FROM fenced, unnest($10::int[], $11::bytea[]) AS u (sequence, body)
+)
+SELECT execution_id FROM fenced
+
+-- name: fence_state
+SELECT state, epoch, last_seq FROM execution WHERE execution_id = $1
+
+-- name: end_execution
+-- The terminal step, fenced by epoch and sequence number; nothing comes back when the run is no longer the writer's.
+UPDATE execution SET state = $4, phase = NULL, ended_at = clock_timestamp(), last_seq = last_seq + 1,
+    current_cell = NULL, progress = $5, outputs = $6, resources = $7, error_type = $8, error_message = $9,
+    failed_cell = $10, manifest_epoch = COALESCE($11, manifest_epoch), warnings = COALESCE($12, warnings)
+WHERE execution_id = $1 AND epoch = $2 AND last_seq = $3
+AND state IN ('Queued', 'Claimed', 'Running', 'Collecting')
+RETURNING *
+
+-- name: put_cells
+UPDATE execution_cell c SET result = u.result FROM unnest($2::text[], $3::json[]) AS u (cell_id, result)
+WHERE c.execution_id = $1 AND c.cell_id = u.cell_id
+
+-- name: count_ended
+UPDATE tenant SET active = active - $2, queued = queued - $3 WHERE tenant_id = $1
+
+-- name: note_ended
+-- Only the run that ended last decides (its end is now, and the notebook's row is locked).
+UPDATE notebook SET status = $2, last_ended_at = $3, cells = $4 WHERE notebook_id = $1
+
+-- name: cells_of_notebook
+SELECT cells FROM notebook WHERE notebook_id = $1
+
+-- name: expired_runs
+-- Runs whose worker has let its lease run out. Never right after a database start: workers could not renew meanwhile.
+SELECT e.execution_id, e.tenant_id, e.notebook_id, e.worker_id FROM execution e
+LEFT JOIN worker w USING (worker_id)
+WHERE e.state IN ('Claimed', 'Running', 'Collecting')
+AND (w.worker_id IS NULL OR w.expires_at < clock_timestamp())
+AND clock_timestamp() > pg_postmaster_start_time() + $1 * interval '1 s'
+LIMIT 100
+
+-- name: lease_expired
+SELECT NOT EXISTS (SELECT 1 FROM worker WHERE worker_id = $1 AND expires_at >= clock_timestamp())
+
+-- name: overdue_in_queue
+SELECT execution_id FROM execution WHERE state = 'Queued' AND queue_deadline < clock_timestamp() LIMIT 100
+
+-- name: requeue
+UPDATE execution SET state = 'Queued', phase = 'Queued', epoch = epoch + 1, worker_id = NULL, started_at = NULL,
+    attempt = attempt - $4, last_seq = last_seq + 1, current_cell = NULL, progress = $5
+WHERE execution_id = $1 AND epoch = $2 AND last_seq = $3 AND state IN ('Claimed', 'Running', 'Collecting')
+RETURNING *
+
+-- name: count_requeued
+UPDATE tenant SET active = active - 1, queued = queued + 1 WHERE tenant_id = $1
+
+-- name: forget_workers
+DELETE FROM worker w WHERE expires_at < clock_timestamp() - interval '1 h'
+AND NOT EXISTS (SELECT 1 FROM execution e WHERE e.worker_id = w.worker_id
+                AND e.state IN ('Claimed', 'Running', 'Collecting'))
+
+-- name: find_claimed
+-- A run that is still held under this epoch.
+SELECT * FROM execution WHERE execution_id = $1 AND epoch = $2 AND state IN ('Claimed', 'Running', 'Collecting')
+
+-- name: remove_execution
+DELETE FROM execution WHERE execution_id = $1
+
+-- name: remove_executions_of_notebook
+DELETE FROM execution WHERE notebook_id = $1
+
+-- name: queue_depth
+SELECT COALESCE(sum(queued), 0) AS queued, COALESCE(sum(active), 0) AS active FROM tenant

@@ -1,0 +1,1 @@
+"""One run on a worker, from claim to end."""

@@ -1,0 +1,85 @@
+"""Tells a run's story: every step becomes a fact with the state that belongs to it, in order."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from services.executor import model
+from services.executor.model import Tally
+from services.executor.running.claim import Claim
+from services.executor.running.progress import ProgressWriter, Step
+from shared.contracts.execution_events import (
+    CellCompleted,
+    CellProgressed,
+    CellStarted,
+    ExecutionPhaseChanged,
+    ResultsRegistered,
+)
+from shared.contracts.executions import CellResult, Phase
+
+PROGRESS_PAUSE_S = 0.2
+"""Shortest time between two progress facts of one cell, in seconds."""
+
+MESSAGE_LENGTH = 2_000
+"""Longest error message in a fact, in characters; the status object has all of it."""
+
+
+class Chronicle:
+    """One per run; keeps the tally of its cells and hands every fact to the writer."""
+
+    def __init__(self, claim: Claim, writer: ProgressWriter) -> None:
+        self.tally = Tally(list(claim.cells))
+        self._writer = writer
+        self._epoch = claim.epoch
+        self._ids = {"scope": claim.scope, "execution_id": claim.id, "notebook_id": claim.row["notebook_id"]}
+        self._last_progress = 0.0
+
+    def enter(self, phase: Phase, *, state: model.State | None = None) -> None:
+        """The run enters another phase."""
+        if phase != "ExecutingCells":
+            self.tally.current = None
+        self._add(ExecutionPhaseChanged(**self._ids, phase=phase), phase=phase, state=state)
+
+    def cell_started(self, cell_id: str) -> None:
+        """A code cell begins."""
+        place = self.tally.place(cell_id)
+        self.tally.current = place
+        running = CellResult(cell_id=cell_id, status="Running")
+        self.tally.put(running)
+        event = CellStarted(**self._ids, cell_id=cell_id, cell_index=place + 1, progress=self.tally.progress())
+        self._add(event, current_cell=cell_id, result=running)
+
+    def cell_progressed(self, fraction: float, message: str) -> None:
+        """Pass on what a cell says of itself, but not more often than people can read."""
+        current, now = self.tally.current, time.monotonic()
+        if current is None or (now - self._last_progress < PROGRESS_PAUSE_S and fraction < 1.0):
+            return
+        self._last_progress = now
+        cell_id = self.tally.results[current].cell_id
+        event = CellProgressed(**self._ids, cell_id=cell_id, fraction=fraction, message=message)
+        self._add(event, current_cell=cell_id)
+
+    def cell_done(self, result: CellResult) -> None:
+        """A cell came to its end."""
+        self.tally.put(result)
+        event = CellCompleted(
+            **self._ids,
+            cell_id=result.cell_id,
+            cell_index=self.tally.place(result.cell_id) + 1,
+            status=result.status,
+            execution_time_seconds=result.execution_time_seconds,
+            has_output=result.has_output,
+            output_type=result.output_type,
+            error_type=result.error_type,
+            error_message=result.error_message[:MESSAGE_LENGTH] if result.error_message else None,
+            progress=self.tally.progress(),
+        )
+        self._add(event, current_cell=result.cell_id, result=result)
+
+    def results_registered(self, count: int) -> None:
+        """So many results can be read while the run goes on."""
+        self._add(ResultsRegistered(**self._ids, artifact_count=count), manifest_epoch=self._epoch)
+
+    def _add(self, event: Any, **changes: Any) -> None:
+        self._writer.add(Step(event=event, progress=self.tally.progress(), **changes))

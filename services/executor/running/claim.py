@@ -1,0 +1,66 @@
+"""What a run starts from: the claimed row with everything pinned for it, and what the worker gives each run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import asyncpg
+
+from services.executor.environments import BaseEnvironment
+from services.executor.kernels.port import KernelSource
+from services.executor.running.dataset_cache import DatasetCache
+from services.executor.views import request_of
+from shared.contracts.base import Scope
+from shared.contracts.datasets import PinnedDataset
+from shared.contracts.executions import CellResult, ExecutionRequest
+from shared.contracts.notebooks import PinnedNotebook
+from shared.database import Database
+from shared.objects import ObjectStore
+from shared.requests import Requests
+
+
+@dataclass(frozen=True, kw_only=True)
+class Means:
+    """What a worker gives each of its runs."""
+
+    database: Database
+    objects: ObjectStore
+    requests: Requests
+    kernels: KernelSource
+    environment: BaseEnvironment
+    datasets: DatasetCache
+    font_cache: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A run as claimed: its row under the new epoch and what was pinned for it."""
+
+    row: asyncpg.Record
+    notebook: PinnedNotebook
+    dataset: PinnedDataset | None
+    cells: list[CellResult]
+
+    @property
+    def id(self) -> UUID:
+        """The execution's id."""
+        identity: UUID = self.row["execution_id"]
+        return identity
+
+    @property
+    def epoch(self) -> int:
+        """The epoch under which this worker may write."""
+        epoch: int = self.row["epoch"]
+        return epoch
+
+    @property
+    def scope(self) -> Scope:
+        """Whose run it is."""
+        return Scope(tenant_id=self.row["tenant_id"], project_id=self.row["project_id"])
+
+    @property
+    def request(self) -> ExecutionRequest:
+        """What was asked for."""
+        return request_of(self.row)

@@ -1,0 +1,150 @@
+"""The run folder: the contract between worker and kernel (run.json, inputs/, outputs/, work/), gone after the run."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import shutil
+from pathlib import Path
+from typing import IO, Any
+from uuid import UUID, uuid4
+
+import orjson
+import structlog
+
+from shared.contracts.datasets import PinnedDataset
+from shared.contracts.executions import ExecutionRequest
+from shared.contracts.notebooks import PinnedNotebook
+
+log = structlog.get_logger(__name__)
+
+SCHEMA_VERSION = 1
+"""Version of the run folder's contract with the SDKs."""
+
+MAX_SOCKET_PATH = 107
+"""Longest path of a unix socket on Linux (unix(7)), in bytes."""
+
+SUBFOLDERS = ("inputs", "outputs", "outputs/.atelier", "work", "home", "home/matplotlib", "home/ipython", "tmp")
+
+
+class WorkerFolder:
+    """The folder of one worker process; those of dead workers are removed when a worker starts."""
+
+    def __init__(self, work_dir: Path) -> None:
+        self._runs = work_dir / "runs"
+        self.path = self._runs / uuid4().hex[:8]
+        self._lock: IO[bytes] | None = None
+
+    async def open(self) -> None:
+        """Make the folder, and clear away what killed workers left."""
+        await asyncio.to_thread(self._open)
+
+    async def close(self) -> None:
+        """Remove the folder."""
+        await asyncio.to_thread(shutil.rmtree, self.path, ignore_errors=True)
+        if self._lock is not None:
+            self._lock.close()
+
+    def _open(self) -> None:
+        self.path.mkdir(parents=True, mode=0o700)
+        longest = self.path / "12345678" / "k-5"
+        if len(os.fsencode(longest)) > MAX_SOCKET_PATH:
+            raise ValueError(
+                f"ATELIER_WORK_DIR is too long for unix sockets: {longest} has over {MAX_SOCKET_PATH} bytes"
+            )
+        self._lock = (self.path / "lock").open("wb")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        for other in self._runs.iterdir():
+            if other != self.path and _abandoned(other):
+                log.info("removing a dead worker's folder", folder=other.name)
+                shutil.rmtree(other, ignore_errors=True)
+
+    def run_folder(self, execution_id: UUID, epoch: int) -> Path:
+        """Where a run's files go; short, because sockets lie in it."""
+        return self.path / f"{execution_id.hex[:6]}{epoch:02d}"[:8]
+
+
+def _abandoned(folder: Path) -> bool:
+    """Whether no living process holds the folder's lock."""
+    try:
+        with (folder / "lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def describe(
+    execution_id: UUID,
+    project_id: UUID,
+    notebook: PinnedNotebook,
+    dataset: PinnedDataset | None,
+    request: ExecutionRequest,
+) -> dict[str, Any]:
+    """What run.json tells the SDK."""
+    described = None
+    if dataset is not None:
+        described = {
+            **dataset.dataset.model_dump(
+                mode="json",
+                by_alias=True,
+                include={
+                    "dataset_id",
+                    "dataset_name",
+                    "version",
+                    "record_count",
+                    "case_count",
+                    "columns",
+                    "case_id_column",
+                    "activity_column",
+                    "time_column",
+                },
+            ),
+            "path": "inputs/dataset.parquet",
+        }
+    return {
+        "schemaVersion": SCHEMA_VERSION,
+        "executionId": str(execution_id),
+        "notebookId": str(notebook.notebook_id),
+        "notebookVersion": notebook.version,
+        "projectId": str(project_id),
+        "parameters": request.parameters,
+        "enrichmentMode": notebook.integration.enrichment_mode,
+        "outputFormat": notebook.integration.output_format,
+        "dataset": described,
+    }
+
+
+def create(path: Path, description: dict[str, Any], dataset_file: Path | None, font_cache: Path | None) -> None:
+    """Lay a run folder out. A bound dataset enters as a read-only hard link, or a copy across file systems."""
+    path.mkdir(mode=0o770)
+    for name in SUBFOLDERS:
+        (path / name).mkdir()
+    run_json = path / "run.json"
+    run_json.write_bytes(orjson.dumps(description, option=orjson.OPT_INDENT_2))
+    run_json.chmod(0o440)
+    if dataset_file is not None:
+        target = path / "inputs" / "dataset.parquet"
+        try:
+            os.link(dataset_file, target)
+        except OSError:
+            shutil.copyfile(dataset_file, target)
+            target.chmod(0o440)
+    if font_cache is not None:
+        for file in font_cache.glob("*.json"):
+            shutil.copyfile(file, path / "home" / "matplotlib" / file.name)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of the files that the run wrote."""
+    total = 0
+    for root, _folders, files in os.walk(path):
+        for name in files:
+            try:
+                total += os.lstat(os.path.join(root, name)).st_blocks * 512  # noqa: PTH118 - hot loop
+            except OSError:
+                continue  # the kernel may remove a file while we look
+    return total

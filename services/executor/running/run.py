@@ -1,0 +1,268 @@
+"""One run from claim to end: folder, kernel, cells, artifacts, terminal commit. Every write is fenced by its epoch."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from pathlib import Path
+
+import nbformat
+import orjson
+import structlog
+
+from services.executor import ending, model, requeueing
+from services.executor.collecting.collector import Collector, RunIdentity
+from services.executor.ending import Ending, Fenced
+from services.executor.environments import EnvironmentBuildError
+from services.executor.kernels import plain
+from services.executor.kernels.port import Kernel, KernelRequest, KernelStartError
+from services.executor.model import Verdict
+from services.executor.running import folder
+from services.executor.running.cells import NotebookCells
+from services.executor.running.chronicle import Chronicle
+from services.executor.running.claim import Claim, Means
+from services.executor.running.patience import RETRY_S, GaveUpOnStore, patiently
+from services.executor.running.progress import ProgressWriter
+from services.executor.store import queries
+from shared import telemetry
+from shared.contracts.base import Caller
+from shared.contracts.executions import CellResult, OutputCounts, Resources
+from shared.errors import AtelierError, NotFound, OutcomeUnknown, Unavailable
+
+log = structlog.get_logger(__name__)
+
+
+class Run:
+    """See the module. `cancel` stops it for the user, `lost` because it is no longer ours, `handover` for a drain."""
+
+    def __init__(self, claim: Claim, means: Means, run_dir: Path) -> None:
+        self.claim = claim
+        self.cancel = asyncio.Event()
+        self.lost = asyncio.Event()
+        self.handover = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._means = means
+        self._dir = run_dir
+        self._notebook = nbformat.from_dict(claim.notebook.content)
+        self._writer = ProgressWriter(means.database, claim.row)
+        self._chronicle = Chronicle(claim, self._writer)
+        self._options = claim.request.output_options
+        self._kernel: Kernel | None = None
+        self._collector: Collector | None = None
+        self._registering: asyncio.Task[None] | None = None
+        self._resources = Resources()
+        self._deadline = time.monotonic() + claim.request.timeout
+
+    async def execute(self) -> None:
+        """Run to the end; returns when the end is committed, handed over, or taken away."""
+        self._writer.start()
+        watching = asyncio.create_task(self._watch())
+        try:
+            with telemetry.span("run notebook", traceparent=self.claim.row["traceparent"], execution_id=self.claim.id):
+                verdict = await self._verdict()
+                await self._close_kernel()
+                if self.lost.is_set():
+                    log.warning("run given up: it is no longer this worker's")
+                elif self.handover.is_set() and not self.cancel.is_set():
+                    await self._hand_over()
+                else:
+                    await self._finish(verdict)
+        except Fenced:
+            log.warning("run given up: it has been taken over")
+        finally:
+            await self._close_kernel()
+            if self._registering is not None:
+                self._registering.cancel()
+                await asyncio.gather(self._registering, return_exceptions=True)
+            watching.cancel()
+            await self._writer.stop()
+            await asyncio.to_thread(shutil.rmtree, self._dir, ignore_errors=True)
+
+    async def _watch(self) -> None:
+        """Any reason to stop sets one event, which is what the cells look at."""
+        reasons = [
+            asyncio.create_task(event.wait()) for event in (self.cancel, self.lost, self.handover, self._writer.lost)
+        ]
+        try:
+            await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
+            if self._writer.lost.is_set():
+                self.lost.set()
+            self._stop.set()
+        finally:
+            for reason in reasons:
+                reason.cancel()
+
+    async def _verdict(self) -> Verdict:
+        """Prepare, start the kernel, run the cells."""
+        try:
+            self._means.environment.check(self.claim.notebook.environment)
+            await self._prepare()
+            self._chronicle.enter("StartingKernel")
+            self._kernel = await self._start_kernel()
+        except EnvironmentBuildError as error:
+            return _failed("EnvironmentBuildError", str(error))
+        except KernelStartError as error:
+            return _failed("DeadKernelError", f"The kernel did not start: {error}")
+        except NotFound as error:
+            return _failed("ArtifactStoreError", f"The dataset could not be fetched: {error.detail}")
+        except GaveUpOnStore as error:
+            return _failed("ArtifactStoreError", str(error))
+        if self._kernel is None:
+            return model.CANCELLED
+        self._chronicle.enter("ExecutingCells", state="Running")
+        self._collector = self._new_collector()
+        cells = NotebookCells(
+            self.claim,
+            self._notebook,
+            self._kernel,
+            self._chronicle,
+            stop=self._stop,
+            deadline=self._deadline,
+            on_cell=self._collect_from,
+        )
+        return await cells.run()
+
+    async def _prepare(self) -> None:
+        dataset_file = None
+        if self.claim.dataset is not None:
+            dataset = self.claim.dataset
+            dataset_file = await patiently(lambda: self._means.datasets.file(dataset), lost=self.lost)
+        description = folder.describe(
+            self.claim.id,
+            self.claim.scope.project_id,
+            self.claim.notebook,
+            self.claim.dataset,
+            self.claim.request,
+        )
+        await asyncio.to_thread(folder.create, self._dir, description, dataset_file, self._means.font_cache)
+
+    async def _start_kernel(self) -> Kernel | None:
+        """A ready kernel, or None when the run was stopped first."""
+        request = KernelRequest(
+            kernel_type=self.claim.notebook.kernel_type,
+            run_dir=self._dir,
+            environment=plain.environment_for(self._dir, self._means.environment.python),
+        )
+        with telemetry.span("start kernel", kernel=request.kernel_type):
+            acquiring = asyncio.create_task(self._means.kernels.acquire(request))
+            stopped = asyncio.create_task(self._stop.wait())
+            try:
+                await asyncio.wait({acquiring, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                if acquiring.done():
+                    return acquiring.result()
+                acquiring.cancel()
+                await asyncio.gather(acquiring, return_exceptions=True)
+                return None
+            finally:
+                stopped.cancel()
+
+    def _collect_from(self, index: int) -> None:
+        """Note what a cell produced; register it right away where the request asks to see results while running."""
+        assert self._collector is not None  # noqa: S101 - made before the first cell
+        found = self._collector.note_cell(index)
+        if (
+            found
+            and self._options.save_intermediate_results
+            and (self._registering is None or self._registering.done())
+        ):
+            self._registering = asyncio.create_task(self._register_so_far(self._collector))
+
+    async def _register_so_far(self, collector: Collector) -> None:
+        try:
+            await collector.register(final=False)
+        except AtelierError as error:
+            log.warning("intermediate results wait for the end of the run", reason=error.detail)
+        else:
+            self._chronicle.results_registered(collector.registered)
+
+    async def _finish(self, verdict: Verdict) -> None:
+        """Seal the manifest, then commit the end."""
+        self._chronicle.enter("CollectingResults", state="Collecting")
+        changed = self._chronicle.tally.leave_rest("Cancelled" if verdict.state == "Cancelled" else "Skipped")
+        if self._registering is not None:
+            await asyncio.gather(self._registering, return_exceptions=True)
+        epoch = None
+        try:
+            epoch = await self._seal()
+        except GaveUpOnStore as error:
+            if verdict.state == "Completed":
+                verdict = _failed("ArtifactStoreError", str(error))
+        await self._commit_end(verdict, changed, epoch)
+
+    async def _seal(self) -> int | None:
+        collector = self._collector
+        if collector is None:
+            return None
+        with telemetry.span("collect results"):
+            await patiently(collector.add_notebook, lost=self.lost)
+            if self._options.generate_report:
+                await patiently(collector.add_report, lost=self.lost)
+            await patiently(lambda: collector.register(final=True), lost=self.lost)
+        return self.claim.epoch
+
+    async def _commit_end(self, verdict: Verdict, changed: list[CellResult], epoch: int | None) -> None:
+        collector, tally = self._collector, self._chronicle.tally
+        end = Ending(
+            verdict=verdict,
+            changed_cells=changed,
+            all_cells=tally.results,
+            progress=tally.progress(completed=verdict.state == "Completed"),
+            outputs=collector.counts.answer() if collector else OutputCounts(),
+            resources=self._resources,
+            manifest_epoch=epoch,
+            warnings=[*orjson.loads(self.claim.row["warnings"]), *(collector.warnings if collector else [])],
+        )
+        while True:
+            await self._writer.drain()
+            try:
+                async with self._means.database.transaction() as transaction:
+                    await ending.end(transaction, self.claim.row, self._writer.sequence, end)
+            except (Unavailable, OutcomeUnknown) as error:
+                # If the commit went through after all, the next attempt is refused by the fence.
+                log.warning("the run's end waits for the database", reason=error.detail)
+                await asyncio.sleep(RETRY_S)
+            else:
+                log.info("run ended", state=verdict.state, error_type=verdict.error_type)
+                return
+
+    async def _hand_over(self) -> None:
+        """A drain: give the run back to the queue; it counts no attempt."""
+        await self._writer.drain()
+        async with self._means.database.transaction() as transaction:
+            row = await transaction.row(queries.find_claimed, self.claim.id, self.claim.epoch)
+            if row is None:
+                raise Fenced("The run has been taken over or has ended.")
+            await requeueing.requeue(transaction, row, reason="the worker is being drained", attempts_back=1)
+        log.info("run handed over")
+
+    async def _close_kernel(self) -> None:
+        kernel, self._kernel = self._kernel, None
+        if kernel is None:
+            return
+        usage = kernel.usage()
+        await kernel.close()
+        used = await asyncio.to_thread(folder.size_of, self._dir)
+        self._resources = Resources(
+            peak_memory_usage_bytes=usage.peak_memory_bytes if usage else None,
+            cpu_time_seconds=usage.cpu_seconds if usage else None,
+            disk_usage_bytes=used,
+            method=usage.method if usage else None,
+        )
+
+    def _new_collector(self) -> Collector:
+        identity = RunIdentity(
+            scope=self.claim.scope,
+            caller=Caller(subject=self.claim.row["created_by"]),
+            execution_id=self.claim.id,
+            notebook_id=self.claim.row["notebook_id"],
+            epoch=self.claim.epoch,
+            output_format=self.claim.notebook.integration.output_format,
+        )
+        return Collector(
+            identity, self._dir, self._notebook, objects=self._means.objects, requests=self._means.requests
+        )
+
+
+def _failed(error_type: str, message: str) -> Verdict:
+    return Verdict(state="Error", error_type=error_type, error_message=message)

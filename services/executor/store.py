@@ -1,0 +1,109 @@
+"""The executor's tables: reads, and the writes that several handlers share. Nothing here commits."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+from pydantic import BaseModel
+
+from services.executor import views
+from shared.contracts.base import Scope
+from shared.contracts.executions import CellResult, Execution
+from shared.database import Transaction
+from shared.envelope import Envelope
+from shared.errors import Fault, Invalid, NotFound
+from shared.sql import Queries
+
+queries = Queries(Path(__file__).with_name("queries.sql"))
+
+
+def dumps(value: Any) -> str:
+    """JSON text for a `json` column."""
+    if isinstance(value, BaseModel):
+        return value.model_dump_json(by_alias=True)
+    return orjson.dumps(value).decode()
+
+
+async def find(
+    connection: asyncpg.Connection, scope: Scope, execution_id: UUID, notebook_id: UUID | None
+) -> asyncpg.Record:
+    """A run's row; raises NotFound."""
+    row = await connection.fetchrow(queries.find, execution_id, scope.tenant_id, scope.project_id, notebook_id)
+    if row is None:
+        raise NotFound("There is no such execution.")
+    return row
+
+
+async def view(connection: asyncpg.Connection, row: asyncpg.Record) -> Execution:
+    """The status object of a row."""
+    return (await view_all(connection, [row]))[0]
+
+
+async def view_all(connection: asyncpg.Connection, rows: Sequence[asyncpg.Record]) -> list[Execution]:
+    """The status objects of rows, cells included, in their order."""
+    cells: dict[UUID, list[CellResult]] = {row["execution_id"]: [] for row in rows}
+    for record in await connection.fetch(queries.cells_of, list(cells)):
+        cells[record["execution_id"]].append(views.cell(CellResult.model_validate_json(record["result"])))
+    found = []
+    for row in rows:
+        position = None
+        if row["state"] == "Queued":
+            position = await connection.fetchval(
+                queries.queue_position, row["tenant_id"], row["priority"], row["accepted_at"]
+            )
+        found.append(views.execution(row, cells[row["execution_id"]], position))
+    return found
+
+
+async def cells(connection: asyncpg.Connection, execution_id: UUID) -> list[CellResult]:
+    """A run's cells in order."""
+    rows = await connection.fetch(queries.cells_of, [execution_id])
+    return [CellResult.model_validate_json(row["result"]) for row in rows]
+
+
+async def put_cells(transaction: Transaction, execution_id: UUID, results: Iterable[CellResult]) -> None:
+    """Replace the results of some cells."""
+    changed = list(results)
+    if changed:
+        await transaction.execute(
+            queries.put_cells,
+            execution_id,
+            [result.cell_id for result in changed],
+            [dumps(result) for result in changed],
+        )
+
+
+async def put_events(transaction: Transaction, execution_id: UUID, envelopes: Sequence[Envelope]) -> None:
+    """Keep facts under their sequence numbers, for replay."""
+    await transaction.execute(
+        queries.insert_events,
+        execution_id,
+        [envelope.sequence for envelope in envelopes],
+        [envelope.encode() for envelope in envelopes],
+    )
+
+
+def cursor_of(row: asyncpg.Record) -> str:
+    """An opaque mark after which the next page begins."""
+    raw = orjson.dumps([row["accepted_at"].isoformat(), str(row["execution_id"])])
+    return base64.urlsafe_b64encode(raw).decode()
+
+
+def read_cursor(cursor: str | None) -> tuple[datetime | None, UUID | None]:
+    """The key inside a cursor; raises Invalid for one that we did not make."""
+    if cursor is None:
+        return None, None
+    try:
+        moment, identity = orjson.loads(base64.urlsafe_b64decode(cursor))
+        return datetime.fromisoformat(moment), UUID(identity)
+    except (ValueError, TypeError, binascii.Error) as error:
+        fault = Fault(path="cursor", message="not a cursor of this list; start again without it")
+        raise Invalid("The cursor cannot be read.", faults=[fault]) from error

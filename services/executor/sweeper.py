@@ -1,0 +1,143 @@
+"""Puts right what workers cannot: runs whose worker was lost, and runs that waited too long.
+
+A lease is believed to be over only after one lease time of unbroken database contact of our own, and never soon after a
+database start: a restart of the database must not run healthy work again (DESIGN.md decision 5).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
+import asyncpg
+import structlog
+from prometheus_client import Counter, Gauge
+
+from services.executor import ending, model, requeueing, store
+from services.executor.ending import Ending, Fenced
+from services.executor.model import Verdict
+from services.executor.store import queries
+from shared.broker import Broker
+from shared.database import Database, Transaction
+from shared.errors import AtelierError, Unavailable
+
+log = structlog.get_logger(__name__)
+
+LEASE_S = 8.0
+"""How long a worker's runs stay its own without a heartbeat, in seconds (decision 5)."""
+
+SWEEP_S = 1.0
+"""Pause between sweeps, in seconds."""
+
+WORKERS_LOST = Counter("atelier_executions_requeued_total", "Runs put back because their worker was lost")
+QUEUED = Gauge("atelier_executions_queued", "Runs waiting")
+ACTIVE = Gauge("atelier_executions_active", "Runs held by workers")
+
+
+class Sweeper:
+    """One per control process; several do no harm, each step is fenced."""
+
+    def __init__(self, database: Database, broker: Broker) -> None:
+        self._database = database
+        self._broker = broker
+        self._contact_since: float | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Start sweeping."""
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Stop sweeping."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            try:
+                await self._sweep()
+            except Unavailable:
+                self._contact_since = None
+            except Exception:
+                # One run that cannot be swept must not keep the others from it.
+                log.exception("sweep failed")
+
+    async def _sweep(self) -> None:
+        async with self._database.connection() as connection:
+            overdue = await connection.fetch(queries.overdue_in_queue)
+            expired = await connection.fetch(queries.expired_runs, LEASE_S)
+            depth = await connection.fetchrow(queries.queue_depth)
+            await connection.execute(queries.forget_workers)
+        QUEUED.set(depth["queued"])
+        ACTIVE.set(depth["active"])
+        if self._contact_since is None:
+            self._contact_since = time.monotonic()
+        for row in overdue:
+            await self._one(row["execution_id"], self._give_up_waiting)
+        if time.monotonic() - self._contact_since < LEASE_S:
+            return
+        for row in expired:
+            await self._one(row["execution_id"], self._take_back)
+        if expired:
+            await self._broker.publish_hint()
+
+    async def _one(self, execution_id: UUID, step: Callable[[Transaction, UUID], Awaitable[None]]) -> None:
+        try:
+            async with self._database.transaction() as transaction:
+                await step(transaction, execution_id)
+        except Fenced:
+            log.info("run moved on before it was swept", execution_id=str(execution_id))
+        except Unavailable:
+            raise
+        except AtelierError as error:
+            log.warning("run not swept", execution_id=str(execution_id), reason=error.detail)
+
+    async def _give_up_waiting(self, transaction: Transaction, execution_id: UUID) -> None:
+        row = await transaction.row("SELECT * FROM execution WHERE execution_id = $1", execution_id)
+        if row is None or row["state"] != "Queued":
+            return
+        verdict = Verdict(
+            state="Error",
+            error_type="QueueTimeoutError",
+            error_message="No worker was free within the run's queueTimeout.",
+        )
+        await _end(transaction, row, verdict)
+
+    async def _take_back(self, transaction: Transaction, execution_id: UUID) -> None:
+        row = await transaction.row("SELECT * FROM execution WHERE execution_id = $1", execution_id)
+        if row is None or row["state"] not in model.ACTIVE:
+            return
+        if not await transaction.value(queries.lease_expired, row["worker_id"]):
+            return
+        if row["cancel_requested_at"] is not None:
+            await _end(transaction, row, model.CANCELLED)
+        elif row["attempt"] >= model.MAX_ATTEMPTS:
+            await _end(
+                transaction,
+                row,
+                Verdict(
+                    state="Error",
+                    error_type="WorkerLostError",
+                    error_message=f"The worker was lost {row['attempt']} times while it ran this notebook.",
+                    failed_cell=row["current_cell"],
+                ),
+            )
+        else:
+            await requeueing.requeue(transaction, row, reason="the worker was lost", attempts_back=0)
+            WORKERS_LOST.inc()
+            log.warning("run taken back from a lost worker", execution_id=str(execution_id), attempt=row["attempt"])
+
+
+async def _end(transaction: Transaction, row: asyncpg.Record, verdict: Verdict) -> None:
+    tally = model.Tally(await store.cells(transaction.connection, row["execution_id"]))
+    changed = tally.leave_rest("Cancelled" if verdict.state == "Cancelled" else "Skipped")
+    await ending.end(
+        transaction,
+        row,
+        row["last_seq"],
+        Ending(verdict=verdict, changed_cells=changed, all_cells=tally.results, progress=tally.progress()),
+    )

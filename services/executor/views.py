@@ -1,0 +1,82 @@
+"""From stored rows to the status object of the API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from services.executor import model, wording
+from shared.contracts.executions import CellResult, Execution, ExecutionRequest, OutputCounts, Progress, Resources
+
+Row = Mapping[str, Any]
+"""A row of `execution`."""
+
+
+def request_of(row: Row) -> ExecutionRequest:
+    """The request as it was accepted."""
+    return ExecutionRequest.model_validate_json(row["request"])
+
+
+def execution(row: Row, cells: list[CellResult], queue_position: int | None) -> Execution:
+    """The status object."""
+    request = request_of(row)
+    state: model.State = row["state"]
+    now = datetime.now(UTC)
+    started, ended = row["started_at"], row["ended_at"]
+    elapsed = _seconds(started, ended or now) if started else None
+    waited = _seconds(row["accepted_at"], started or ended or now)
+    resources = Resources.model_validate_json(row["resources"])
+    return Execution(
+        execution_id=row["execution_id"],
+        notebook_id=row["notebook_id"],
+        notebook_version=row["notebook_version"],
+        status=model.status_of(state),
+        phase=model.phase_of(state, row["phase"]),
+        start_time=row["accepted_at"],
+        end_time=ended,
+        estimated_duration=wording.estimate(row["estimated_seconds"]),
+        estimated_duration_seconds=_rounded(row["estimated_seconds"]),
+        total_duration=wording.duration(elapsed),
+        total_duration_seconds=elapsed,
+        queued_seconds=waited,
+        queue_position=queue_position,
+        queue_reason="waiting for a free worker slot" if state == "Queued" else None,
+        current_cell=row["current_cell"],
+        progress=Progress.model_validate_json(row["progress"]),
+        parameters=request.parameters,
+        warnings=orjson.loads(row["warnings"]),
+        cell_results=cells,
+        outputs=OutputCounts.model_validate_json(row["outputs"]),
+        resources=resources.model_copy(
+            update={
+                "peak_memory_usage": wording.size(resources.peak_memory_usage_bytes),
+                "cpu_time": wording.duration(resources.cpu_time_seconds),
+                "disk_usage": wording.size(resources.disk_usage_bytes),
+            }
+        ),
+        error_type=row["error_type"],
+        error_message=row["error_message"],
+        failed_cell=row["failed_cell"],
+        execution_mode=request.execution_mode,
+        priority=request.priority,
+        timeout=request.timeout,
+        created_by=row["created_by"],
+    )
+
+
+def cell(result: CellResult) -> CellResult:
+    """A cell's result with its duration in words."""
+    if result.execution_time_seconds is None:
+        return result
+    return result.model_copy(update={"execution_time": wording.duration(result.execution_time_seconds)})
+
+
+def _seconds(start: datetime, end: datetime) -> float:
+    return round(max((end - start).total_seconds(), 0.0), 3)
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)

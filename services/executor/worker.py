@@ -1,0 +1,207 @@
+"""The worker: claims waiting runs while it has free slots, keeps its lease, and hands runs over when it is drained."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+from uuid import UUID, uuid4
+
+import structlog
+from prometheus_client import Gauge
+
+from services.executor import store
+from services.executor.handlers.start import snapshot_of
+from services.executor.running.claim import Claim, Means
+from services.executor.running.folder import WorkerFolder
+from services.executor.running.run import Run
+from services.executor.settings import WorkerSettings
+from services.executor.store import queries
+from services.executor.sweeper import LEASE_S
+from shared import topology
+from shared.broker import Broker
+from shared.contracts.base import Scope
+from shared.contracts.execution_events import ExecutionStarted
+from shared.errors import AtelierError, Unavailable
+
+log = structlog.get_logger(__name__)
+
+HEARTBEAT_S = 2.0
+"""How often the lease is renewed and cancel flags are read, in seconds (DESIGN.md decision 5)."""
+
+IDLE_POLL_S = 1.0
+"""How often an idle worker looks for work without a hint, in seconds; jittered by a quarter."""
+
+SLOTS_BUSY = Gauge("atelier_worker_slots_busy", "Runs in hand")
+SLOTS = Gauge("atelier_worker_slots", "Runs this worker takes at a time")
+
+
+class Worker:
+    """One per worker process."""
+
+    def __init__(self, settings: WorkerSettings, means: Means, broker: Broker, folder: WorkerFolder) -> None:
+        self.id: UUID = uuid4()
+        self._settings = settings
+        self._means = means
+        self._broker = broker
+        self._folder = folder
+        self._runs: dict[UUID, Run] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loops: list[asyncio.Task[None]] = []
+        self._work = asyncio.Event()
+        self._look = asyncio.Event()
+        self._strays: set[UUID] = set()
+
+    async def open(self) -> None:
+        """Take a lease, listen for hints and nudges, begin to claim."""
+        SLOTS.set(self._settings.worker_slots)
+        await self._beat()
+        await self._listen()
+        self._loops = [asyncio.create_task(self._claiming()), asyncio.create_task(self._beating())]
+
+    async def close(self) -> None:
+        """Drain: claim no more, let runs finish for a while, hand the rest over."""
+        self._loops[0].cancel()
+        if self._tasks:
+            log.info("draining", runs=len(self._tasks))
+            await asyncio.wait(self._tasks, timeout=self._settings.drain_timeout)
+        for run in self._runs.values():
+            run.handover.set()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        try:
+            async with self._means.database.connection() as connection:
+                await connection.execute(queries.leave, self.id)
+        except AtelierError as error:
+            log.warning("lease left to expire", reason=error.detail)
+
+    async def _listen(self) -> None:
+        channel = await self._broker.consumer_channel(prefetch=1)
+        hints = await channel.get_queue(topology.HINTS, ensure=False)
+        await hints.consume(self._on_hint, no_ack=True)
+        nudges = await channel.declare_queue(f"atelier.nudges.{self.id}", exclusive=True, auto_delete=True)
+        await nudges.bind(topology.NUDGES)
+        await nudges.consume(self._on_nudge, no_ack=True)
+
+    async def _on_hint(self, _message: object) -> None:
+        self._work.set()
+
+    async def _on_nudge(self, _message: object) -> None:
+        self._look.set()
+
+    async def _claiming(self) -> None:
+        while True:
+            claimed = False
+            if len(self._tasks) < self._settings.worker_slots:
+                try:
+                    claimed = await self._claim()
+                except Unavailable as error:
+                    log.warning("cannot claim", reason=error.detail)
+                except Exception:
+                    # A run that cannot be read must not stop the worker from taking others.
+                    log.exception("claim failed")
+            if not claimed:
+                await self._pause()
+
+    async def _pause(self) -> None:
+        self._work.clear()
+        try:
+            async with asyncio.timeout(IDLE_POLL_S * random.uniform(0.75, 1.25)):  # noqa: S311 - jitter
+                await self._work.wait()
+        except TimeoutError:
+            return
+
+    async def _claim(self) -> bool:
+        """Take the best waiting run, if there is one."""
+        async with self._means.database.transaction() as transaction:
+            tenant = await transaction.value(queries.claim_tenant, self._settings.max_active_runs)
+            if tenant is None:
+                return False
+            waiting = await transaction.row(queries.claim_execution, tenant)
+            if waiting is None:
+                return False
+            row = await transaction.row(queries.mark_claimed, waiting["execution_id"], self.id)
+            assert row is not None  # noqa: S101 - locked above
+            await transaction.execute(queries.count_claimed, tenant)
+            envelope = transaction.emit(
+                ExecutionStarted(
+                    scope=Scope(tenant_id=row["tenant_id"], project_id=row["project_id"]),
+                    execution_id=row["execution_id"],
+                    notebook_id=row["notebook_id"],
+                    attempt=row["attempt"],
+                    started_at=row["started_at"],
+                    queued_seconds=round((row["started_at"] - row["accepted_at"]).total_seconds(), 3),
+                ),
+                sequence=row["last_seq"],
+                traceparent=row["traceparent"],
+                correlation=row["correlation_id"],
+            )
+            await store.put_events(transaction, row["execution_id"], [envelope])
+            notebook, dataset = snapshot_of(await transaction.row(queries.snapshot, row["execution_id"]))
+            cells = await store.cells(transaction.connection, row["execution_id"])
+        claim = Claim(row=row, notebook=notebook, dataset=dataset, cells=cells)
+        run = Run(claim, self._means, self._folder.run_folder(claim.id, row["epoch"]))
+        self._runs[claim.id] = run
+        task = asyncio.create_task(self._execute(run))
+        self._tasks.add(task)
+        task.add_done_callback(self._on_run_done)
+        SLOTS_BUSY.set(len(self._tasks))
+        return True
+
+    def _on_run_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        SLOTS_BUSY.set(len(self._tasks))
+        self._work.set()
+
+    async def _execute(self, run: Run) -> None:
+        with structlog.contextvars.bound_contextvars(execution_id=str(run.claim.id), epoch=run.claim.epoch):
+            try:
+                await run.execute()
+            except Exception:
+                # The heartbeat finds that nobody works on the run any more and lets it go.
+                log.exception("run failed inside the worker")
+            finally:
+                self._runs.pop(run.claim.id, None)
+
+    async def _beating(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(HEARTBEAT_S):
+                    await self._look.wait()
+            except TimeoutError:
+                pass  # the usual case: nobody asked, it is time for a heartbeat
+            self._look.clear()
+            try:
+                await self._beat()
+            except Unavailable as error:
+                log.warning("lease not renewed", reason=error.detail)
+            except Exception:
+                # Without heartbeats every run of this worker would be taken away.
+                log.exception("heartbeat failed")
+
+    async def _beat(self) -> None:
+        known = dict(self._runs)
+        async with self._means.database.connection() as connection:
+            rows = await connection.fetch(
+                queries.beat, self.id, LEASE_S, self._settings.worker_slots, socket.gethostname()
+            )
+        held = {row["execution_id"]: row for row in rows}
+        for execution_id, run in known.items():
+            row = held.get(execution_id)
+            if row is None or row["epoch"] != run.claim.epoch:
+                run.lost.set()
+            elif row["cancel"]:
+                run.cancel.set()
+        await self._let_go({execution_id for execution_id in held if execution_id not in self._runs})
+
+    async def _let_go(self, unknown: set[UUID]) -> None:
+        """Give up runs that are ours in the database but that nothing here works on, seen so twice in a row (the first
+        time it may be a claim that is just being committed); the sweeper takes them back."""
+        strays, self._strays = unknown & self._strays, unknown
+        for execution_id in strays:
+            log.error("run let go: nothing here works on it", execution_id=str(execution_id))
+            async with self._means.database.connection() as connection:
+                await connection.execute(queries.let_go, execution_id, self.id)

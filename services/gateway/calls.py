@@ -1,0 +1,298 @@
+"""A call of the API, described once: routing, checks, documentation and the OpenAPI text all come from here."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID
+
+import orjson
+from aiohttp import web
+from pydantic import BaseModel
+
+from services.gateway import decoding, reading
+from services.gateway.bodies import Expected, NoMembers
+from services.gateway.frame import REQUEST_ID
+from services.gateway.model import Principal, Role
+from shared.contracts.base import Caller, Command, Idempotency, Scope
+from shared.contracts.datasets import GetDataset
+from shared.contracts.executions import GetExecution
+from shared.contracts.notebooks import CheckNotebook, Precondition
+from shared.errors import Fault, Forbidden, Invalid, NotFound, OutcomeUnknown, Unavailable
+
+if TYPE_CHECKING:
+    from services.gateway.gateway import Gateway
+
+ANSWER_S = 24.0
+"""Every call that does not stream is answered within this many seconds (SPEC.md: 25, clients give up at 30)."""
+
+LONGEST_IDEMPOTENCY_KEY = 255
+"""Characters of an Idempotency-Key at most."""
+
+SCOPE = "/api/{tenantId}/{projectId}"
+"""What the paths of SPEC.md are relative to."""
+
+_GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+R = TypeVar("R", bound=BaseModel)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Json:
+    """A JSON body. `model` checks and documents it; `as_sent` hands the decoded members on as the client sent them."""
+
+    model: type[BaseModel]
+    optional: bool = False  # an empty body counts as {}
+    as_sent: bool = False
+    nulls_are_absent: bool = True
+    example: Any = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """A multipart body with a part `file`; the handler reads it as it comes."""
+
+    model: type[BaseModel]
+    file: str  # what the file is, for the documentation
+    example: Any = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """A model as the answer, with what differs from the call's usual status and headers."""
+
+    model: BaseModel
+    status: int | None = None
+    location: str | None = None
+    etag: str | None = None
+
+
+Answer = BaseModel | Answered | web.StreamResponse
+CallHandler = Callable[["Asked"], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One call: address, rights, what goes in, what comes out, and how to talk about it."""
+
+    method: str
+    path: str
+    tag: str
+    summary: str
+    handler: CallHandler
+    role: Role | None  # None: no credential needed
+    query: type[BaseModel] = NoMembers
+    body: Json | Form | None = None
+    reply: type[BaseModel] | None = None  # None: no JSON model; see media_type
+    media_type: str = "application/json"
+    status: int = 200
+    example: Any = None
+    creates: bool = False  # honours Idempotency-Key
+    conditional: bool = False  # honours If-Match
+    streams: bool = False  # may take longer than ANSWER_S
+    refusals: tuple[int, ...] = field(default=())
+    notes: str = ""
+
+    @property
+    def name(self) -> str:
+        """The operation's name, from its handler: `create_notebook` is `createNotebook`."""
+        first, *rest = self.handler.__name__.split("_")
+        return first + "".join(part.capitalize() for part in rest)
+
+
+class Asked:
+    """One request as a handler sees it: who asks, about what, with which checked query and body."""
+
+    def __init__(self, gateway: Gateway, call: Call, request: web.Request, principal: Principal | None) -> None:
+        self.gateway = gateway
+        self.call = call
+        self.request = request
+        self._principal = principal
+        self.ids: dict[str, UUID] = {}
+        self.query: Any = None
+        self.body: Any = None
+
+    @property
+    def principal(self) -> Principal:
+        """Who asks; only where the call needs a credential."""
+        if self._principal is None:
+            raise LookupError(f"{self.call.name} asks nobody for a credential")
+        return self._principal
+
+    @property
+    def caller(self) -> Caller:
+        """Who asks, as commands carry it."""
+        return self.principal.caller
+
+    @property
+    def scope(self) -> Scope:
+        """The tenant and project in the address."""
+        return Scope(tenant_id=self.ids["tenantId"], project_id=self.ids["projectId"])
+
+    @property
+    def notebook_id(self) -> UUID:
+        """The notebook in the address."""
+        return self.ids["notebookId"]
+
+    @property
+    def execution_id(self) -> UUID:
+        """The execution in the address."""
+        return self.ids["executionId"]
+
+    @property
+    def dataset_id(self) -> UUID:
+        """The dataset in the address."""
+        return self.ids["datasetId"]
+
+    @property
+    def base_url(self) -> str:
+        """How clients reach the API, without a trailing slash."""
+        configured = self.gateway.links.public_url
+        return configured or f"{self.request.scheme}://{self.request.host}"
+
+    def address(self, *parts: object) -> str:
+        """An absolute address in the caller's project."""
+        scope = self.scope
+        return "/".join([self.base_url, "api", str(scope.tenant_id), str(scope.project_id), *map(str, parts)])
+
+    async def ask(self, command: Command[R], *, patience_s: float = 0.0) -> R:
+        """The answer of the service that `command` is for."""
+        return await self.gateway.requests.ask(
+            command, patience_s=patience_s, correlation=self.request[REQUEST_ID]
+        )
+
+    def idempotency(self, content: BaseModel, *, file_sha256: str | None = None) -> Idempotency | None:
+        """The Idempotency-Key of the request, if it has one, with a hash of its decoded fields and file."""
+        key = self.request.headers.get("Idempotency-Key")
+        if key is None:
+            return None
+        if not key.isascii() or not key.isprintable() or not 0 < len(key) <= LONGEST_IDEMPOTENCY_KEY:
+            message = f"must be 1 to {LONGEST_IDEMPOTENCY_KEY} printable ASCII characters"
+            raise Invalid(f"Idempotency-Key {message}.", faults=[Fault(path="Idempotency-Key", message=message)])
+        fields = orjson.dumps(content.model_dump(mode="json", by_alias=True), option=orjson.OPT_SORT_KEYS)
+        fingerprint = hashlib.sha256(fields + b"\n" + (file_sha256 or "").encode()).hexdigest()
+        ids = " ".join(f"{name}={value}" for name, value in sorted(self.ids.items()))
+        route = f"{self.principal.credential} {self.call.name} {ids}"
+        return Idempotency(key=key, route=route, fingerprint=fingerprint)
+
+    def precondition(self) -> Precondition:
+        """The state that the caller expects: `If-Match`, else `etag` or `dateModified` in the body."""
+        header = self.request.headers.get("If-Match")
+        if header is not None:
+            return Precondition() if header.strip() == "*" else Precondition(etag=_entity_tag(header))
+        expected = self.body if isinstance(self.body, Expected) else None
+        if expected is None and isinstance(self.body, dict):
+            members = {name: self.body.get(name) for name in ("etag", "dateModified")}
+            expected = Expected.model_validate(members, by_alias=True, by_name=False)
+        if expected is None:
+            return Precondition()
+        etag = _entity_tag(expected.etag) if expected.etag else None
+        return Precondition(etag=etag, date_modified=None if etag else expected.date_modified)
+
+    async def require(self, role: Role) -> None:
+        """Raise Forbidden unless the caller has `role`; NotFound when the thing in the address does not exist."""
+        if self.principal.may(role):
+            return
+        await self._see()
+        raise Forbidden(f"This call needs the role {role.name}; the credential has {self.principal.role.name}.")
+
+    async def _see(self) -> None:
+        """Raise NotFound unless what the address names exists (SPEC.md: 403 only for what the caller can see)."""
+        who: dict[str, Any] = {"scope": self.scope, "caller": self.caller} if "projectId" in self.ids else {}
+        if "executionId" in self.ids:
+            notebook_id = self.ids.get("notebookId")
+            await self.ask(GetExecution(**who, execution_id=self.execution_id, notebook_id=notebook_id))
+        elif "notebookId" in self.ids:
+            await self.ask(CheckNotebook(**who, notebook_id=self.notebook_id))
+        elif "datasetId" in self.ids:
+            await self.ask(GetDataset(**who, dataset_id=self.dataset_id))
+
+
+def _entity_tag(text: str) -> str:
+    """The bare value of an entity tag, quoted or not."""
+    tag = text.strip().removeprefix("W/")
+    if "," in tag:
+        message = "must be one entity tag"
+        raise Invalid(f"If-Match {message}.", faults=[Fault(path="If-Match", message=message)])
+    return tag.removeprefix('"').removesuffix('"')
+
+
+def handler_of(call: Call, gateway: Gateway) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """The aiohttp handler of a call: credential, sight, role, query and body are checked in this order."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        principal = None
+        if call.role is not None:
+            principal = await gateway.authenticator.principal(request.headers.get("Authorization"))
+        asked = Asked(gateway, call, request, principal)
+        asked.ids = _ids(request)
+        if principal is not None and "projectId" in asked.ids and not principal.sees(asked.scope):
+            raise NotFound("There is no such project, or you may not see it.")
+        if call.streams:
+            return await _carried_out(asked)
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                return await _carried_out(asked)
+        except TimeoutError as error:
+            if request.method in ("GET", "HEAD"):
+                raise Unavailable("The answer took too long; try again shortly.") from error
+            raise OutcomeUnknown(
+                "The change took too long; whether it took effect is not known. Look at the present state."
+            ) from error
+
+    return handle
+
+
+async def _carried_out(asked: Asked) -> web.StreamResponse:
+    call, request = asked.call, asked.request
+    if call.role is not None:
+        await asked.require(call.role)
+    faults: list[Fault] = []
+    asked.query = decoding.check_query(call.query, request.query.items(), faults=faults)
+    if isinstance(call.body, Json):
+        asked.body = await _body(call.body, request, asked.gateway.settings.json_max_bytes, faults)
+    decoding.refuse(faults)
+    answer = await call.handler(asked)
+    if isinstance(answer, web.StreamResponse):
+        return answer
+    return json_response(answer if isinstance(answer, Answered) else Answered(model=answer), call.status)
+
+
+async def _body(body: Json, request: web.Request, limit: int, faults: list[Fault]) -> Any:
+    raw = await reading.whole_body(request, limit=limit)
+    data = await decoding.parse_json(raw)
+    if data is None:
+        if not body.optional:
+            faults.append(Fault(path="", message="needs a JSON body"))
+            return None
+        data = {}
+    checked = decoding.check(body.model, data, faults=faults, nulls_are_absent=body.nulls_are_absent)
+    return data if body.as_sent else checked
+
+
+def json_response(answer: Answered, status: int) -> web.Response:
+    """A model as JSON, in camelCase, members without a value as null."""
+    if status == 204:
+        return web.Response(status=204)
+    headers = {"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store"}
+    if answer.location is not None:
+        headers["Location"] = answer.location
+    if answer.etag is not None:
+        headers["ETag"] = '"' + answer.etag.strip('"') + '"'
+    body = answer.model.model_dump_json(by_alias=True).encode()
+    return web.Response(body=body, status=answer.status or status, headers=headers)
+
+
+def _ids(request: web.Request) -> dict[str, UUID]:
+    """The GUIDs of the address. Raises NotFound for a malformed one: no such thing can exist."""
+    found = {}
+    for name, text in request.match_info.items():
+        if name.endswith("Id") and name != "cellId":  # a cell's id is a word of the notebook's own
+            if not _GUID.fullmatch(text):
+                raise NotFound("There is no such thing: the address holds a malformed id.")
+            found[name] = UUID(text)
+    return found

@@ -1,0 +1,134 @@
+"""`POST dataset`: the file goes on to artifacts while it comes in, whatever the order of the form's parts.
+
+When the name is known before the file begins, and no Idempotency-Key needs the file's hash first, the bytes are sent on
+at once. They are spooled to disk as well: a field that comes after the file changes what has to be asked of artifacts,
+so that transfer is then given up before its end, which stores nothing, and a new one is made from the spool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from contextlib import suppress
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+from services.gateway.bodies import DatasetUploadFields
+from services.gateway.calls import Asked
+from services.gateway.decoding import refuse
+from services.gateway.forms import FilePart, FormFields, parts
+from services.gateway.spool import Held, Spool
+from shared.contracts.datasets import Dataset, OpenDatasetUpload, UploadTicket
+from shared.errors import Fault, OutcomeUnknown, Unavailable
+
+ASK_AGAIN_S = 0.5
+"""Pause before an upload whose reply was lost is sent again under the same id, in seconds."""
+
+
+@dataclass(frozen=True)
+class _Early:
+    """A transfer that began before all of the form was read."""
+
+    fields: DatasetUploadFields
+    held: Held
+    where: UploadTicket
+    transfer: asyncio.Task[Dataset]
+
+
+async def upload_dataset(asked: Asked) -> Dataset:
+    """Read the form, store the file, and return the dataset when it is ready to be bound."""
+    form = FormFields()
+    dataset_id = uuid4()
+    early: _Early | None = None
+    size = 0
+    async with Spool(asked.gateway.settings.work_dir) as spool:
+        try:
+            async for file in parts(asked.request, form, file_limit=asked.gateway.settings.dataset_max_bytes):
+                if not asked.request.headers.get("Idempotency-Key"):
+                    early = await _begin(asked, dataset_id, form, file)
+                async for piece in file.pieces():
+                    size += len(piece)
+                    await spool.add(piece)
+                    if early is not None:
+                        await _unless_refused(early.held.put(piece), early.transfer)
+            fields = form.checked(DatasetUploadFields)
+            _check_file(form, size)
+            refuse(form.faults)
+            assert fields is not None  # noqa: S101 - there would be faults
+            await spool.flush()
+            if early is not None and early.fields == fields:
+                await _unless_refused(early.held.end(), early.transfer)
+                return await _sure(asked, early.where, early.transfer, spool)
+            await _give_up(early)
+            early = None
+            idempotency = asked.idempotency(fields, file_sha256=spool.sha256)
+            where = await asked.ask(_command(asked, dataset_id, fields, form.file_name or "", idempotency=idempotency))
+            return await _sure(asked, where, asked.gateway.transfers.upload(where, spool.pieces()), spool)
+        finally:
+            await _give_up(early)
+
+
+def _check_file(form: FormFields, size: int) -> None:
+    if form.file_name is None:
+        form.faults.append(Fault(path="file", message="is required"))
+    elif size == 0:
+        form.faults.append(Fault(path="file", message="is empty"))
+
+
+async def _begin(asked: Asked, dataset_id: UUID, form: FormFields, file: FilePart) -> _Early | None:
+    """Begin to send the file on, when what is known by now is enough."""
+    so_far = FormFields(values=dict(form.values))
+    fields = so_far.checked(DatasetUploadFields)
+    if fields is None or form.faults:
+        return None
+    where = await asked.ask(_command(asked, dataset_id, fields, file.name, idempotency=None))
+    held = Held()
+    transfer = asyncio.create_task(asked.gateway.transfers.upload(where, held.pieces()))
+    return _Early(fields, held, where, transfer)
+
+
+def _command(
+    asked: Asked, dataset_id: UUID, fields: DatasetUploadFields, file_name: str, *, idempotency: object
+) -> OpenDatasetUpload:
+    return OpenDatasetUpload.model_validate(
+        {
+            "scope": asked.scope,
+            "caller": asked.caller,
+            "idempotency": idempotency,
+            "dataset_id": dataset_id,
+            "file_name": file_name,
+            **fields.model_dump(),
+        }
+    )
+
+
+async def _unless_refused(step: Awaitable[None], transfer: asyncio.Task[Dataset]) -> None:
+    """Do `step`, but stop at once when artifacts has answered early: the file is refused, or artifacts is away."""
+    doing = asyncio.ensure_future(step)
+    await asyncio.wait({doing, transfer}, return_when=asyncio.FIRST_COMPLETED)
+    if transfer.done() and not doing.done():
+        doing.cancel()
+    if transfer.done():
+        transfer.result()  # raises what artifacts refused the file for
+    await asyncio.wait({doing})
+
+
+async def _sure(asked: Asked, where: UploadTicket, transfer: Awaitable[Dataset], spool: Spool) -> Dataset:
+    """The transfer's answer; when that was lost, the file is sent once more under the same id, which artifacts carries
+    out once."""
+    try:
+        return await transfer
+    except OutcomeUnknown:
+        await asyncio.sleep(ASK_AGAIN_S)
+        with suppress(Unavailable):
+            return await asked.gateway.transfers.upload(where, spool.pieces())
+        raise
+
+
+async def _give_up(early: _Early | None) -> None:
+    """Break a transfer off before its end, so that nothing is stored."""
+    if early is not None:
+        early.transfer.cancel()
+        await asyncio.wait({early.transfer})
+        if not early.transfer.cancelled():
+            early.transfer.exception()  # seen: whoever needed to know has been told

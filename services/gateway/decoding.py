@@ -1,0 +1,209 @@
+"""From bytes and query strings to checked models: every fault of a request at once, in the client's own words."""
+
+from __future__ import annotations
+
+import asyncio
+import types
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from functools import lru_cache
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+import orjson
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from services.gateway.nesting import MAX_NESTING, too_deep
+from shared.contracts.base import Body
+from shared.errors import Fault, Invalid
+
+M = TypeVar("M", bound=BaseModel)
+
+IN_LOOP_BYTES = 256 * 1024
+"""Larger bodies are parsed in a thread, in bytes: parsing this many takes a few milliseconds."""
+
+
+async def parse_json(raw: bytes) -> Any:
+    """The value that `raw` holds; None when it is empty. Raises Invalid."""
+    if len(raw) <= IN_LOOP_BYTES:
+        return _parse(raw)
+    return await asyncio.to_thread(_parse, raw)
+
+
+def _parse(raw: bytes) -> Any:
+    if not raw.strip():
+        return None
+    if too_deep(raw):
+        raise Invalid(f"The body is nested deeper than {MAX_NESTING} levels.", faults=[_fault("", "is nested too deeply")])
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        message = f"is not valid JSON: {error}"
+        raise Invalid(f"The body {message}.", faults=[_fault("", message)]) from error
+    if b"\\u0000" in raw:
+        faults = [_fault(path, "must not contain the NUL character") for path in _with_nul(value)]
+        if faults:
+            raise Invalid("The body contains the NUL character.", faults=faults)
+    return value
+
+
+def check(model: type[M], data: Any, *, faults: list[Fault], nulls_are_absent: bool = True) -> M | None:
+    """`data` as a `model`; what is wrong with it is added to `faults`, and None is returned then."""
+    if not isinstance(data, dict):
+        faults.append(_fault("", "must be a JSON object"))
+        return None
+    if nulls_are_absent:
+        data = without_nulls(data, model)
+    try:
+        return model.model_validate(data, by_alias=True, by_name=False)
+    except ValidationError as error:
+        faults += faults_of(error, model)
+        return None
+
+
+def check_query(model: type[M], pairs: Iterable[tuple[str, str]], *, faults: list[Fault]) -> M | None:
+    """A query string as a `model`. A parameter given twice is a fault."""
+    data: dict[str, str] = {}
+    for name, value in pairs:
+        if name in data:
+            faults.append(_fault(name, "is given more than once"))
+        data[name] = value
+    return check(model, data, faults=faults, nulls_are_absent=False)
+
+
+def refuse(faults: list[Fault]) -> None:
+    """Raise Invalid when there are faults."""
+    if faults:
+        first = faults[0]
+        place = f"{first.path} " if first.path else "the request "
+        more = f" (and {len(faults) - 1} more, see errors)" if len(faults) > 1 else ""
+        sentence = f"{place}{first.message}{more}."
+        raise Invalid(sentence[0].upper() + sentence[1:] if not first.path else sentence, faults=faults)
+
+
+def without_nulls(data: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """`data` without the members that are null, at every level where `model` knows the members (SPEC.md: null and
+    absent are the same on create). What is free-form, such as a run's parameters, keeps its nulls."""
+    known = _members(model)
+    result: dict[str, Any] = {}
+    for name, value in data.items():
+        field = known.get(name)
+        if value is None and field is not None:
+            continue
+        inner = _body_inside(field.annotation) if field is not None else None
+        result[name] = _pruned(value, inner) if inner is not None else value
+    return result
+
+
+def _pruned(value: Any, model: type[BaseModel]) -> Any:
+    if isinstance(value, dict):
+        return without_nulls(value, model)
+    if isinstance(value, list):
+        return [_pruned(item, model) for item in value]
+    return value
+
+
+@lru_cache(maxsize=None)
+def _members(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
+def _body_inside(annotation: Any) -> type[BaseModel] | None:
+    """The Body model in `X`, `X | None` or `list[X]`, if there is one."""
+    if isinstance(annotation, type) and issubclass(annotation, Body):
+        return annotation
+    if get_origin(annotation) in (Union, types.UnionType, list):
+        for argument in get_args(annotation):
+            found = _body_inside(argument)
+            if found is not None:
+                return found
+    return None
+
+
+def faults_of(error: ValidationError, model: type[BaseModel]) -> list[Fault]:
+    """Every fault that pydantic found, with paths like `cells[2].cellType`."""
+    return [
+        _fault(path_of(details["loc"]), _message(details, model))
+        for details in error.errors(include_url=False, include_input=False)
+    ]
+
+
+def path_of(location: Iterable[int | str]) -> str:
+    """`('cells', 2, 'cellType')` as `cells[2].cellType`."""
+    path = ""
+    for part in location:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif path:
+            path += f".{part}"
+        else:
+            path = part
+    return path
+
+
+def _message(details: ErrorDetails, model: type[BaseModel]) -> str:
+    kind, context = details["type"], details.get("ctx", {})
+    location = details["loc"]
+    if kind == "missing":
+        return "is required"
+    if kind == "extra_forbidden":
+        names = list(_members(model)) if len(location) == 1 else []
+        close = get_close_matches(str(location[-1]), names, n=1)
+        return "is not known" + (f"; did you mean {close[0]}?" if close else "")
+    if kind in ("literal_error", "enum"):
+        return f"must be {context['expected']}"
+    if kind.startswith(("int_", "greater_than", "less_than")) or kind == "int_parsing_size":
+        return _range_message(location, model) or _plain(details)
+    if kind == "bool_parsing" or kind == "bool_type":
+        return "must be true or false"
+    if kind.startswith("uuid"):
+        return "must be a GUID"
+    if kind == "string_too_short":
+        return "must not be empty"
+    if kind == "string_too_long":
+        return f"must have at most {context['max_length']} characters"
+    if kind == "value_error":
+        return str(context.get("error", details["msg"]))
+    if kind == "dict_type" or kind == "model_type":
+        return "must be a JSON object"
+    return _plain(details)
+
+
+def _range_message(location: tuple[int | str, ...], model: type[BaseModel]) -> str | None:
+    """`must be a whole number from 1 to 100`, for an integer member at the top level."""
+    field = _members(model).get(str(location[0])) if len(location) == 1 else None
+    if field is None:
+        return None
+    low = next((item.ge for item in field.metadata if hasattr(item, "ge")), None)
+    high = next((item.le for item in field.metadata if hasattr(item, "le")), None)
+    if low is None or high is None:
+        return None
+    return f"must be a whole number from {low} to {high}"
+
+
+def _plain(details: ErrorDetails) -> str:
+    return details["msg"].replace("Input should", "should", 1)
+
+
+def _with_nul(value: Any) -> list[str]:
+    """Paths of the strings and names that contain the NUL character, which PostgreSQL cannot store."""
+    found: list[str] = []
+    waiting: list[tuple[tuple[int | str, ...], Any]] = [((), value)]
+    while waiting:
+        location, item = waiting.pop()
+        if isinstance(item, str):
+            if "\x00" in item:
+                found.append(path_of(location))
+        elif isinstance(item, list):
+            waiting += [((*location, index), entry) for index, entry in enumerate(item)]
+        elif isinstance(item, dict):
+            for name, entry in item.items():
+                if "\x00" in name:
+                    found.append(path_of((*location, name.replace("\x00", "\\u0000"))))
+                waiting.append(((*location, name), entry))
+    return found
+
+
+def _fault(path: str, message: str) -> Fault:
+    return Fault(path=path, message=message)

@@ -1,0 +1,144 @@
+"""Multipart bodies: parts in any order and of any type, read piece by piece, with every bound checked on the way."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
+from pydantic import BaseModel
+
+from services.gateway import decoding, reading
+from shared.errors import Fault, Invalid, UnsupportedMediaType
+
+M = TypeVar("M", bound=BaseModel)
+
+FIELD_BYTES = 64 * 1024
+"""A field beside the file is no larger, in bytes."""
+
+MOST_PARTS = 50
+"""Parts of a form at most."""
+
+PIECE_BYTES = 256 * 1024
+"""How much of a file is read at a time, in bytes."""
+
+FORM_OVERHEAD = 1024 * 1024
+"""Room for the fields and boundaries beside a file of the largest size, in bytes."""
+
+FILE_FIELD = "file"
+"""The name of the part that holds the file."""
+
+_BROKEN = (ValueError, AssertionError, RuntimeError, LookupError, HttpProcessingError, web.RequestPayloadError)
+"""What aiohttp's multipart reader raises for bytes that are no multipart body, or one that was cut off."""
+
+
+@dataclass
+class FormFields:
+    """The fields read so far, and what is wrong with them."""
+
+    values: dict[str, str] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+    file_name: str | None = None
+
+    def add(self, name: str, raw: bytes) -> None:
+        """Take in a field's bytes."""
+        if name in self.values:
+            self.faults.append(Fault(path=name, message="is given more than once"))
+        try:
+            self.values[name] = raw.decode("utf-8")
+        except UnicodeDecodeError:
+            self.values[name] = ""
+            self.faults.append(Fault(path=name, message="is not UTF-8 text"))
+
+    def checked(self, model: type[M]) -> M | None:
+        """The fields as a `model`; adds what is wrong with them to the faults."""
+        return decoding.check(model, self.values, faults=self.faults)
+
+
+@dataclass(frozen=True)
+class FilePart:
+    """The part that holds the file; its bytes can be read once."""
+
+    name: str
+    _part: BodyPartReader
+    _limit: int
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The file, piece by piece. Raises TooLarge as soon as it is over the limit, Invalid when it is cut off."""
+        size = 0
+        async for piece in _pieces(self._part):
+            size += len(piece)
+            if size > self._limit:
+                raise reading.too_large(self._limit)
+            yield piece
+
+
+async def parts(request: web.Request, fields: FormFields, *, file_limit: int) -> AsyncIterator[FilePart]:
+    """Reads a form: fields go to `fields`; the file, which is read before the loop goes on, is yielded.
+
+    Raises UnsupportedMediaType for another kind of body, TooLarge, and Invalid for one that is malformed.
+    """
+    reading.check_encoding(request)
+    if not request.content_type.startswith("multipart/"):
+        if request.body_exists and request.content_length != 0:
+            raise UnsupportedMediaType("Send the body as multipart/form-data.")
+        return
+    reading.check_length(request, file_limit + FORM_OVERHEAD)
+    count = 0
+    try:
+        form = await request.multipart()
+        while True:
+            part = await form.next()
+            if part is None:
+                return
+            count += 1
+            if not isinstance(part, BodyPartReader) or count > MOST_PARTS:
+                raise _malformed("it has nested or too many parts")
+            if part.headers.get("Content-Transfer-Encoding", "binary").lower() not in ("binary", "8bit", "7bit"):
+                raise _malformed("a part has a Content-Transfer-Encoding")
+            if part.headers.get("Content-Encoding", "identity").lower() != "identity":
+                raise _malformed("a part has a Content-Encoding")
+            name = part.name
+            if not name:
+                raise _malformed("a part has no name")
+            if name == FILE_FIELD:
+                if fields.file_name is not None:
+                    raise Invalid("The form has two files.", faults=[Fault(path="file", message="is given more than once")])
+                fields.file_name = _safe_name(part.filename)
+                yield FilePart(fields.file_name, part, file_limit)
+            else:
+                fields.add(name, await _field(part, name))
+    except _BROKEN as error:
+        raise _malformed("it is not multipart/form-data, or was cut off") from error
+
+
+async def _field(part: BodyPartReader, name: str) -> bytes:
+    raw = b""
+    async for piece in _pieces(part):
+        raw += piece
+        if len(raw) > FIELD_BYTES:
+            message = f"is longer than {FIELD_BYTES:,} bytes"
+            raise Invalid(f"{name} {message}.", faults=[Fault(path=name, message=message)])
+    return raw
+
+
+async def _pieces(part: BodyPartReader) -> AsyncIterator[bytes]:
+    while not part.at_eof():
+        try:
+            piece = await part.read_chunk(PIECE_BYTES)
+        except _BROKEN as error:
+            raise _malformed("it was cut off") from error
+        if piece:
+            yield piece
+
+
+def _malformed(reason: str) -> Invalid:
+    return Invalid(f"The form cannot be read: {reason}.", faults=[Fault(path="", message=f"cannot be read: {reason}")])
+
+
+def _safe_name(name: str | None) -> str:
+    """The bare file name a client gave, without folders or control characters."""
+    bare = (name or "").replace("\\", "/").rpartition("/")[2]
+    return "".join(character for character in bare if character.isprintable())[:200] or "file"

@@ -1,0 +1,147 @@
+"""Around every call: request id, trace span, metrics, CORS, one log line, and problem+json for whatever goes wrong."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from uuid import UUID, uuid4
+
+import structlog
+from aiohttp import web
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind, StatusCode
+from prometheus_client import Counter, Histogram
+
+from services.gateway import problems
+from shared import telemetry
+from shared.errors import AtelierError
+
+log = structlog.get_logger(__name__)
+
+REQUESTS = Counter("atelier_http_requests_total", "Requests answered", ["method", "route", "status"])
+REQUEST_SECONDS = Histogram("atelier_http_request_seconds", "Time to answer a request", ["method", "route"])
+
+REQUEST_ID: web.RequestKey[UUID] = web.RequestKey("request_id", UUID)
+"""The id of a request; also the correlation id of every message that it causes."""
+
+_STARTED: web.RequestKey[web.StreamResponse] = web.RequestKey("started", web.StreamResponse)
+
+PREFLIGHT_AGE_S = 600
+"""How long a browser may remember a preflight's answer, in seconds."""
+
+EXPOSED = "ETag, Location, X-Request-Id, Retry-After, Content-Disposition, Content-Range, Accept-Ranges"
+ALLOWED_HEADERS = (
+    "Authorization, Content-Type, Idempotency-Key, If-Match, Last-Event-ID, Range, X-Request-Id, traceparent"
+)
+ALLOWED_METHODS = "GET, HEAD, POST, PUT, DELETE"
+
+HttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def middleware(origins: frozenset[str]) -> Callable[[web.Request, HttpHandler], Awaitable[web.StreamResponse]]:
+    """The middleware; browsers from `origins` may call (`*`: from anywhere)."""
+
+    @web.middleware
+    async def frame(request: web.Request, handler: HttpHandler) -> web.StreamResponse:
+        request[REQUEST_ID] = _request_id(request)
+        route = _route(request)
+        started = time.monotonic()
+        with (
+            structlog.contextvars.bound_contextvars(request_id=str(request[REQUEST_ID])),
+            telemetry.span(
+                f"{request.method} {route}",
+                kind=SpanKind.SERVER,
+                traceparent=request.headers.get("traceparent"),
+                **{"http.request.method": request.method, "http.route": route, "url.path": request.path},
+            ) as span,
+        ):
+            response = _preflight(request, origins) or await _answer(request, handler)
+            span.set_attribute("http.response.status_code", response.status)
+            if response.status >= 500:
+                span.set_status(StatusCode.ERROR)
+            elapsed = time.monotonic() - started
+            REQUESTS.labels(request.method, route, str(response.status)).inc()
+            REQUEST_SECONDS.labels(request.method, route).observe(elapsed)
+            write = log.info if response.status >= 400 or request.method not in ("GET", "HEAD") else log.debug
+            write(
+                "request", method=request.method, path=request.path, status=response.status, ms=round(elapsed * 1000, 1)
+            )
+        return response
+
+    return frame
+
+
+def on_prepare(origins: frozenset[str]) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    """Adds the headers that every answer carries, streamed ones included."""
+
+    async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+        request[_STARTED] = response
+        if REQUEST_ID in request:
+            response.headers["X-Request-Id"] = str(request[REQUEST_ID])
+        if origins:
+            response.headers.update(_cors(request, origins))
+
+    return add_headers
+
+
+async def _answer(request: web.Request, handler: HttpHandler) -> web.StreamResponse:
+    names = {"instance": request.path, "request_id": str(request[REQUEST_ID])}
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        answer = problems.of_http(error, method=request.method, **names)
+    except AtelierError as error:
+        answer = problems.response(error, **names)
+    except ConnectionError:
+        log.info("the client went away")
+        answer = problems.response(AtelierError("The client went away."), **names)
+    except Exception as error:
+        log.exception("call failed", path=request.path)
+        trace.get_current_span().record_exception(error)
+        answer = problems.response(
+            AtelierError("An internal error occurred; name the request id when you report it."), **names
+        )
+    return _broken_off(request) or answer
+
+
+def _broken_off(request: web.Request) -> web.StreamResponse | None:
+    """The answer that had begun when something failed: too late for a problem, so the connection is cut, and the
+    client sees that the body is not whole."""
+    begun = request.get(_STARTED)
+    if begun is not None and request.transport is not None:
+        request.transport.abort()
+    return begun
+
+
+def _request_id(request: web.Request) -> UUID:
+    """The client's own id when it is a GUID, else a new one."""
+    try:
+        return UUID(request.headers["X-Request-Id"])
+    except (KeyError, ValueError):
+        return uuid4()
+
+
+def _route(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "unmatched"
+
+
+def _preflight(request: web.Request, origins: frozenset[str]) -> web.Response | None:
+    """The answer to a browser's question whether it may call; it carries no credential and needs none."""
+    if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
+        return None
+    headers = {}
+    if _cors(request, origins).get("Access-Control-Allow-Origin"):
+        headers = {
+            "Access-Control-Allow-Methods": ALLOWED_METHODS,
+            "Access-Control-Allow-Headers": ALLOWED_HEADERS,
+            "Access-Control-Max-Age": str(PREFLIGHT_AGE_S),
+        }
+    return web.Response(status=204, headers=headers)
+
+
+def _cors(request: web.Request, origins: frozenset[str]) -> dict[str, str]:
+    origin = request.headers.get("Origin")
+    if origin is not None and ("*" in origins or origin in origins):
+        return {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": EXPOSED, "Vary": "Origin"}
+    return {"Vary": "Origin"}

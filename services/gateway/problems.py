@@ -1,0 +1,148 @@
+"""The one place that knows HTTP codes: every error of the family, and of aiohttp, as application/problem+json."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from shared.errors import (
+    AtelierError,
+    Conflict,
+    DeadlineExceeded,
+    Forbidden,
+    Invalid,
+    NotFound,
+    OutcomeUnknown,
+    TooLarge,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+    UnsupportedMediaType,
+)
+
+CONTENT_TYPE = "application/problem+json"
+"""Media type of RFC 9457."""
+
+RETRY_AFTER_S = 1
+"""When to come back after a 503, in seconds: the stack restores its connections within that."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """How one family of errors looks in HTTP."""
+
+    status: int
+    title: str
+    meaning: str  # for the documentation
+
+
+KINDS: dict[type[AtelierError], Kind] = {
+    Invalid: Kind(
+        status=400, title="Request not valid", meaning="The request is malformed; `errors` lists every fault at once."
+    ),
+    Unauthorized: Kind(status=401, title="Not authenticated", meaning="There is no credential, or a bad one."),
+    Forbidden: Kind(
+        status=403, title="Not allowed", meaning="The credential's role is too low for this call on a thing it may see."
+    ),
+    NotFound: Kind(status=404, title="Not found", meaning="The thing does not exist, or the caller may not see it."),
+    Conflict: Kind(
+        status=409,
+        title="Conflict",
+        meaning="The request contradicts the present state; `dateModified` says what state that is, where there is one.",
+    ),
+    TooLarge: Kind(status=413, title="Too large", meaning="The body is over a limit, which the detail names."),
+    UnsupportedMediaType: Kind(
+        status=415, title="Wrong media type", meaning="The body is not in a format that the call takes."
+    ),
+    TooManyRequests: Kind(status=429, title="Too many requests", meaning="A quota is used up; see `Retry-After`."),
+    Unavailable: Kind(
+        status=503,
+        title="Temporarily unavailable",
+        meaning="A part of the system is down. The request had, and will have, no effect; repeat it after `Retry-After`.",
+    ),
+    OutcomeUnknown: Kind(
+        status=503,
+        title="Outcome unknown",
+        meaning="A part of the system went away during a change (`outcomeUnknown: true`). Look at the present state, or "
+        "repeat the request with the same Idempotency-Key.",
+    ),
+    DeadlineExceeded: Kind(
+        status=503, title="Temporarily unavailable", meaning="The request waited too long and had no effect."
+    ),
+    AtelierError: Kind(status=500, title="Internal error", meaning="A fault of ours; the log has it under `requestId`."),
+}
+"""Every family of errors, and what it means to a client."""
+
+_OF_STATUS = {kind.status: kind.title for kind in reversed(KINDS.values())} | {405: "Method not allowed"}
+
+
+def response(error: AtelierError, *, instance: str, request_id: str) -> web.Response:
+    """The answer that tells a client about `error`."""
+    kind = KINDS.get(type(error), KINDS[AtelierError])
+    extra: dict[str, Any] = {key: value for key, value in error.extra.items() if key != "retryAfter"}
+    headers = {}
+    if kind.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if kind.status in (429, 503):
+        headers["Retry-After"] = str(error.extra.get("retryAfter", RETRY_AFTER_S))
+    if isinstance(error, OutcomeUnknown):
+        extra["outcomeUnknown"] = True
+    if isinstance(error, Invalid):
+        extra["errors"] = [fault.model_dump() for fault in error.faults]
+    return _problem(
+        status=kind.status,
+        code=error.kind,
+        title=kind.title,
+        detail=error.detail,
+        instance=instance,
+        request_id=request_id,
+        extra=extra,
+        headers=headers,
+    )
+
+
+def of_http(error: web.HTTPException, *, method: str, instance: str, request_id: str) -> web.Response:
+    """aiohttp's own refusals in the same shape: unknown route, wrong method, body too large."""
+    headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+    details = {
+        404: "There is no such address.",
+        405: f"{method} is not possible here; the Allow header lists what is.",
+        413: "The body is too large.",
+    }
+    return _problem(
+        status=error.status,
+        code={404: "not_found", 405: "method_not_allowed", 413: "too_large"}.get(error.status, "invalid"),
+        title=_OF_STATUS.get(error.status, error.reason),
+        detail=details.get(error.status, error.reason),
+        instance=instance,
+        request_id=request_id,
+        extra={},
+        headers=headers,
+    )
+
+
+def _problem(
+    *,
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    instance: str,
+    request_id: str,
+    extra: dict[str, Any],
+    headers: dict[str, str],
+) -> web.Response:
+    body = {
+        **extra,
+        "type": f"/docs#{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": instance,
+        "error": detail,
+        "requestId": request_id,
+    }
+    return web.Response(body=orjson.dumps(body), status=status, headers={**headers, "Content-Type": CONTENT_TYPE})

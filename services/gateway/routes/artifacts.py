@@ -1,0 +1,213 @@
+"""What runs leave behind: results, single artifacts, the executed notebook, and the signed links to all of it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from services.gateway import examples, transfers
+from services.gateway.bodies import ResultsQuery
+from services.gateway.calls import Asked, Call
+from services.gateway.model import Role
+from services.gateway.results import results_object
+from services.gateway.routes.executions import EXECUTION
+from shared.contracts.executions import GetExecution, LocateResults, ResultsLocation
+from shared.contracts.notebooks import ExportNotebook
+from shared.contracts.results import ArtifactEntry, GetArtifact, ListArtifacts, Results
+from shared.contracts.transfers import ARCHIVE_DOWNLOAD, ARTIFACT_DOWNLOAD, ArchiveDownload, ArtifactDownload
+from shared.errors import Fault, Invalid, NotFound
+
+
+async def get_results(asked: Asked) -> Any:
+    """`GET …/execution/{executionId}/results`."""
+    query: ResultsQuery = asked.query
+    location = await _location(asked)
+    if query.cell_id is not None and query.cell_id not in location.cell_ids:
+        fault = Fault(path="cellId", message="names no cell of this execution")
+        raise Invalid(f"cellId {fault.message}.", faults=[fault])
+    if query.format == "download":
+        return await _archive(asked, location, query)
+    entries = await _entries(
+        asked,
+        location,
+        output_type=query.output_type,
+        cell_id=query.cell_id,
+        with_content=query.format == "detailed",
+    )
+    links, base_url, scope, epoch = asked.gateway.links, asked.base_url, asked.scope, location.epoch or 0
+    return results_object(
+        location, entries, lambda entry: links.sign(base_url, scope, location.execution_id, epoch, entry)
+    )
+
+
+async def get_artifact(asked: Asked) -> Any:
+    """`GET …/execution/{executionId}/artifacts/{artifactId}`."""
+    location = await _location(asked)
+    if location.epoch is None:
+        raise NotFound("The execution has no such artifact.")
+    artifact_id = asked.ids["artifactId"]
+    entry = await asked.ask(
+        GetArtifact(
+            scope=asked.scope,
+            caller=asked.caller,
+            execution_id=location.execution_id,
+            epoch=location.epoch,
+            artifact_id=artifact_id,
+        )
+    )
+    return await _bytes(asked, location, entry)
+
+
+async def get_executed_notebook(asked: Asked) -> Any:
+    """`GET …/execution/{executionId}/notebook`: with outputs once there are any, else the version that runs."""
+    location = await _location(asked)
+    found = await _entries(asked, location, kind="notebook", with_content=False)
+    if found:
+        return await _bytes(asked, location, found[-1], content_type=transfers.IPYNB)
+    execution = await asked.ask(
+        GetExecution(
+            scope=asked.scope, caller=asked.caller, execution_id=asked.execution_id, notebook_id=asked.notebook_id
+        )
+    )
+    file = await asked.ask(
+        ExportNotebook(
+            scope=asked.scope,
+            caller=asked.caller,
+            notebook_id=asked.notebook_id,
+            version=execution.notebook_version,
+        )
+    )
+    return transfers.ipynb_response(file)
+
+
+async def download(asked: Asked) -> Any:
+    """`GET /downloads/{ticket}/{fileName}`: the bytes behind a signed link."""
+    claims = asked.gateway.links.read(asked.request.match_info["ticket"])
+    return await asked.gateway.transfers.download(
+        asked.request,
+        path=f"internal/artifacts/{claims.a}",
+        purpose=ARTIFACT_DOWNLOAD,
+        claims=claims.download,
+        file_name=claims.n,
+    )
+
+
+async def _location(asked: Asked) -> ResultsLocation:
+    return await asked.ask(
+        LocateResults(
+            scope=asked.scope, caller=asked.caller, execution_id=asked.execution_id, notebook_id=asked.notebook_id
+        )
+    )
+
+
+async def _entries(
+    asked: Asked,
+    location: ResultsLocation,
+    *,
+    output_type: Literal["all", "data", "plots", "models", "reports"] = "all",
+    cell_id: str | None = None,
+    kind: Literal["notebook"] | None = None,
+    with_content: bool,
+) -> list[ArtifactEntry]:
+    if location.epoch is None:
+        return []
+    listed = await asked.ask(
+        ListArtifacts(
+            scope=asked.scope,
+            caller=asked.caller,
+            execution_id=location.execution_id,
+            epoch=location.epoch,
+            output_type=output_type,
+            cell_id=cell_id,
+            kind=kind,
+            with_content=with_content,
+        )
+    )
+    return listed.artifacts
+
+
+async def _bytes(
+    asked: Asked, location: ResultsLocation, entry: ArtifactEntry, *, content_type: str | None = None
+) -> Any:
+    claims = ArtifactDownload(
+        scope=asked.scope,
+        execution_id=location.execution_id,
+        epoch=location.epoch or 0,
+        artifact_id=entry.artifact_id,
+    )
+    return await asked.gateway.transfers.download(
+        asked.request,
+        path=f"internal/artifacts/{entry.artifact_id}",
+        purpose=ARTIFACT_DOWNLOAD,
+        claims=claims,
+        file_name=entry.file_name,
+        content_type=content_type,
+    )
+
+
+async def _archive(asked: Asked, location: ResultsLocation, query: ResultsQuery) -> Any:
+    claims = ArchiveDownload(
+        scope=asked.scope,
+        execution_id=location.execution_id,
+        epoch=location.epoch or 0,
+        output_type=query.output_type,
+        cell_id=query.cell_id,
+    )
+    return await asked.gateway.transfers.download(
+        asked.request,
+        path=f"internal/executions/{location.execution_id}/archive",
+        purpose=ARCHIVE_DOWNLOAD,
+        claims=claims,
+        file_name=f"results-{location.execution_id}.zip",
+        content_type="application/zip",
+    )
+
+
+CALLS = (
+    Call(
+        method="GET",
+        path=f"{EXECUTION}/results",
+        tag="Results",
+        summary="Read an execution's results",
+        handler=get_results,
+        role=Role.viewer,
+        query=ResultsQuery,
+        reply=Results,
+        example=examples.RESULTS,
+        streams=True,
+        notes="`format=download` answers with one zip instead. Each `downloadUrl` works for 15 minutes.",
+    ),
+    Call(
+        method="GET",
+        path=f"{EXECUTION}/notebook",
+        tag="Results",
+        summary="Get the executed notebook",
+        handler=get_executed_notebook,
+        role=Role.viewer,
+        media_type="application/x-ipynb+json",
+        example=examples.IPYNB,
+        streams=True,
+    ),
+    Call(
+        method="GET",
+        path=f"{EXECUTION}/artifacts/{{artifactId}}",
+        tag="Results",
+        summary="Get an artifact's bytes",
+        handler=get_artifact,
+        role=Role.viewer,
+        media_type="application/octet-stream",
+        streams=True,
+        notes="`Range` is honoured.",
+    ),
+    Call(
+        method="GET",
+        path="/downloads/{ticket}/{fileName}",
+        tag="Results",
+        summary="Follow a download link",
+        handler=download,
+        role=None,
+        media_type="application/octet-stream",
+        streams=True,
+        refusals=(404, 503),
+        notes="The address comes from a `downloadUrl`. `Range` is honoured.",
+    ),
+)

@@ -1,0 +1,122 @@
+"""Datasets: upload, read, list, download, delete."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.gateway import dataset_upload, examples
+from services.gateway.bodies import DataQuery, DatasetUploadFields, DeleteQuery, NoMembers, PageQuery
+from services.gateway.calls import SCOPE, Answered, Asked, Call, Form, Json, json_response
+from services.gateway.model import Role
+from shared.contracts.datasets import Dataset, DatasetPage, DeleteDataset, GetDataset, ListDatasets
+from shared.contracts.transfers import DATASET_DOWNLOAD, DatasetDownload
+
+
+async def create_dataset(asked: Asked) -> Answered:
+    """`POST dataset`."""
+    dataset = await dataset_upload.upload_dataset(asked)
+    return Answered(model=dataset, location=asked.address("dataset", dataset.dataset_id))
+
+
+async def list_datasets(asked: Asked) -> DatasetPage:
+    """`GET datasets`, and `GET dataset` for the vendor's client."""
+    query: PageQuery = asked.query
+    return await asked.ask(
+        ListDatasets(
+            scope=asked.scope,
+            caller=asked.caller,
+            page=query.page,
+            page_size=query.page_size,
+            cursor=query.cursor,
+        )
+    )
+
+
+async def get_dataset(asked: Asked) -> Dataset:
+    """`GET dataset/{datasetId}`."""
+    return await asked.ask(GetDataset(scope=asked.scope, caller=asked.caller, dataset_id=asked.dataset_id))
+
+
+async def get_dataset_data(asked: Asked) -> Any:
+    """`GET dataset/{datasetId}/data`."""
+    query: DataQuery = asked.query
+    dataset = await get_dataset(asked)
+    return await asked.gateway.transfers.download(
+        asked.request,
+        path=f"internal/datasets/{dataset.dataset_id}/data",
+        purpose=DATASET_DOWNLOAD,
+        claims=DatasetDownload(scope=asked.scope, dataset_id=dataset.dataset_id, format=query.format),
+        file_name=f"{dataset.dataset_name}.{query.format}",
+    )
+
+
+async def delete_dataset(asked: Asked) -> Any:
+    """`DELETE dataset/{datasetId}`."""
+    done = await asked.ask(DeleteDataset(scope=asked.scope, caller=asked.caller, dataset_id=asked.dataset_id))
+    return json_response(Answered(model=done), 204)
+
+
+CALLS = (
+    Call(
+        method="POST",
+        path=f"{SCOPE}/dataset",
+        tag="Datasets",
+        summary="Upload a dataset",
+        handler=create_dataset,
+        role=Role.editor,
+        body=Form(
+            model=DatasetUploadFields,
+            file="CSV, Parquet or XES; may be compressed with gzip",
+            example=examples.DATASET_UPLOAD,
+        ),
+        reply=Dataset,
+        status=201,
+        example=examples.DATASET,
+        creates=True,
+        streams=True,
+        refusals=(413,),
+    ),
+    Call(
+        method="GET",
+        path=f"{SCOPE}/datasets",
+        tag="Datasets",
+        summary="List datasets",
+        handler=list_datasets,
+        role=Role.viewer,
+        query=PageQuery,
+        reply=DatasetPage,
+        example=examples.DATASET_PAGE,
+    ),
+    Call(
+        method="GET",
+        path=f"{SCOPE}/dataset/{{datasetId}}",
+        tag="Datasets",
+        summary="Read a dataset's description",
+        handler=get_dataset,
+        role=Role.viewer,
+        reply=Dataset,
+        example=examples.DATASET,
+    ),
+    Call(
+        method="GET",
+        path=f"{SCOPE}/dataset/{{datasetId}}/data",
+        tag="Datasets",
+        summary="Get a dataset's rows",
+        handler=get_dataset_data,
+        role=Role.viewer,
+        query=DataQuery,
+        media_type="application/octet-stream",
+        streams=True,
+    ),
+    Call(
+        method="DELETE",
+        path=f"{SCOPE}/dataset/{{datasetId}}",
+        tag="Datasets",
+        summary="Delete a dataset",
+        handler=delete_dataset,
+        role=Role.editor,
+        query=DeleteQuery,
+        body=Json(model=NoMembers, optional=True),
+        status=204,
+    ),
+)

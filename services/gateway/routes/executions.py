@@ -1,0 +1,182 @@
+"""Executions: start, follow, cancel, remove."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+from services.gateway import event_stream, examples
+from services.gateway.bodies import EventsQuery, ExecutionsQuery, NoMembers, RemoveExecutionQuery, StatusQuery
+from services.gateway.calls import SCOPE, Answered, Asked, Call, Json, json_response
+from services.gateway.model import Role
+from services.gateway.waiting import status_after_change
+from shared.contracts.executions import (
+    CancelExecution,
+    CheckExecution,
+    Execution,
+    ExecutionPage,
+    ExecutionRequest,
+    GetExecution,
+    ListExecutions,
+    PurgeExecution,
+    StartExecution,
+)
+
+EXECUTION = f"{SCOPE}/notebook/{{notebookId}}/execution/{{executionId}}"
+"""Where a run is found."""
+
+
+async def start_execution(asked: Asked) -> Answered:
+    """`POST notebook/{notebookId}/execute`."""
+    request: ExecutionRequest = asked.body
+    if request.dry_run:
+        check = CheckExecution(
+            scope=asked.scope, caller=asked.caller, notebook_id=asked.notebook_id, request=request
+        )
+        return Answered(model=await asked.ask(check), status=200)
+    execution = await asked.ask(
+        StartExecution(
+            scope=asked.scope,
+            caller=asked.caller,
+            idempotency=asked.idempotency(request),
+            execution_id=uuid4(),
+            notebook_id=asked.notebook_id,
+            request=request,
+        )
+    )
+    location = asked.address("notebook", execution.notebook_id, "execution", execution.execution_id)
+    return Answered(model=execution, location=location)
+
+
+async def get_execution(asked: Asked) -> Execution:
+    """`GET notebook/{notebookId}/execution/{executionId}`."""
+    query: StatusQuery = asked.query
+    command = GetExecution(
+        scope=asked.scope, caller=asked.caller, execution_id=asked.execution_id, notebook_id=asked.notebook_id
+    )
+    return await status_after_change(asked, command, query.wait)
+
+
+async def list_executions(asked: Asked) -> ExecutionPage:
+    """`GET notebook/{notebookId}/executions`."""
+    query: ExecutionsQuery = asked.query
+    return await asked.ask(
+        ListExecutions(
+            scope=asked.scope,
+            caller=asked.caller,
+            notebook_id=asked.notebook_id,
+            status=query.status,
+            page=query.page,
+            page_size=query.page_size,
+            cursor=query.cursor,
+        )
+    )
+
+
+async def cancel_execution(asked: Asked) -> Execution:
+    """`POST …/execution/{executionId}/cancel`."""
+    return await asked.ask(
+        CancelExecution(
+            scope=asked.scope, caller=asked.caller, execution_id=asked.execution_id, notebook_id=asked.notebook_id
+        )
+    )
+
+
+async def remove_execution(asked: Asked) -> Any:
+    """`DELETE …/execution/{executionId}`: cancels; with `purge=true` removes an ended run and all it stored."""
+    query: RemoveExecutionQuery = asked.query
+    if not query.purge:
+        return await cancel_execution(asked)
+    await asked.require(Role.editor)
+    done = await asked.ask(
+        PurgeExecution(
+            scope=asked.scope, caller=asked.caller, execution_id=asked.execution_id, notebook_id=asked.notebook_id
+        )
+    )
+    return json_response(Answered(model=done), 204)
+
+
+async def stream_events(asked: Asked) -> Any:
+    """`GET …/execution/{executionId}/events`."""
+    query: EventsQuery = asked.query
+    after = event_stream.resume_point(asked.request.headers.get("Last-Event-ID"), query.last_event_id)
+    return await event_stream.stream(asked, asked.notebook_id, asked.execution_id, after=after)
+
+
+CALLS = (
+    Call(
+        method="POST",
+        path=f"{SCOPE}/notebook/{{notebookId}}/execute",
+        tag="Executions",
+        summary="Execute a notebook",
+        handler=start_execution,
+        role=Role.runner,
+        body=Json(model=ExecutionRequest, optional=True, example=examples.EXECUTION_REQUEST),
+        reply=Execution,
+        status=202,
+        example=examples.STARTED_EXECUTION,
+        creates=True,
+        notes="With `dryRun: true` nothing runs; the answer is 200 with `valid`, `parameters`, `warnings`, `totalCells`.",
+    ),
+    Call(
+        method="GET",
+        path=f"{SCOPE}/notebook/{{notebookId}}/executions",
+        tag="Executions",
+        summary="List a notebook's executions",
+        handler=list_executions,
+        role=Role.viewer,
+        query=ExecutionsQuery,
+        reply=ExecutionPage,
+        example=examples.EXECUTION_PAGE,
+    ),
+    Call(
+        method="GET",
+        path=EXECUTION,
+        tag="Executions",
+        summary="Read an execution's status",
+        handler=get_execution,
+        role=Role.viewer,
+        query=StatusQuery,
+        reply=Execution,
+        example=examples.EXECUTION,
+    ),
+    Call(
+        method="DELETE",
+        path=EXECUTION,
+        tag="Executions",
+        summary="Cancel an execution, or remove an ended one",
+        handler=remove_execution,
+        role=Role.runner,
+        query=RemoveExecutionQuery,
+        body=Json(model=NoMembers, optional=True),
+        reply=Execution,
+        status=202,
+        example=examples.STARTED_EXECUTION,
+        notes="202 with the status object when it cancels; with `purge=true` (role editor) 204 without a body.",
+    ),
+    Call(
+        method="POST",
+        path=f"{EXECUTION}/cancel",
+        tag="Executions",
+        summary="Cancel an execution",
+        handler=cancel_execution,
+        role=Role.runner,
+        body=Json(model=NoMembers, optional=True),
+        reply=Execution,
+        status=202,
+        example=examples.STARTED_EXECUTION,
+    ),
+    Call(
+        method="GET",
+        path=f"{EXECUTION}/events",
+        tag="Executions",
+        summary="Follow an execution's events",
+        handler=stream_events,
+        role=Role.viewer,
+        query=EventsQuery,
+        media_type="text/event-stream",
+        example=examples.EVENT_STREAM,
+        streams=True,
+        notes="Server-Sent Events from the first event, then live, until the last one; `Last-Event-ID` resumes.",
+    ),
+)

@@ -1,0 +1,277 @@
+"""Notebooks: create, read, list, change, delete, upload, export."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import Any
+
+import structlog
+
+from services.gateway import examples, transfers
+from services.gateway.bodies import DeleteQuery, Expected, NotebookPatch, NotebooksQuery, NotebookUpload
+from services.gateway.calls import SCOPE, Answered, Asked, Call, Form, Json, json_response
+from services.gateway.decoding import refuse
+from services.gateway.forms import FormFields, parts
+from services.gateway.model import Role
+from services.gateway.notebook_files import text_of
+from shared.contracts.executions import BlockNotebook, GetNotebookActivity, NotebookActivity
+from shared.contracts.notebooks import (
+    CheckNotebook,
+    CreateNotebook,
+    DeleteNotebook,
+    ExportNotebook,
+    GetNotebook,
+    ImportNotebook,
+    Integration,
+    ListNotebooks,
+    Notebook,
+    NotebookDraft,
+    NotebookPage,
+    UpdateNotebook,
+)
+from shared.errors import AtelierError, Fault, NotFound, OutcomeUnknown, Unavailable
+
+log = structlog.get_logger(__name__)
+
+ACTIVITY_PATIENCE_S = 1.5
+"""How long a read of a notebook waits for executor's newest word on its runs, in seconds; then catalog's projection
+has to do (DESIGN.md decision 9)."""
+
+
+async def create_notebook(asked: Asked) -> Answered:
+    """`POST notebook`."""
+    draft: NotebookDraft = asked.body
+    command = CreateNotebook(
+        scope=asked.scope, caller=asked.caller, draft=draft, idempotency=asked.idempotency(draft)
+    )
+    return _created(asked, await asked.ask(command))
+
+
+async def upload_notebook(asked: Asked) -> Answered:
+    """`POST notebook/upload`."""
+    form = FormFields()
+    content: bytes | None = None
+    async for file in parts(asked.request, form, file_limit=asked.gateway.settings.notebook_max_bytes):
+        content = b"".join([piece async for piece in file.pieces()])
+    fields = form.checked(NotebookUpload)
+    text = ""
+    if content is None:
+        form.faults.append(Fault(path="file", message="is required"))
+    else:
+        text = await asyncio.to_thread(text_of, content, form.faults)
+    refuse(form.faults)
+    assert fields is not None and content is not None  # noqa: S101 - there would be faults
+    command = ImportNotebook(
+        scope=asked.scope,
+        caller=asked.caller,
+        idempotency=asked.idempotency(fields, file_sha256=hashlib.sha256(content).hexdigest()),
+        file_name=form.file_name or "notebook.ipynb",
+        file=text,
+        notebook_name=fields.notebook_name,
+        notebook_description=fields.notebook_description,
+        kernel_type=fields.kernel_type,
+        integration=Integration(enrichment_mode=fields.enrichment_mode, dataset_binding=fields.dataset_binding),
+    )
+    return _created(asked, await asked.ask(command))
+
+
+async def get_notebook(asked: Asked) -> Answered | NotebookPage:
+    """`GET notebook/{notebookId}`; with the project's own id the project's notebooks (the vendor's client)."""
+    if asked.notebook_id == asked.scope.project_id:
+        return await asked.ask(ListNotebooks(scope=asked.scope, caller=asked.caller))
+    activity = asyncio.create_task(_activity(asked))
+    try:
+        notebook = await asked.ask(
+            GetNotebook(scope=asked.scope, caller=asked.caller, notebook_id=asked.notebook_id)
+        )
+        async with asyncio.timeout(ACTIVITY_PATIENCE_S):
+            newest = await activity
+    except TimeoutError:
+        newest = None
+    finally:
+        activity.cancel()
+    return Answered(model=with_activity(notebook, newest), etag=notebook.etag)
+
+
+async def _activity(asked: Asked) -> NotebookActivity | None:
+    """Executor's own word on the notebook's runs; None while it is down."""
+    try:
+        return await asked.ask(
+            GetNotebookActivity(scope=asked.scope, caller=asked.caller, notebook_id=asked.notebook_id)
+        )
+    except AtelierError as error:
+        log.info("run members taken from the projection", reason=error.detail)
+        return None
+
+
+def with_activity(notebook: Notebook, activity: NotebookActivity | None) -> Notebook:
+    """The notebook with its run members replaced by executor's, which are never behind a visible end of a run."""
+    if activity is None or activity.execution_count == 0:
+        return notebook
+    cells = [
+        cell.model_copy(update=dict(activity.cells[cell.cell_id])) if cell.cell_id in activity.cells else cell
+        for cell in notebook.cells
+    ]
+    return notebook.model_copy(
+        update={
+            "status": activity.status,
+            "execution_count": activity.execution_count,
+            "last_execution_date": activity.last_execution_date,
+            "cells": cells,
+        }
+    )
+
+
+async def list_notebooks(asked: Asked) -> NotebookPage:
+    """`GET notebooks`."""
+    query: NotebooksQuery = asked.query
+    return await asked.ask(
+        ListNotebooks(
+            scope=asked.scope,
+            caller=asked.caller,
+            status=query.status,
+            kernel_type=query.kernel_type,
+            enrichment_mode=query.enrichment_mode,
+            search=query.search,
+            sort=query.sort,
+            page=query.page,
+            page_size=query.page_size,
+            cursor=query.cursor,
+        )
+    )
+
+
+async def update_notebook(asked: Asked) -> Answered:
+    """`PUT notebook/{notebookId}`."""
+    patch: dict[str, Any] = asked.body
+    command = UpdateNotebook(
+        scope=asked.scope,
+        caller=asked.caller,
+        notebook_id=asked.notebook_id,
+        patch=patch,
+        precondition=asked.precondition(),
+    )
+    notebook = await asked.ask(command)
+    return Answered(model=notebook, etag=notebook.etag)
+
+
+async def delete_notebook(asked: Asked) -> Any:
+    """`DELETE notebook/{notebookId}`: executor first, which refuses while a run has not ended (DESIGN.md decision 5)."""
+    query: DeleteQuery = asked.query
+    about: dict[str, Any] = {"scope": asked.scope, "caller": asked.caller, "notebook_id": asked.notebook_id}
+    precondition = asked.precondition()
+    await asked.ask(CheckNotebook(**about, precondition=precondition))
+    await asked.ask(BlockNotebook(**about, force=query.force, precondition=precondition))
+    try:
+        await asked.ask(DeleteNotebook(**about))
+    except NotFound:
+        log.info("catalog had heard of the deletion already")
+    except (Unavailable, OutcomeUnknown) as error:
+        raise OutcomeUnknown(
+            "The notebook takes no more runs and will be removed, but that could not be seen through now."
+        ) from error
+    return json_response(Answered(model=Expected()), 204)
+
+
+async def export_notebook(asked: Asked) -> Any:
+    """`GET notebook/{notebookId}/export`."""
+    file = await asked.ask(
+        ExportNotebook(scope=asked.scope, caller=asked.caller, notebook_id=asked.notebook_id)
+    )
+    return transfers.ipynb_response(file)
+
+
+def _created(asked: Asked, notebook: Notebook) -> Answered:
+    return Answered(model=notebook, location=asked.address("notebook", notebook.notebook_id), etag=notebook.etag)
+
+
+CALLS = (
+    Call(
+        method="POST",
+        path=f"{SCOPE}/notebook",
+        tag="Notebooks",
+        summary="Create a notebook",
+        handler=create_notebook,
+        role=Role.editor,
+        body=Json(model=NotebookDraft, example=examples.DRAFT),
+        reply=Notebook,
+        status=201,
+        example=examples.CREATED_NOTEBOOK,
+        creates=True,
+        notes="Only `notebookName` is required. The cells of `template` come before `initialCells`.",
+    ),
+    Call(
+        method="POST",
+        path=f"{SCOPE}/notebook/upload",
+        tag="Notebooks",
+        summary="Upload a notebook",
+        handler=upload_notebook,
+        role=Role.editor,
+        body=Form(model=NotebookUpload, file="an .ipynb file, or a .py script with `# %%` cells", example=examples.UPLOAD),
+        reply=Notebook,
+        status=201,
+        example=examples.UPLOADED_NOTEBOOK,
+        creates=True,
+        streams=True,
+        refusals=(413,),
+    ),
+    Call(
+        method="GET",
+        path=f"{SCOPE}/notebooks",
+        tag="Notebooks",
+        summary="List notebooks",
+        handler=list_notebooks,
+        role=Role.viewer,
+        query=NotebooksQuery,
+        reply=NotebookPage,
+        example=examples.NOTEBOOK_PAGE,
+    ),
+    Call(
+        method="GET",
+        path=f"{SCOPE}/notebook/{{notebookId}}",
+        tag="Notebooks",
+        summary="Read a notebook",
+        handler=get_notebook,
+        role=Role.viewer,
+        reply=Notebook,
+        example=examples.NOTEBOOK,
+        notes="With the project's own id the answer is the first page of the project's notebooks.",
+    ),
+    Call(
+        method="PUT",
+        path=f"{SCOPE}/notebook/{{notebookId}}",
+        tag="Notebooks",
+        summary="Change a notebook",
+        handler=update_notebook,
+        role=Role.editor,
+        body=Json(model=NotebookPatch, optional=True, as_sent=True, nulls_are_absent=False, example=examples.PATCH),
+        reply=Notebook,
+        example=examples.NOTEBOOK,
+        conditional=True,
+        notes="A merge patch (RFC 7396). A change of `cells` raises the minor version, any other change the patch.",
+    ),
+    Call(
+        method="DELETE",
+        path=f"{SCOPE}/notebook/{{notebookId}}",
+        tag="Notebooks",
+        summary="Delete a notebook",
+        handler=delete_notebook,
+        role=Role.editor,
+        query=DeleteQuery,
+        body=Json(model=Expected, optional=True),
+        status=204,
+        conditional=True,
+        notes="409 while an execution has not ended; `force=true` stops it first. Everything it made goes, too.",
+    ),
+    Call(
+        method="GET",
+        path=f"{SCOPE}/notebook/{{notebookId}}/export",
+        tag="Notebooks",
+        summary="Export a notebook as .ipynb",
+        handler=export_notebook,
+        role=Role.viewer,
+        media_type="application/x-ipynb+json",
+        example=examples.IPYNB,
+    ),
+)

@@ -1,0 +1,199 @@
+"""Bulk between clients and the artifacts service: bytes pass through in pieces and never gather here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import quote, urljoin
+
+import aiohttp
+import orjson
+import structlog
+from aiohttp import web
+
+from shared import replies, telemetry, tickets
+from shared.contracts import transfers
+from shared.contracts.base import Wire
+from shared.contracts.datasets import Dataset, UploadTicket
+from shared.contracts.notebooks import IpynbFile
+from shared.errors import AtelierError, OutcomeUnknown, Unavailable
+
+log = structlog.get_logger(__name__)
+
+CONNECT_TIMEOUT_S = 2.0
+"""How long a connection to artifacts may take, in seconds."""
+
+FIRST_BYTE_TIMEOUT_S = 20.0
+"""How long artifacts may take to begin its answer to a download, in seconds."""
+
+SILENCE_S = 60.0
+"""A transfer that moves nothing for so long is given up, in seconds."""
+
+UPLOAD_ANSWER_S = 600.0
+"""How long the conversion of an upload may go on after its last byte, in seconds."""
+
+PIECE = 256 * 1024
+"""How much is read at a time, in bytes."""
+
+ANSWER_LIMIT = 4 * 1024 * 1024
+"""No reply of artifacts to a transfer is larger, in bytes."""
+
+_ASKED_ALONG = ("Range", "If-Range")
+_ANSWERED_ALONG = ("Content-Type", "Content-Length", "Content-Range", "Accept-Ranges", "ETag", "Last-Modified")
+
+SAFETY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "sandbox; default-src 'none'",
+    "Cache-Control": "private, max-age=0, must-revalidate",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
+"""What a notebook produced is hostile until proven otherwise: a browser must save it, not run it."""
+
+IPYNB = "application/x-ipynb+json"
+"""Media type of notebook documents."""
+
+_AWAY = "The artifacts service is not available; try again shortly."
+
+
+class Transfers:
+    """The gateway's HTTP client towards artifacts."""
+
+    def __init__(self, base_url: str, *, key: str) -> None:
+        self._base_url = base_url.rstrip("/") + "/"
+        self._key = key
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        """Make the HTTP session."""
+        connector = aiohttp.TCPConnector(limit=0)  # the number of clients is the bound
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=SILENCE_S)
+        self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False)
+
+    async def close(self) -> None:
+        """Close the HTTP session."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def download(
+        self,
+        request: web.Request,
+        *,
+        path: str,
+        purpose: str,
+        claims: Wire,
+        file_name: str,
+        content_type: str | None = None,
+    ) -> web.StreamResponse:
+        """Stream what artifacts has at `path` to the client, as an attachment. Raises what artifacts answers."""
+        headers = self._headers(purpose, claims)
+        headers |= {name: request.headers[name] for name in _ASKED_ALONG if name in request.headers}
+        try:
+            async with asyncio.timeout(FIRST_BYTE_TIMEOUT_S):
+                answer = await self._open_session.get(urljoin(self._base_url, path), headers=headers)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Unavailable(_AWAY) from error
+        async with answer:
+            if answer.status not in (200, 206, 416):
+                raise await _error_of(answer)
+            response = web.StreamResponse(status=answer.status, headers=SAFETY_HEADERS)
+            for name in _ANSWERED_ALONG:
+                if name in answer.headers:
+                    response.headers[name] = answer.headers[name]
+            if content_type is not None:
+                response.headers["Content-Type"] = content_type
+            response.headers["Content-Disposition"] = attachment(file_name)
+            await response.prepare(request)
+            if request.method != "HEAD":
+                async for piece in answer.content.iter_chunked(PIECE):
+                    await response.write(piece)
+                await response.write_eof()
+            return response
+
+    async def upload(self, where: UploadTicket, pieces: AsyncIterator[bytes]) -> Dataset:
+        """Stream a file to artifacts; returns when it is stored and ready. Raises what artifacts answers, Unavailable
+        when it could not be reached, OutcomeUnknown when it went away with the whole file in hand."""
+        sent = _Sent()
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=UPLOAD_ANSWER_S)
+        headers = {"Authorization": f"Ticket {where.ticket}", **_trace()}
+        try:
+            async with self._open_session.put(
+                urljoin(self._base_url, where.url), data=sent.watch(pieces), headers=headers, timeout=timeout
+            ) as answer:
+                reply = await _reply(answer)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            log.warning("upload to artifacts failed", reason=type(error).__name__, complete=sent.complete)
+            if sent.complete:
+                raise OutcomeUnknown(
+                    "The artifacts service went away while it stored the dataset. Look at the list of datasets, or "
+                    "repeat the upload with the same Idempotency-Key."
+                ) from error
+            raise Unavailable(_AWAY) from error
+        reply.raise_error()
+        return Dataset.model_validate(reply.data)
+
+    @property
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise Unavailable(_AWAY)
+        return self._session
+
+    def _headers(self, purpose: str, claims: Wire) -> dict[str, str]:
+        ticket = tickets.sign(
+            claims.model_dump(mode="json", by_alias=True),
+            key=self._key,
+            purpose=purpose,
+            life_s=transfers.TICKET_LIFE_S,
+        )
+        return {"Authorization": f"Ticket {ticket}", **_trace()}
+
+
+class _Sent:
+    """Whether a body was handed over to its end."""
+
+    def __init__(self) -> None:
+        self.complete = False
+
+    async def watch(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for piece in pieces:
+            yield piece
+        self.complete = True
+
+
+def attachment(file_name: str) -> str:
+    """A Content-Disposition that makes a browser save the body as `file_name` (RFC 6266)."""
+    plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\%;' else "_" for c in file_name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(file_name, safe='')}"
+
+
+def _trace() -> dict[str, str]:
+    traceparent = telemetry.traceparent()
+    return {"traceparent": traceparent} if traceparent else {}
+
+
+async def _reply(answer: aiohttp.ClientResponse) -> replies.Reply:
+    body = await answer.content.read(ANSWER_LIMIT)
+    try:
+        return replies.decode(body)
+    except ValueError as error:
+        log.error("artifacts answered something else than a reply", status=answer.status)
+        raise Unavailable(_AWAY) from error
+
+
+async def _error_of(answer: aiohttp.ClientResponse) -> AtelierError:
+    reply: Any = await _reply(answer)
+    try:
+        reply.raise_error()
+    except AtelierError as error:
+        return error
+    return Unavailable(_AWAY)
+
+
+def ipynb_response(file: IpynbFile) -> web.Response:
+    """A notebook document as a file to save."""
+    headers = {
+        **SAFETY_HEADERS,
+        "Content-Type": IPYNB,
+        "Content-Disposition": attachment(file.file_name),
+    }
+    return web.Response(body=orjson.dumps(file.content, option=orjson.OPT_INDENT_2), headers=headers)

@@ -1,0 +1,177 @@
+"""RabbitMQ for one process: separate connections to publish and to consume, restored by themselves after a loss."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import aio_pika
+import structlog
+from aio_pika import DeliveryMode, Message
+from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractRobustChannel, AbstractRobustConnection
+from aiormq.exceptions import AMQPError
+
+from shared import topology
+from shared.envelope import CONTENT_TYPE
+from shared.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+log = structlog.get_logger(__name__)
+
+PUBLISH_TIMEOUT_S = 5.0
+"""A publish without a confirm after this time counts as lost, in seconds. aio-pika's own timeout does not cover
+waiting for a reconnection."""
+
+CONNECT_RETRY_S = 0.25
+"""Pause between attempts to reach the broker while starting, in seconds."""
+
+RECONNECT_S = 0.2
+"""Pause between attempts to restore a lost connection, in seconds."""
+
+HEARTBEAT_S = 10
+"""AMQP heartbeat: a silent broker is noticed within two of these, in seconds."""
+
+BROKER_DOWN = (AMQPError, OSError, TimeoutError, asyncio.InvalidStateError, RuntimeError)
+"""What aio-pika and aiormq raise when the broker is away or the connection dies under a call."""
+
+
+class Broker:
+    """Two connections and the channels that a process keeps for its whole life."""
+
+    def __init__(self, url: str, *, name: str) -> None:
+        self.name = name
+        self._url = url
+        self._publishing: AbstractRobustConnection | None = None
+        self._consuming: AbstractRobustConnection | None = None
+        self._channels: list[AbstractChannel] = []  # a channel that nobody refers to is closed by the collector
+        self._facts: AbstractExchange | None = None
+        self._requests: AbstractExchange | None = None
+        self._unconfirmed: AbstractRobustChannel | None = None
+        self._nudges: AbstractExchange | None = None
+        self._losses: list[Callable[[], None]] = []
+
+    async def open(self) -> None:
+        """Connect, waiting for a broker that is still starting, and declare the topology."""
+        self._publishing = await self._connect("publish")
+        self._consuming = await self._connect("consume")
+        channel = await self._publishing.channel(publisher_confirms=True, on_return_raises=True)
+        await topology.declare(channel)
+        facts = await self._publishing.channel(publisher_confirms=True)
+        self._unconfirmed = await self._unconfirmed_channel()
+        self._channels += [channel, facts]
+        self._requests = await channel.get_exchange(topology.COMMANDS, ensure=False)
+        self._facts = await facts.get_exchange(topology.EVENTS, ensure=False)
+        self._nudges = await self._unconfirmed.get_exchange(topology.NUDGES, ensure=False)
+        self._consuming.close_callbacks.add(self._on_loss)
+
+    async def close(self) -> None:
+        """Close both connections; unacknowledged messages go back to their queues."""
+        for connection in (self._consuming, self._publishing):
+            if connection is not None:
+                await connection.close()
+
+    async def check(self) -> None:
+        """Raise unless both connections stand (for `/readyz`)."""
+        if not self.connected:
+            raise Unavailable("The message broker is not available.")
+
+    @property
+    def connected(self) -> bool:
+        """Both connections stand at this moment."""
+        return all(c is not None and c.connected.is_set() for c in (self._publishing, self._consuming))
+
+    async def wait_connected(self, timeout_s: float) -> None:
+        """Return when both connections stand; raises Unavailable after `timeout_s` seconds."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                for connection in (self._publishing, self._consuming):
+                    if connection is None:
+                        raise Unavailable("The message broker is not available; try again shortly.")
+                    await connection.connected.wait()
+        except TimeoutError as error:
+            raise Unavailable("The message broker is not available; try again shortly.") from error
+
+    def on_loss(self, callback: Callable[[], None]) -> None:
+        """Call `callback` whenever the consuming connection is lost: replies in flight will not come."""
+        self._losses.append(callback)
+
+    async def consumer_channel(self, *, prefetch: int) -> AbstractRobustChannel:
+        """A channel of the consuming connection, kept until the process ends."""
+        if self._consuming is None:
+            raise Unavailable("The message broker is not available.")
+        channel = await self._consuming.channel(publisher_confirms=False)
+        await channel.set_qos(prefetch_count=prefetch)
+        self._channels.append(channel)
+        assert isinstance(channel, aio_pika.RobustChannel)  # noqa: S101 - what a robust connection hands out
+        return channel
+
+    async def publish_fact(self, routing_key: str, body: bytes) -> None:
+        """Send a fact and return when the broker has confirmed it; raises BROKER_DOWN's members otherwise."""
+        if self._facts is None:
+            raise Unavailable("The message broker is not available.")
+        message = Message(body, content_type=CONTENT_TYPE, delivery_mode=DeliveryMode.PERSISTENT)
+        async with asyncio.timeout(PUBLISH_TIMEOUT_S):
+            await self._facts.publish(message, routing_key=routing_key, mandatory=False)
+
+    async def publish_request(self, service: str, message: Message) -> None:
+        """Send a command; raises aiormq's DeliveryError at once when the queue is full or missing."""
+        if self._requests is None:
+            raise Unavailable("The message broker is not available.")
+        async with asyncio.timeout(PUBLISH_TIMEOUT_S):
+            await self._requests.publish(message, routing_key=service, mandatory=True)
+
+    async def publish_reply(self, queue: str, message: Message) -> None:
+        """Send a reply, unconfirmed: who misses it asks again under the same command id."""
+        if self._unconfirmed is None:
+            raise Unavailable("The message broker is not available.")
+        async with asyncio.timeout(PUBLISH_TIMEOUT_S):
+            await self._unconfirmed.default_exchange.publish(message, routing_key=queue, mandatory=False)
+
+    async def publish_hint(self) -> None:
+        """Tell one waiting worker that there is work; a lost hint costs one idle poll."""
+        await self._fire_and_forget(topology.HINTS)
+
+    async def publish_nudge(self) -> None:
+        """Tell every worker to look at its cancel flags; a lost nudge costs one heartbeat."""
+        await self._fire_and_forget(None)
+
+    async def _fire_and_forget(self, queue: str | None) -> None:
+        if self._unconfirmed is None or self._nudges is None or not self.connected:
+            return
+        exchange = self._unconfirmed.default_exchange if queue else self._nudges
+        message = Message(b"", delivery_mode=DeliveryMode.NOT_PERSISTENT)
+        try:
+            async with asyncio.timeout(PUBLISH_TIMEOUT_S):
+                await exchange.publish(message, routing_key=queue or "", mandatory=False)
+        except BROKER_DOWN as error:
+            log.info("hint not sent", reason=type(error).__name__)
+
+    async def _connect(self, purpose: str) -> AbstractRobustConnection:
+        waiting = False
+        while True:
+            try:
+                return await aio_pika.connect_robust(
+                    self._url,
+                    reconnect_interval=RECONNECT_S,
+                    fail_fast=True,
+                    heartbeat=HEARTBEAT_S,
+                    client_properties={"connection_name": f"{self.name}-{purpose}"},
+                )
+            except BROKER_DOWN as error:
+                if not waiting:
+                    log.warning("waiting for the message broker", reason=type(error).__name__)
+                waiting = True
+                await asyncio.sleep(CONNECT_RETRY_S)
+
+    async def _unconfirmed_channel(self) -> AbstractRobustChannel:
+        assert self._publishing is not None  # noqa: S101 - called by open() only
+        channel = await self._publishing.channel(publisher_confirms=False)
+        self._channels.append(channel)
+        assert isinstance(channel, aio_pika.RobustChannel)  # noqa: S101 - what a robust connection hands out
+        return channel
+
+    def _on_loss(self, *_: object) -> None:
+        for callback in self._losses:
+            callback()

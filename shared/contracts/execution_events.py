@@ -1,0 +1,176 @@
+"""The facts of one run, numbered without a gap: what SSE readers, subscribers and catalog's projection hear."""
+
+from __future__ import annotations
+
+from typing import Literal
+from uuid import UUID
+
+from shared.contracts.base import Event, Moment
+from shared.contracts.executions import (
+    CellActivity,
+    CellStatus,
+    ExecutionStatus,
+    OutputCounts,
+    Phase,
+    Priority,
+    Progress,
+    Resources,
+)
+
+
+class ExecutionEvent(Event):
+    """What all facts of a run carry. The sequence number is in the envelope."""
+
+    execution_id: UUID
+    notebook_id: UUID
+
+    def subject(self) -> str:
+        """`execution/<id>`."""
+        return f"execution/{self.execution_id}"
+
+    def path(self) -> list[UUID]:
+        """The notebook's id and the execution's."""
+        return [self.notebook_id, self.execution_id]
+
+
+class ExecutionQueued(ExecutionEvent):
+    """A run was accepted; always number 1."""
+
+    type = "execution.queued"
+    notebook_version: str
+    total_cells: int
+    priority: Priority
+    accepted_at: Moment
+    created_by: str
+
+
+class ExecutionStarted(ExecutionEvent):
+    """A worker has taken the run. Comes again, with a higher attempt, after a worker was lost."""
+
+    type = "execution.started"
+    attempt: int
+    started_at: Moment
+    queued_seconds: float
+
+
+class ExecutionPhaseChanged(ExecutionEvent):
+    """The run entered another phase."""
+
+    type = "execution.phase_changed"
+    phase: Phase
+
+
+class CellStarted(ExecutionEvent):
+    """A code cell began to run."""
+
+    type = "execution.cell_started"
+    cell_id: str
+    cell_index: int
+    progress: Progress
+
+
+class CellProgressed(ExecutionEvent):
+    """The cell itself reported how far it is (`client.progress`)."""
+
+    type = "execution.cell_progressed"
+    cell_id: str
+    fraction: float
+    message: str
+
+
+class CellCompleted(ExecutionEvent):
+    """A cell came to its end, whatever that was."""
+
+    type = "execution.cell_completed"
+    cell_id: str
+    cell_index: int
+    status: CellStatus
+    execution_time_seconds: float | None
+    has_output: bool
+    output_type: str | None
+    error_type: str | None = None
+    error_message: str | None = None
+    progress: Progress
+
+
+class ResultsRegistered(ExecutionEvent):
+    """Some results can be read while the run goes on (`saveIntermediateResults`)."""
+
+    type = "execution.results_registered"
+    artifact_count: int
+
+
+class ExecutionRequeued(ExecutionEvent):
+    """The run went back to the queue: its worker was lost or is being drained."""
+
+    type = "execution.requeued"
+    reason: str
+    attempt: int
+
+
+class ExecutionEnded(ExecutionEvent):
+    """What all terminal facts carry; exactly one per run, always the last."""
+
+    notebook_version: str
+    status: ExecutionStatus
+    accepted_at: Moment
+    ended_at: Moment
+    total_duration_seconds: float | None
+    progress: Progress
+    outputs: OutputCounts
+    resources: Resources
+    error_type: str | None = None
+    error_message: str | None = None
+    failed_cell: str | None = None
+    notebook_status: Literal["Ready", "Error", "Kernel_Dead"]
+    cells: dict[str, CellActivity]
+
+
+class ExecutionCompleted(ExecutionEnded):
+    """The run came to its end; its results are complete."""
+
+    type = "execution.completed"
+
+
+class ExecutionFailed(ExecutionEnded):
+    """The run ended in `Error`."""
+
+    type = "execution.failed"
+
+
+class ExecutionCancelled(ExecutionEnded):
+    """The run was cancelled."""
+
+    type = "execution.cancelled"
+
+
+class NotebookBlocked(Event):
+    """Executor refuses new runs of this notebook for ever; catalog now hides it (DESIGN.md decision 5, delete)."""
+
+    type = "notebook.blocked"
+    notebook_id: UUID
+    changed_by: str
+
+    def subject(self) -> str:
+        """`notebook/<id>`."""
+        return f"notebook/{self.notebook_id}"
+
+    def path(self) -> list[UUID]:
+        """The notebook's id."""
+        return [self.notebook_id]
+
+
+class ExecutionPurged(Event):
+    """An ended run was removed by its owner; artifacts removes what it stored."""
+
+    type = "execution.purged"
+    execution_id: UUID
+    notebook_id: UUID
+
+    def subject(self) -> str:
+        """`execution/<id>`."""
+        return f"execution/{self.execution_id}"
+
+    def path(self) -> list[UUID]:
+        """The notebook's id and the execution's."""
+        return [self.notebook_id, self.execution_id]

@@ -1,0 +1,293 @@
+"""Executions: the commands that executor control answers, and the shapes of a run on the API."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+from uuid import UUID
+
+from pydantic import BeforeValidator, Field, JsonValue
+
+from shared.contracts.base import Body, Command, Moment, Nothing, Page, Wire
+from shared.contracts.notebooks import Precondition
+
+ExecutionStatus = Literal["Running", "Completed", "Error", "Cancelled"]
+Phase = Literal["Queued", "PreparingEnvironment", "StartingKernel", "ExecutingCells", "CollectingResults"]
+CellStatus = Literal["Pending", "Running", "Success", "Error", "Skipped", "Cancelled"]
+Priority = Literal["Low", "Normal", "High"]
+
+DEFAULT_TIMEOUT_S = 1800
+"""A run's time limit unless it says otherwise, in seconds (SPEC.md: Executions)."""
+
+MAX_TIMEOUT_S = 86_400
+"""The longest time limit a run may ask for: one day, in seconds."""
+
+
+def _null_is_empty(value: Any) -> Any:
+    return {} if value is None else value
+
+
+class CellRange(Body):
+    """The first and the last cell to run, both inclusive."""
+
+    start_cell: str | None = None
+    end_cell: str | None = None
+
+
+class OutputOptions(Body):
+    """What a run keeps."""
+
+    capture_outputs: bool = Field(True, description="false keeps only errors")
+    save_intermediate_results: bool = Field(False, description="true lists artifacts while running")
+    generate_report: bool = Field(False, description="true adds an HTML report of the whole notebook")
+
+
+class ExecutionRequest(Body):
+    """The body of `POST notebook/{id}/execute`; every member is optional."""
+
+    execution_mode: Literal["all", "range"] = "all"
+    cell_range: CellRange | None = None
+    parameters: Annotated[dict[str, JsonValue], BeforeValidator(_null_is_empty)] = Field(default_factory=dict)
+    output_options: Annotated[OutputOptions, BeforeValidator(_null_is_empty)] = Field(default_factory=OutputOptions)
+    timeout: int = Field(DEFAULT_TIMEOUT_S, ge=1, le=MAX_TIMEOUT_S, description="seconds, from leaving the queue")
+    priority: Priority = "Normal"
+    cell_timeout: int | None = Field(None, ge=1, le=MAX_TIMEOUT_S, description="seconds a cell may take")
+    queue_timeout: int | None = Field(None, ge=1, le=MAX_TIMEOUT_S, description="seconds the run may wait")
+    error_policy: Literal["stop", "continue"] | None = None
+    version: str | None = Field(None, description="the notebook version to run; default: the present one")
+    strict_parameters: bool | None = Field(None, description="refuse parameters that the notebook does not declare")
+    dry_run: bool = Field(False, description="check the request and run nothing")
+
+
+class Progress(Wire):
+    """How far a run is, in cells."""
+
+    total_cells: int
+    completed_cells: int
+    successful_cells: int
+    failed_cells: int
+    current_cell_index: int | None
+    percent_complete: int
+
+
+class CellResult(Wire):
+    """What became of one cell."""
+
+    cell_id: str
+    status: CellStatus
+    execution_time: str | None = None
+    execution_time_seconds: float | None = None
+    execution_count: int | None = None
+    has_output: bool = False
+    output_type: str | None = None
+    start_time: Moment | None = None
+    end_time: Moment | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    traceback: str | None = None
+
+
+class EnrichedData(Wire):
+    """Size and gain of the enriched datasets of a run."""
+
+    record_count: int
+    new_columns: list[str]
+
+
+class OutputCounts(Wire):
+    """What a run produced, counted."""
+
+    data_frames: int = 0
+    plots: int = 0
+    models: int = 0
+    reports: int = 0
+    enriched_data: EnrichedData | None = None
+
+
+class Resources(Wire):
+    """What a run used; `method` says how it was measured."""
+
+    peak_memory_usage: str = "unknown"
+    peak_memory_usage_bytes: int | None = None
+    cpu_time: str = "unknown"
+    cpu_time_seconds: float | None = None
+    disk_usage: str = "unknown"
+    disk_usage_bytes: int | None = None
+    method: str | None = None
+
+
+class Execution(Wire):
+    """The status object."""
+
+    execution_id: UUID
+    notebook_id: UUID
+    notebook_version: str
+    status: ExecutionStatus
+    phase: Phase | None
+    start_time: Moment = Field(description="When the run was accepted.")
+    end_time: Moment | None
+    estimated_duration: str
+    estimated_duration_seconds: float | None
+    total_duration: str
+    total_duration_seconds: float | None
+    queued_seconds: float
+    queue_position: int | None
+    queue_reason: str | None
+    current_cell: str | None
+    progress: Progress
+    parameters: dict[str, Any]
+    warnings: list[str]
+    cell_results: list[CellResult]
+    outputs: OutputCounts
+    resources: Resources
+    error_type: str | None
+    error_message: str | None
+    failed_cell: str | None
+    execution_mode: Literal["all", "range"]
+    priority: Priority
+    timeout: int
+    created_by: str
+
+
+class ExecutionPage(Page):
+    """The answer of `GET notebook/{id}/executions`."""
+
+    executions: list[Execution]
+
+
+class DryRun(Wire):
+    """What a run would do."""
+
+    valid: bool
+    parameters: dict[str, Any]
+    warnings: list[str]
+    total_cells: int
+
+
+class ControlCommand:
+    """Marks where a command goes."""
+
+    service: ClassVar[str] = "executor"
+
+
+class StartExecution(ControlCommand, Command[Execution]):
+    """Accept a run: pin notebook version and dataset version, check parameters, queue it."""
+
+    write = True
+    execution_id: UUID
+    notebook_id: UUID
+    request: ExecutionRequest
+
+
+class CheckExecution(ControlCommand, Command[DryRun]):
+    """`dryRun`: everything StartExecution checks, and nothing kept."""
+
+    notebook_id: UUID
+    request: ExecutionRequest
+
+
+class GetExecution(ControlCommand, Command[Execution]):
+    """The status object; `notebook_id` null accepts any notebook of the project."""
+
+    execution_id: UUID
+    notebook_id: UUID | None = None
+
+
+class GetLatestExecution(ControlCommand, Command[Execution]):
+    """The status object of the notebook's newest run; not found before any run."""
+
+    notebook_id: UUID
+
+
+class ListExecutions(ControlCommand, Command[ExecutionPage]):
+    """Runs of a notebook, or of the whole project, newest first; `active` true lists those that have not ended,
+    false those that have."""
+
+    notebook_id: UUID | None = None
+    status: ExecutionStatus | None = None
+    active: bool | None = None
+    page: int = 1
+    page_size: int = 20
+    cursor: str | None = None
+
+
+class CancelExecution(ControlCommand, Command[Execution]):
+    """Stop a run: at once while it is queued, else through its worker; a conflict when it has ended."""
+
+    write = True
+    execution_id: UUID
+    notebook_id: UUID | None = None
+
+
+class PurgeExecution(ControlCommand, Command[Nothing]):
+    """Remove an ended run and everything stored of it."""
+
+    write = True
+    execution_id: UUID
+    notebook_id: UUID
+
+
+class CellActivity(Wire):
+    """The run members of a cell on the notebook object."""
+
+    execution_count: int | None
+    has_output: bool
+    last_executed: Moment | None
+    execution_status: str | None
+
+
+class NotebookActivity(Wire):
+    """The run members of a notebook, from executor's own tables."""
+
+    status: Literal["Ready", "Running", "Error", "Kernel_Dead"]
+    execution_count: int
+    last_execution_date: Moment | None
+    cells: dict[str, CellActivity]
+
+
+class GetNotebookActivity(ControlCommand, Command[NotebookActivity]):
+    """What executor knows of a notebook; all empty before any run."""
+
+    notebook_id: UUID
+
+
+class BlockNotebook(ControlCommand, Command[Nothing]):
+    """First step of deleting a notebook: refuse new runs for ever. A conflict while a run has not ended, unless
+    `force`, which cancels those and waits for their end. Catalog follows on the resulting fact."""
+
+    write = True
+    notebook_id: UUID
+    force: bool = False
+    precondition: Precondition = Precondition()
+
+
+class ExecutionEventPage(Wire):
+    """Events of a run as stored, in sequence: each a whole CloudEvents object."""
+
+    events: list[dict[str, Any]]
+    ended: bool = Field(description="the run's terminal event is among these or before them")
+
+
+class ListExecutionEvents(ControlCommand, Command[ExecutionEventPage]):
+    """The run's events after sequence number `after`, at most `limit`."""
+
+    execution_id: UUID
+    notebook_id: UUID
+    after: int = 0
+    limit: int = 500
+
+
+class ResultsLocation(Wire):
+    """Under which epoch a run's artifacts are registered; null while there are none."""
+
+    execution_id: UUID
+    notebook_id: UUID
+    status: ExecutionStatus
+    epoch: int | None
+    cell_ids: list[str]
+
+
+class LocateResults(ControlCommand, Command[ResultsLocation]):
+    """Where to ask artifacts for this run's results (DESIGN.md decision 6)."""
+
+    execution_id: UUID
+    notebook_id: UUID

@@ -1,0 +1,169 @@
+"""What a run leaves behind: the manifest that the worker seals, and the results object of the API."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from shared.contracts.base import Command, Event, Nothing, Wire
+from shared.contracts.datasets import ArtifactsCommand
+from shared.contracts.executions import ExecutionStatus
+
+ArtifactKind = Literal["output", "enriched_dataset", "model", "report", "notebook", "value", "file"]
+OutputTypeFilter = Literal["all", "data", "plots", "models", "reports"]
+
+
+class ArtifactEntry(Wire):
+    """One artifact of a run. Its bytes are in the object store (`object_key`) or, when small, `inline`."""
+
+    artifact_id: UUID
+    kind: ArtifactKind
+    position: int = Field(description="order within the run")
+    name: str
+    file_name: str
+    content_type: str
+    size_bytes: int
+    sha256: str
+    object_key: str | None = None
+    inline: str | None = Field(None, description="the bytes, base64")
+    cell_id: str | None = None
+    output_type: str | None = Field(None, description="MIME type for images and JSON, else nbformat's word")
+    title: str | None = None
+    width: int | None = None
+    height: int | None = None
+    content: Any = Field(None, description="what `detailed` shows inline; null for images and large outputs")
+    content_truncated: bool = False
+    details: dict[str, Any] = Field(default_factory=dict, description="members of the kind, such as `modelType`")
+
+
+class SealManifest(ArtifactsCommand, Command[Nothing]):
+    """Register a run's artifacts under (execution, epoch). `final` closes the manifest; before that, entries add up.
+    Nothing is published and no object is visible until executor's terminal commit names the epoch."""
+
+    write = True
+    execution_id: UUID
+    notebook_id: UUID
+    epoch: int
+    final: bool
+    entries: list[ArtifactEntry]
+
+
+class ArtifactList(Wire):
+    """Artifacts of a run in order."""
+
+    artifacts: list[ArtifactEntry]
+
+
+class ListArtifacts(ArtifactsCommand, Command[ArtifactList]):
+    """The artifacts registered under (execution, epoch), filtered; `with_content` false leaves `content` out."""
+
+    execution_id: UUID
+    epoch: int
+    output_type: OutputTypeFilter = "all"
+    cell_id: str | None = None
+    kind: ArtifactKind | None = None
+    with_content: bool = True
+
+
+class GetArtifact(ArtifactsCommand, Command[ArtifactEntry]):
+    """One artifact's entry, without its bytes."""
+
+    execution_id: UUID
+    epoch: int
+    artifact_id: UUID
+
+
+class Dimensions(Wire):
+    """Size of an image in pixels."""
+
+    width: int
+    height: int
+
+
+class Output(Wire):
+    """One output of a cell."""
+
+    artifact_id: UUID
+    cell_id: str | None
+    output_type: str
+    content_type: str
+    title: str | None
+    content: Any
+    content_truncated: bool
+    dimensions: Dimensions | None
+    size_bytes: int
+    sha256: str
+    download_url: str
+
+
+class EnrichedDataset(Wire):
+    """An enriched dataset of a run."""
+
+    name: str
+    record_count: int
+    columns: list[str]
+    new_columns: list[str]
+    format: str
+    size_bytes: int
+    cell_id: str | None
+    download_url: str
+    download_urls: dict[str, str]
+
+
+class Model(Wire):
+    """A model that a run saved."""
+
+    artifact_id: UUID
+    name: str
+    model_type: str | None
+    framework: str | None
+    accuracy: float | None
+    metrics: dict[str, Any]
+    features: list[str]
+    size_bytes: int
+    sha256: str
+    cell_id: str | None
+    download_url: str
+
+
+class Report(Wire):
+    """A report that a run saved."""
+
+    artifact_id: UUID
+    name: str
+    format: str
+    size_bytes: int
+    sha256: str
+    cell_id: str | None
+    download_url: str
+
+
+class Results(Wire):
+    """The results object."""
+
+    execution_id: UUID
+    notebook_id: UUID
+    status: ExecutionStatus
+    outputs: list[Output]
+    enriched_datasets: list[EnrichedDataset]
+    models: list[Model]
+    reports: list[Report]
+
+
+class ArtifactsPurged(Event):
+    """Everything stored of a run or a notebook has been removed from the object store."""
+
+    type = "artifacts.purged"
+    notebook_id: UUID
+    execution_id: UUID | None = None
+    object_count: int
+
+    def subject(self) -> str:
+        """`notebook/<id>`."""
+        return f"notebook/{self.notebook_id}"
+
+    def path(self) -> list[UUID]:
+        """The notebook's id, and the execution's if one was meant."""
+        return [self.notebook_id] + ([self.execution_id] if self.execution_id else [])

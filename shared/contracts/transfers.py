@@ -1,0 +1,71 @@
+"""Bulk between gateway and artifacts: which internal HTTP addresses exist and what the tickets for them claim.
+
+Every request carries `Authorization: Ticket <ticket>`, signed with the internal secret (`shared.tickets`) for the
+purpose named here; the claims are the model's members by alias. Faults come back as `shared.replies.Reply` JSON.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+from uuid import UUID
+
+from shared.contracts.base import Caller, Idempotency, Scope, Wire
+from shared.contracts.results import OutputTypeFilter
+
+TICKET_LIFE_S = 300.0
+"""How long a ticket may be presented, in seconds; a transfer that has begun may take longer."""
+
+DATASET_UPLOAD = "dataset-upload"
+"""`PUT /internal/datasets/{datasetId}`: the raw file as body, answered 200 with a Reply that carries a Dataset."""
+
+DATASET_DOWNLOAD = "dataset-download"
+"""`GET /internal/datasets/{datasetId}/data`: the bytes, streamed."""
+
+ARTIFACT_DOWNLOAD = "artifact-download"
+"""`GET /internal/artifacts/{artifactId}`: the bytes; `Range`, `If-Range` and `If-None-Match` are honoured."""
+
+ARCHIVE_DOWNLOAD = "archive-download"
+"""`GET /internal/executions/{executionId}/archive`: one zip of the run's artifacts, streamed."""
+
+
+class DatasetUpload(Wire):
+    """Claims of DATASET_UPLOAD. `upload_id` is the write's command id."""
+
+    upload_id: UUID
+    scope: Scope
+    caller: Caller
+    idempotency: Idempotency | None = None
+    dataset_id: UUID
+    dataset_name: str
+    file_name: str
+    purpose: Literal["create", "replace"]
+    case_id_column: str | None = None
+    activity_column: str | None = None
+    time_column: str | None = None
+
+
+class DatasetDownload(Wire):
+    """Claims of DATASET_DOWNLOAD."""
+
+    scope: Scope
+    dataset_id: UUID
+    format: Literal["csv", "parquet"]
+
+
+class ArtifactDownload(Wire):
+    """Claims of ARTIFACT_DOWNLOAD."""
+
+    scope: Scope
+    execution_id: UUID
+    epoch: int
+    artifact_id: UUID
+
+
+class ArchiveDownload(Wire):
+    """Claims of ARCHIVE_DOWNLOAD."""
+
+    scope: Scope
+    execution_id: UUID
+    epoch: int
+    output_type: OutputTypeFilter = "all"
+    cell_id: str | None = None

@@ -1,0 +1,187 @@
+"""PostgreSQL for one service: a pool, vendor errors in our words, and transactions that carry their facts with them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from shared import envelope as envelopes
+from shared import telemetry
+from shared.contracts.base import Event
+from shared.envelope import Envelope
+from shared.errors import OutcomeUnknown, Unavailable
+
+if TYPE_CHECKING:
+    from shared.outbox import Outbox
+
+log = structlog.get_logger(__name__)
+
+ACQUIRE_TIMEOUT_S = 3.0
+"""How long a request may wait for a connection before the database counts as down, in seconds."""
+
+STATEMENT_TIMEOUT_S = 10.0
+"""No statement of ours may take longer, in seconds: a stuck one must not hold a connection for ever."""
+
+POOL_MIN, POOL_MAX = 1, 10
+"""Connections a process keeps, and the most it opens."""
+
+CONNECT_RETRY_S = 0.25
+"""Pause between attempts to reach the database while starting, in seconds."""
+
+_DOWN = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+
+
+@asynccontextmanager
+async def translated() -> AsyncIterator[None]:
+    """Turn a lost or unreachable database into Unavailable; leave every other error alone."""
+    try:
+        yield
+    except _DOWN as error:
+        raise Unavailable("The database is not available; try again shortly.") from error
+
+
+class Transaction:
+    """An open transaction: run statements, and `emit` the facts that become true with its commit."""
+
+    def __init__(self, connection: asyncpg.Connection, *, source: str, cause: Envelope | None) -> None:
+        self.connection = connection
+        self.staged: list[tuple[str, str, bytes]] = []
+        self._source = source
+        self._cause = cause
+
+    async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
+        """All rows."""
+        rows: list[asyncpg.Record] = await self.connection.fetch(statement, *arguments)
+        return rows
+
+    async def row(self, statement: str, *arguments: Any) -> asyncpg.Record | None:
+        """The first row, or None."""
+        return await self.connection.fetchrow(statement, *arguments)
+
+    async def value(self, statement: str, *arguments: Any) -> Any:
+        """The first column of the first row, or None."""
+        return await self.connection.fetchval(statement, *arguments)
+
+    async def execute(self, statement: str, *arguments: Any) -> int:
+        """Run a statement; returns how many rows it changed."""
+        status: str = await self.connection.execute(statement, *arguments)
+        last = status.rsplit(" ", 1)[-1]
+        return int(last) if last.isdigit() else 0
+
+    def emit(
+        self,
+        event: Event,
+        *,
+        sequence: int | None = None,
+        traceparent: str | None = None,
+        correlation: UUID | None = None,
+    ) -> Envelope:
+        """Publish `event` when, and only if, this transaction commits. Returns the envelope as it will travel."""
+        envelope = envelopes.of_event(
+            event,
+            source=self._source,
+            traceparent=traceparent or telemetry.traceparent(),
+            correlation=correlation or (self._cause.correlationid if self._cause else None),
+            causation=self._cause.id if self._cause else None,
+            sequence=sequence,
+        )
+        self.staged.append((event.type, event.routing_key(), envelope.encode()))
+        return envelope
+
+
+class Database:
+    """The connection pool of one service's role, confined to its schema."""
+
+    def __init__(self, dsn: str, *, schema: str) -> None:
+        self.schema = schema
+        self._dsn = dsn
+        self._pool: asyncpg.Pool | None = None
+        self.outbox: Outbox | None = None
+
+    async def open(self) -> None:
+        """Connect, waiting for a database that is still starting."""
+        waiting = False
+        while True:
+            try:
+                self._pool = await asyncpg.create_pool(
+                    self._dsn,
+                    min_size=POOL_MIN,
+                    max_size=POOL_MAX,
+                    timeout=ACQUIRE_TIMEOUT_S,
+                    command_timeout=STATEMENT_TIMEOUT_S,
+                    server_settings={"search_path": self.schema, "application_name": f"atelier-{self.schema}"},
+                )
+            except _DOWN as error:
+                if not waiting:
+                    log.warning("waiting for the database", reason=type(error).__name__)
+                waiting = True
+                await asyncio.sleep(CONNECT_RETRY_S)
+            else:
+                return
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._pool is not None:
+            self._pool.terminate()
+
+    async def check(self) -> None:
+        """Raise unless the database answers (for `/readyz`)."""
+        async with self.connection() as connection:
+            await connection.fetchval("SELECT 1")
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[asyncpg.Connection]:
+        """A connection for reads outside a transaction; raises Unavailable."""
+        if self._pool is None:
+            raise Unavailable("The database is not available; try again shortly.")
+        async with translated():
+            connection = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
+            try:
+                yield connection
+            finally:
+                await self._pool.release(connection)
+
+    @asynccontextmanager
+    async def transaction(
+        self, *, cause: Envelope | None = None, deadline: datetime | None = None
+    ) -> AsyncIterator[Transaction]:
+        """A transaction whose facts reach the outbox with it and the broker after it.
+
+        `deadline` is checked with the database's clock as the last statement before the commit. Raises
+        DeadlineExceeded (nothing happened), Unavailable (nothing happened) or OutcomeUnknown (the connection was lost
+        during the commit itself).
+        """
+        async with self.connection() as connection:
+            inner = connection.transaction()
+            await inner.start()
+            transaction = Transaction(connection, source=self.schema, cause=cause)
+            try:
+                yield transaction
+                rows = await self.outbox.stage(transaction, deadline) if self.outbox else []
+            except BaseException:
+                if not connection.is_closed():
+                    await inner.rollback()
+                raise
+            try:
+                await inner.commit()
+            except _DOWN as error:
+                raise OutcomeUnknown("The database went away while the change was being committed.") from error
+            if self.outbox:
+                self.outbox.send(rows)

@@ -1,0 +1,85 @@
+"""The operations port of a process: is it alive, can it work, what does it count."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from shared.settings import Bind
+
+CHECK_TIMEOUT_S = 3.0
+"""A dependency that does not answer within this many seconds counts as down."""
+
+Check = Callable[[], Awaitable[dict[str, Any] | None]]
+"""Raises when the dependency is down; may return details to show."""
+
+
+class Readiness:
+    """What a process needs to do its work; `/readyz` asks each dependency anew."""
+
+    def __init__(self) -> None:
+        self._checks: dict[str, Check] = {}
+        self.draining = False
+
+    def add(self, name: str, check: Check) -> None:
+        """Ask `check` under `name`."""
+        self._checks[name] = check
+
+    async def report(self) -> tuple[bool, dict[str, Any]]:
+        """Whether all is well, and each dependency's state."""
+        results = await asyncio.gather(*(self._one(check) for check in self._checks.values()))
+        checks = dict(zip(self._checks, results, strict=True))
+        ready = not self.draining and all(check["ok"] for check in checks.values())
+        return ready, {"status": "ready" if ready else "draining" if self.draining else "not ready", "checks": checks}
+
+    @staticmethod
+    async def _one(check: Check) -> dict[str, Any]:
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT_S):
+                details = await check()
+        except Exception as error:  # any failure of a dependency is an answer here, never a crash of the probe
+            return {"ok": False, "reason": type(error).__name__}
+        return {"ok": True, **(details or {})}
+
+
+async def healthz(_request: web.Request) -> web.Response:
+    """The process runs its event loop."""
+    return web.json_response({"status": "ok"})
+
+
+def readyz(readiness: Readiness) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """A handler for `/readyz`: 200 when the process can work, else 503 with the reasons."""
+
+    async def handler(_request: web.Request) -> web.Response:
+        ready, report = await readiness.report()
+        headers = {} if ready else {"Retry-After": "1"}
+        return web.json_response(report, status=200 if ready else 503, headers=headers)
+
+    return handler
+
+
+async def metrics(_request: web.Request) -> web.Response:
+    """Prometheus text format."""
+    return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def serve(bind: str, readiness: Readiness) -> web.AppRunner:
+    """Open the operations port."""
+    app = web.Application()
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz(readiness))
+    app.router.add_get("/metrics", metrics)
+    return await listen(app, bind)
+
+
+async def listen(app: web.Application, bind: str, **options: Any) -> web.AppRunner:
+    """Serve `app` at `host:port` without access logs."""
+    address = Bind(bind)
+    runner = web.AppRunner(app, access_log=None, **options)
+    await runner.setup()
+    await web.TCPSite(runner, address.host, address.port, reuse_address=True).start()
+    return runner

@@ -1,0 +1,203 @@
+"""The outbox: facts are committed with the state they tell of, then sent by one pump in commit order.
+
+Each row belongs to the process that committed it. That process's pump sends rows as they are committed, pipelined and
+with confirms, and goes back to the first unconfirmed one after any loss. Another process adopts rows only when their
+owner's lease has expired (DESIGN.md decision 2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID, uuid4
+
+import structlog
+
+from shared import telemetry
+from shared.database import Database, Transaction
+from shared.errors import AtelierError, DeadlineExceeded, Unavailable
+
+log = structlog.get_logger(__name__)
+
+LEASE_S = 8.0
+"""How long rows stay a silent process's own, in seconds."""
+
+HEARTBEAT_S = 2.0
+"""How often the lease is renewed and orphaned rows are looked for, in seconds."""
+
+BATCH = 128
+"""Rows in flight at once: enough to hide the broker's confirm time, few enough to repeat after a loss."""
+
+STRAGGLER_AGE_S = 5.0
+"""An own row this old that the pump does not know of was cut off between commit and hand-over, in seconds."""
+
+RETRY_S = 0.2
+"""Pause after a failed batch, in seconds."""
+
+COMMAND_LOG_KEPT = "24 hours"
+"""How long replies are kept for Idempotency-Keys (SPEC.md: Idempotency-Key)."""
+
+SWEEP_EVERY = 150
+"""Old replies are removed once in so many heartbeats: every five minutes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """A committed fact on its way out."""
+
+    id: int
+    event_type: str
+    routing_key: str
+    body: bytes
+
+
+class Publisher(Protocol):
+    """What the pump needs of the bus; `shared.broker.Broker` is one."""
+
+    async def publish_fact(self, routing_key: str, body: bytes) -> None:
+        """Send one fact and return when the broker has confirmed it; raise otherwise."""
+
+
+class Outbox:
+    """The outbox of one process."""
+
+    def __init__(self, database: Database, publisher: Publisher) -> None:
+        self.owner: UUID = uuid4()
+        self._database = database
+        self._publisher = publisher
+        self._pending: deque[Row] = deque()
+        self._known: set[int] = set()
+        self._wake = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def open(self) -> None:
+        """Take a lease, adopt what dead processes left, start sending."""
+        await self._renew()
+        self._database.outbox = self
+        self._tasks = [asyncio.create_task(self._pump()), asyncio.create_task(self._keep_lease())]
+
+    async def close(self, timeout_s: float = 5.0) -> None:
+        """Send what is left, then give the lease up so that others adopt the rest at once."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self._pending:
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            log.warning("facts left for another process", count=len(self._pending))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            async with self._database.connection() as connection:
+                await connection.execute("DELETE FROM process_lease WHERE owner = $1", self.owner)
+        except AtelierError as error:
+            log.warning("lease left to expire", reason=error.detail)
+
+    async def stage(self, transaction: Transaction, deadline: datetime | None) -> list[Row]:
+        """Write the transaction's facts into its own transaction; refuse when `deadline` has passed."""
+        if deadline is not None and await transaction.value("SELECT clock_timestamp() > $1", deadline):
+            raise DeadlineExceeded("The request took too long and was not carried out.")
+        if not transaction.staged:
+            return []
+        types, keys, bodies = zip(*transaction.staged, strict=True)
+        ids = await transaction.fetch(
+            "INSERT INTO outbox (owner, event_type, routing_key, body) "
+            "SELECT $1, * FROM unnest($2::text[], $3::text[], $4::bytea[]) RETURNING id",
+            self.owner,
+            types,
+            keys,
+            bodies,
+        )
+        numbers = sorted(row["id"] for row in ids)
+        return [
+            Row(id=number, event_type=event_type, routing_key=key, body=body)
+            for number, (event_type, key, body) in zip(numbers, transaction.staged, strict=True)
+        ]
+
+    def send(self, rows: list[Row]) -> None:
+        """Hand committed rows to the pump, in commit order."""
+        for row in rows:
+            if row.id not in self._known:
+                self._known.add(row.id)
+                self._pending.append(row)
+        if rows:
+            self._wake.set()
+
+    async def _pump(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._pending:
+                batch = [self._pending[i] for i in range(min(BATCH, len(self._pending)))]
+                sent = await self._publish(batch)
+                if sent:
+                    await self._forget(batch[:sent])
+                if sent < len(batch):
+                    await asyncio.sleep(RETRY_S)
+
+    async def _publish(self, batch: list[Row]) -> int:
+        """Send a batch pipelined; returns how many, from the first on, the broker has confirmed."""
+        outcomes = await asyncio.gather(
+            *(self._publisher.publish_fact(row.routing_key, row.body) for row in batch), return_exceptions=True
+        )
+        for index, (row, outcome) in enumerate(zip(batch, outcomes, strict=True)):
+            if isinstance(outcome, BaseException):
+                log.warning("fact not confirmed, will be sent again", reason=type(outcome).__name__)
+                return index
+            telemetry.EVENTS_PUBLISHED.labels(row.event_type).inc()
+        return len(batch)
+
+    async def _forget(self, rows: list[Row]) -> None:
+        """Remove confirmed rows; if the database is away, later. Sending one twice is allowed, losing one is not."""
+        for _ in rows:
+            self._pending.popleft()
+        ids = [row.id for row in rows]
+        while True:
+            try:
+                async with self._database.connection() as connection:
+                    await connection.execute("DELETE FROM outbox WHERE id = ANY($1::bigint[])", ids)
+            except Unavailable:
+                await asyncio.sleep(RETRY_S)
+            else:
+                self._known.difference_update(ids)
+                return
+
+    async def _keep_lease(self) -> None:
+        beats = 0
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            beats += 1
+            try:
+                await self._renew()
+                if beats % SWEEP_EVERY == 0:
+                    await self._sweep_command_log()
+            except Unavailable:
+                log.warning("lease not renewed: the database is away")
+
+    async def _renew(self) -> None:
+        async with self._database.connection() as connection:
+            await connection.execute(
+                "INSERT INTO process_lease (owner, expires_at) VALUES ($1, clock_timestamp() + $2 * interval '1 s') "
+                "ON CONFLICT (owner) DO UPDATE SET expires_at = excluded.expires_at",
+                self.owner,
+                LEASE_S,
+            )
+            rows = await connection.fetch(
+                "UPDATE outbox SET owner = $1 WHERE id IN (SELECT o.id FROM outbox o "
+                "LEFT JOIN process_lease p USING (owner) WHERE p.owner IS NULL OR p.expires_at < clock_timestamp() "
+                "OR (o.owner = $1 AND o.created_at < clock_timestamp() - $2 * interval '1 s')) "
+                "RETURNING id, event_type, routing_key, body",
+                self.owner,
+                STRAGGLER_AGE_S,
+            )
+            await connection.execute("DELETE FROM process_lease WHERE expires_at < clock_timestamp() - interval '1 h'")
+        self.send([Row(**dict(row)) for row in sorted(rows, key=lambda row: row["id"])])
+
+    async def _sweep_command_log(self) -> None:
+        async with self._database.connection() as connection:
+            await connection.execute(
+                f"DELETE FROM command_log WHERE committed_at < clock_timestamp() - interval '{COMMAND_LOG_KEPT}'"
+            )

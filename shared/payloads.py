@@ -1,0 +1,76 @@
+"""The claim check: a body over the bus's limit goes to the artifacts service, and the message carries its reference."""
+
+from __future__ import annotations
+
+from typing import Protocol
+from uuid import uuid4
+
+import aiohttp
+
+from shared import tickets
+from shared.errors import Unavailable
+
+BUS_BODY_LIMIT = 1_000_000
+"""No message body is larger, in bytes (DESIGN.md decision 3: 1 MiB with room for the envelope)."""
+
+TICKET_PURPOSE = "payload"
+"""What the tickets of this module are good for."""
+
+TICKET_LIFE_S = 60.0
+"""A payload is fetched right after its message arrives, in seconds."""
+
+TRANSFER_TIMEOUT_S = 20.0
+"""The longest a payload may take to travel, in seconds."""
+
+
+class PayloadStore(Protocol):
+    """Where large bodies wait for the reader of their message."""
+
+    async def put(self, data: bytes) -> str:
+        """Keep `data` for a day; returns a reference. Raises Unavailable."""
+
+    async def get(self, reference: str) -> bytes:
+        """The bytes behind a reference. Raises Unavailable."""
+
+
+class HttpPayloadStore:
+    """Payloads kept by the artifacts service, over internal HTTP with signed tickets."""
+
+    def __init__(self, base_url: str, *, key: str) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._key = key
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        """Make the HTTP session."""
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TRANSFER_TIMEOUT_S))
+
+    async def close(self) -> None:
+        """Close the HTTP session."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def put(self, data: bytes) -> str:
+        """See PayloadStore."""
+        reference = str(uuid4())
+        await self._call("PUT", reference, data)
+        return reference
+
+    async def get(self, reference: str) -> bytes:
+        """See PayloadStore."""
+        return await self._call("GET", reference, None)
+
+    async def _call(self, method: str, reference: str, data: bytes | None) -> bytes:
+        if self._session is None:
+            raise Unavailable("The artifacts service is not available; try again shortly.")
+        ticket = tickets.sign({"payload": reference}, key=self._key, purpose=TICKET_PURPOSE, life_s=TICKET_LIFE_S)
+        url = f"{self._base_url}/internal/payloads/{reference}"
+        try:
+            async with self._session.request(
+                method, url, data=data, headers={"Authorization": f"Ticket {ticket}"}
+            ) as response:
+                if response.status not in (200, 201, 204):
+                    raise Unavailable("The artifacts service is not available; try again shortly.")
+                return await response.read()
+        except (TimeoutError, aiohttp.ClientError) as error:
+            raise Unavailable("The artifacts service is not available; try again shortly.") from error

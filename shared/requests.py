@@ -1,0 +1,192 @@
+"""Asking another service over the bus: a deadline, one reply queue per process, and asking again when a reply is lost.
+
+DESIGN.md decision 4. A write has one id however often it is sent; the service carries it out once. Outcomes:
+the answer, the service's own error, Unavailable (no effect, now or later) or OutcomeUnknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, TypeVar
+from uuid import UUID, uuid4
+
+import structlog
+from aio_pika import DeliveryMode, Message
+from aiormq.exceptions import DeliveryError
+from opentelemetry.trace import SpanKind
+from pydantic import BaseModel
+
+from shared import envelope as envelopes
+from shared import replies, telemetry
+from shared.broker import BROKER_DOWN, Broker
+from shared.contracts.base import Command
+from shared.envelope import CONTENT_TYPE
+from shared.errors import DeadlineExceeded, OutcomeUnknown, Unavailable
+from shared.payloads import BUS_BODY_LIMIT, PayloadStore
+
+if TYPE_CHECKING:
+    from aio_pika.abc import AbstractIncomingMessage
+
+log = structlog.get_logger(__name__)
+
+READ_DEADLINE_S, WRITE_DEADLINE_S = 5.0, 10.0
+"""How long a service may take to answer, in seconds (decision 4)."""
+
+GRACE_S = 0.5
+"""How much longer than the deadline a reply may be on its way, in seconds."""
+
+ASK_AGAIN_S = 4.0
+"""How long to wait for word on a write whose reply was lost, per attempt, in seconds."""
+
+CONNECT_PATIENCE_S = 1.0
+"""How long a request waits for a lost broker connection to come back, in seconds."""
+
+RETRY_PAUSE_S = 0.1
+"""Pause before a read with patience is sent again, in seconds."""
+
+R = TypeVar("R", bound=BaseModel)
+
+
+class _ReplyLost(Exception):
+    """The connection that the reply would have come by is gone."""
+
+
+class Requests:
+    """The asking side of the bus, one per process."""
+
+    def __init__(self, broker: Broker, payloads: PayloadStore, *, source: str) -> None:
+        self._broker = broker
+        self._payloads = payloads
+        self._source = source
+        self._queue = f"atelier.replies.{source}.{uuid4()}"
+        self._waiting: dict[str, asyncio.Future[replies.Reply]] = {}
+
+    async def open(self) -> None:
+        """Start listening for replies."""
+        channel = await self._broker.consumer_channel(prefetch=0)
+        queue = await channel.declare_queue(self._queue, exclusive=True, auto_delete=True)
+        await queue.consume(self._on_reply, no_ack=True)
+        self._broker.on_loss(self._on_loss)
+
+    async def close(self) -> None:
+        """Nothing to give back: the broker's connection takes the reply queue with it."""
+
+    async def ask(self, command: Command[R], *, patience_s: float = 0.0, correlation: UUID | None = None) -> R:
+        """Send `command` and return its answer; see the module's head for what it raises.
+
+        `patience_s` keeps a read trying for so many seconds while a dependency is down.
+        """
+        with telemetry.span(f"ask {command.name()}", kind=SpanKind.CLIENT):
+            if command.write:
+                return await self._ask_write(command, correlation)
+            return await self._ask_read(command, patience_s, correlation)
+
+    async def _ask_read(self, command: Command[R], patience_s: float, correlation: UUID | None) -> R:
+        give_up = datetime.now(UTC) + timedelta(seconds=max(patience_s, 0.0))
+        while True:
+            deadline = datetime.now(UTC) + timedelta(seconds=READ_DEADLINE_S)
+            try:
+                return await self._send(command, uuid4(), deadline, READ_DEADLINE_S, correlation)
+            except (_ReplyLost, Unavailable, DeadlineExceeded) as error:
+                if datetime.now(UTC) >= give_up:
+                    if isinstance(error, Unavailable):
+                        raise
+                    raise Unavailable(_slow(command)) from error
+            await asyncio.sleep(RETRY_PAUSE_S)
+
+    async def _ask_write(self, command: Command[R], correlation: UUID | None) -> R:
+        identity = uuid4()
+        deadline = datetime.now(UTC) + timedelta(seconds=WRITE_DEADLINE_S)
+        patience = WRITE_DEADLINE_S
+        sent = False
+        last_try = deadline + timedelta(seconds=ASK_AGAIN_S)
+        while True:
+            try:
+                return await self._send(command, identity, deadline, patience, correlation)
+            except DeadlineExceeded as error:
+                raise Unavailable(_slow(command)) from error
+            except Unavailable:
+                if not sent:
+                    raise
+            except (_ReplyLost, OutcomeUnknown):
+                sent = True
+            if datetime.now(UTC) >= last_try:
+                raise OutcomeUnknown(
+                    "The service stopped answering; nobody could tell whether the change took effect. "
+                    "Ask for the present state, or repeat the request with the same Idempotency-Key.",
+                    extra={"outcomeUnknown": True},
+                )
+            patience = ASK_AGAIN_S
+            await asyncio.sleep(RETRY_PAUSE_S)
+
+    async def _send(
+        self, command: Command[R], identity: UUID, deadline: datetime, wait_s: float, correlation: UUID | None
+    ) -> R:
+        """One attempt. Raises _ReplyLost when the command may have arrived but no reply did."""
+        await self._broker.wait_connected(CONNECT_PATIENCE_S)
+        attempt = str(uuid4())
+        message = await self._message(command, identity, attempt, deadline, wait_s, correlation)
+        future: asyncio.Future[replies.Reply] = asyncio.get_running_loop().create_future()
+        self._waiting[attempt] = future
+        try:
+            await self._broker.publish_request(command.service, message)
+            async with asyncio.timeout(wait_s + GRACE_S):
+                reply = await future
+        except DeliveryError as error:
+            raise Unavailable(
+                f"The {command.service} service is not running or has too much to do; try again shortly."
+            ) from error
+        except BROKER_DOWN as error:
+            raise _ReplyLost from error
+        finally:
+            self._waiting.pop(attempt, None)
+        reply.raise_error()
+        data = reply.data
+        if reply.dataref is not None:
+            return command.reply_type().model_validate_json(await self._payloads.get(reply.dataref))
+        return command.reply_type().model_validate(data)
+
+    async def _message(
+        self,
+        command: Command[R],
+        identity: UUID,
+        attempt: str,
+        deadline: datetime,
+        wait_s: float,
+        correlation: UUID | None,
+    ) -> Message:
+        envelope = envelopes.of_command(
+            command,
+            source=self._source,
+            identity=identity,
+            deadline=deadline,
+            traceparent=telemetry.traceparent(),
+            correlation=correlation,
+        )
+        body = envelope.encode()
+        if len(body) > BUS_BODY_LIMIT:
+            reference = await self._payloads.put(command.model_dump_json(by_alias=True).encode())
+            body = envelope.model_copy(update={"data": None, "dataref": reference}).encode()
+        return Message(
+            body,
+            content_type=CONTENT_TYPE,
+            correlation_id=attempt,
+            reply_to=self._queue,
+            delivery_mode=DeliveryMode.NOT_PERSISTENT,
+            expiration=timedelta(seconds=wait_s),
+        )
+
+    async def _on_reply(self, message: AbstractIncomingMessage) -> None:
+        future = self._waiting.get(message.correlation_id or "")
+        if future is not None and not future.done():
+            future.set_result(replies.decode(message.body))
+
+    def _on_loss(self) -> None:
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(_ReplyLost())
+
+
+def _slow(command: Command[R]) -> str:
+    return f"The {command.service} service did not answer in time; try again shortly."

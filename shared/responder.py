@@ -1,0 +1,245 @@
+"""The answering side of the bus: takes a service's commands, runs their handlers, replies after commit.
+
+A write runs once per command id, however often it arrives: its reply is stored by the transaction that does the work
+(DESIGN.md decisions 1 and 4), and an Idempotency-Key is one more name for that reply.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import orjson
+import structlog
+from aio_pika import DeliveryMode, Message
+from opentelemetry.trace import SpanKind
+from pydantic import BaseModel, ValidationError
+
+from shared import replies, telemetry, topology
+from shared.broker import BROKER_DOWN, Broker
+from shared.contracts.base import Command
+from shared.database import Database, Transaction
+from shared.envelope import CONTENT_TYPE, Envelope, Undecodable
+from shared.errors import AtelierError, Conflict, DeadlineExceeded, Invalid, OutcomeUnknown, Unavailable
+from shared.payloads import BUS_BODY_LIMIT, PayloadStore
+
+if TYPE_CHECKING:
+    from aio_pika.abc import AbstractIncomingMessage
+
+log = structlog.get_logger(__name__)
+
+PREFETCH = 64
+"""Commands a process works on at once; the rest wait in the queue, where they count against its bound."""
+
+R = TypeVar("R", bound=BaseModel)
+
+
+class AlreadyDone(Exception):
+    """This piece of work was committed before; `reply` is what was answered then."""
+
+    def __init__(self, reply: replies.Reply) -> None:
+        super().__init__()
+        self.reply = reply
+
+
+class Context:
+    """What a handler knows of the message it handles, and its way to the one transaction of a write."""
+
+    def __init__(self, envelope: Envelope, command: Command[Any], database: Database) -> None:
+        self.envelope = envelope
+        self._command = command
+        self._database = database
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When the caller stops waiting."""
+        return self.envelope.deadline
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[WriteTransaction]:
+        """The transaction of a write: answers what was answered before, or does the work and stores the reply with it.
+
+        Raises AlreadyDone (the responder sends the stored reply), Conflict (an Idempotency-Key used for something
+        else) and what `Database.transaction` raises.
+        """
+        async with self._database.transaction(cause=self.envelope, deadline=self.envelope.deadline) as transaction:
+            write = WriteTransaction(transaction, self.envelope, self._command)
+            await write.look_up()
+            yield write
+            await write.store()
+
+
+class WriteTransaction:
+    """A transaction with a memory: `reply(answer)` is stored under the command's id and Idempotency-Key."""
+
+    def __init__(self, transaction: Transaction, envelope: Envelope, command: Command[Any]) -> None:
+        self.sql = transaction
+        self.emit = transaction.emit
+        self._id = envelope.id
+        self._idempotency = command.idempotency
+        self._subject = command.caller.subject
+        self._reply: replies.Reply | None = None
+
+    @property
+    def _key(self) -> str | None:
+        if self._idempotency is None:
+            return None
+        return f"{self._subject}\n{self._idempotency.route}\n{self._idempotency.key}"
+
+    async def look_up(self) -> None:
+        """Wait for a concurrent duplicate, then see whether the work is done already."""
+        await self.sql.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", self._key or str(self._id))
+        row = await self.sql.row(
+            "SELECT reply, fingerprint, command_id FROM command_log WHERE command_id = $1 OR idempotency_key = $2",
+            self._id,
+            self._key,
+        )
+        if row is None:
+            return
+        if self._idempotency and row["command_id"] != self._id and row["fingerprint"] != self._idempotency.fingerprint:
+            raise Conflict("This Idempotency-Key was used for a request with other content; use a new key.")
+        raise AlreadyDone(replies.decode(row["reply"]))
+
+    def reply(self, answer: R) -> R:
+        """Keep `answer` as the reply of this piece of work."""
+        self._reply = replies.Reply.of(answer)
+        return answer
+
+    async def store(self) -> None:
+        """Write the reply next to the work; a write that forgot its reply is a programming error."""
+        if self._reply is None:
+            raise RuntimeError("a write must keep its reply with transaction.reply(...)")
+        await self.sql.execute(
+            "INSERT INTO command_log (command_id, idempotency_key, fingerprint, reply) VALUES ($1, $2, $3, $4)",
+            self._id,
+            self._key,
+            self._idempotency.fingerprint if self._idempotency else None,
+            self._reply.encode(),
+        )
+
+
+Handler = Callable[[Any, Any, Context], Awaitable[BaseModel]]
+"""`async def create_notebook(app, command, context) -> Notebook`."""
+
+
+class Responder:
+    """Serves one service's command queue with the handlers of its registry."""
+
+    def __init__(
+        self,
+        service: str,
+        app: Any,
+        handlers: Mapping[type[Command[Any]], Handler],
+        *,
+        broker: Broker,
+        database: Database,
+        payloads: PayloadStore,
+    ) -> None:
+        self._service = service
+        self._app = app
+        self._handlers = {command.name(): (command, handler) for command, handler in handlers.items()}
+        self._broker = broker
+        self._database = database
+        self._payloads = payloads
+        self._running: set[asyncio.Task[None]] = set()
+        self._stop: Callable[[], Awaitable[Any]] | None = None
+
+    async def open(self) -> None:
+        """Begin to take commands."""
+        channel = await self._broker.consumer_channel(prefetch=PREFETCH)
+        wanted = topology.command_queue(self._service)
+        queue = await channel.declare_queue(wanted.name, durable=True, arguments=wanted.arguments)
+        tag = await queue.consume(self._on_message)
+        self._stop = lambda: queue.cancel(tag)
+
+    async def close(self) -> None:
+        """Take no more commands and finish those in hand."""
+        if self._stop is not None:
+            try:
+                await self._stop()
+            except BROKER_DOWN as error:
+                log.info("consumer already gone", reason=type(error).__name__)
+        if self._running:
+            await asyncio.wait(self._running)
+
+    async def _on_message(self, message: AbstractIncomingMessage) -> None:
+        task = asyncio.create_task(self._handle(message))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _handle(self, message: AbstractIncomingMessage) -> None:
+        reply = await self._reply_to(message.body)
+        try:
+            if message.reply_to:
+                await self._broker.publish_reply(
+                    message.reply_to,
+                    Message(
+                        await self._encoded(reply),
+                        content_type=CONTENT_TYPE,
+                        correlation_id=message.correlation_id,
+                        delivery_mode=DeliveryMode.NOT_PERSISTENT,
+                    ),
+                )
+            await message.ack()
+        except (*BROKER_DOWN, Unavailable) as error:
+            # The caller asks again under the same id; the broker delivers an unacknowledged command again.
+            log.warning("reply not sent", reason=type(error).__name__)
+
+    async def _encoded(self, reply: replies.Reply) -> bytes:
+        body = reply.encode()
+        if len(body) <= BUS_BODY_LIMIT:
+            return body
+        try:
+            return replies.Reply(dataref=await self._payloads.put(orjson.dumps(reply.data))).encode()
+        except Unavailable as error:
+            return replies.Reply.of_error(error).encode()
+
+    async def _reply_to(self, body: bytes) -> replies.Reply:
+        started = time.monotonic()
+        name = "undecodable"
+        try:
+            envelope = Envelope.decode(body)
+            name = envelope.type
+            with (
+                telemetry.span(f"handle {name}", kind=SpanKind.SERVER, traceparent=envelope.traceparent),
+                structlog.contextvars.bound_contextvars(command=name, correlation_id=str(envelope.correlationid)),
+            ):
+                reply = await self._run(envelope)
+        except Undecodable as error:
+            log.error("command not understood", reason=error.reason)
+            reply = replies.Reply.of_error(Invalid("The command could not be read."))
+        telemetry.COMMANDS_HANDLED.labels(name, reply.error or "ok").inc()
+        telemetry.COMMAND_SECONDS.labels(name).observe(time.monotonic() - started)
+        return reply
+
+    async def _run(self, envelope: Envelope) -> replies.Reply:
+        entry = self._handlers.get(envelope.type)
+        if entry is None:
+            log.error("no handler for command", type=envelope.type)
+            return replies.Reply.of_error(AtelierError("The service does not know this command."))
+        model, handler = entry
+        try:
+            data = envelope.data
+            if envelope.dataref is not None:
+                data = orjson.loads(await self._payloads.get(envelope.dataref))
+            command = model.model_validate(data)
+            if not model.write and envelope.deadline and envelope.deadline < datetime.now(UTC):
+                raise DeadlineExceeded("The request waited too long.")
+            return replies.Reply.of(await handler(self._app, command, Context(envelope, command, self._database)))
+        except AlreadyDone as done:
+            return done.reply
+        except ValidationError as error:
+            log.error("command does not fit its model", type=envelope.type, faults=error.error_count())
+            return replies.Reply.of_error(Invalid("The command could not be read."))
+        except OutcomeUnknown as error:
+            log.warning("commit in doubt", type=envelope.type)
+            return replies.Reply.of_error(error)
+        except AtelierError as error:
+            return replies.Reply.of_error(error)
+        except Exception:
+            log.exception("handler failed", type=envelope.type)
+            return replies.Reply.of_error(AtelierError("An internal error occurred; the log has the details."))

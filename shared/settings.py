@@ -1,0 +1,54 @@
+"""Settings that several services read from the environment; each service adds its own in its `settings.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import gettempdir
+from typing import ClassVar
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Bind:
+    """A `host:port` to listen on."""
+
+    def __init__(self, text: str) -> None:
+        host, _, port = text.rpartition(":")
+        if not host or not port.isdigit():
+            raise ValueError(f"{text!r} is not host:port")
+        self.host, self.port = host.strip("[]"), int(port)
+
+
+class ServiceSettings(BaseSettings):
+    """What every process needs. Names are upper case with the prefix `ATELIER_`."""
+
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(env_prefix="ATELIER_", extra="ignore", frozen=True)
+
+    amqp_url: SecretStr = Field(description="amqp://user:password@host:port/vhost")
+    internal_secret: SecretStr = Field(description="HMAC key of tickets between the services", min_length=16)
+    artifacts_url: str = Field(description="internal base URL of the artifacts service")
+    ops_bind: str = Field("127.0.0.1:9100", description="host:port of /healthz, /readyz and /metrics")
+    log_level: str = "INFO"
+
+
+class ObjectStoreSettings(BaseSettings):
+    """Where objects are kept: any S3 endpoint."""
+
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
+        env_prefix="ATELIER_S3_", extra="ignore", frozen=True
+    )
+
+    endpoint: str = Field(description="http(s)://host:port")
+    access_key: str
+    secret_key: SecretStr
+    bucket: str = "atelier"
+    region: str = "us-east-1"
+
+
+class WorkDirectory(BaseSettings):
+    """Local scratch space; nothing in it outlives its run or upload."""
+
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(env_prefix="ATELIER_", extra="ignore", frozen=True)
+
+    work_dir: Path = Path(gettempdir()) / "atelier"
