@@ -1,4 +1,4 @@
-"""The command line of the native stack, which the Makefile calls: `python -m deploy.local up|down|status|logs|reset`."""
+"""The command line of the native stack: `python -m deploy.local up|down|status|logs|reset`; the Makefile calls it."""
 
 import argparse
 import os
@@ -10,10 +10,11 @@ from deploy.local import debian, dev_access, following
 from deploy.local.component import Component, StartFailed
 from deploy.local.debian import PackagesMissing
 from deploy.local.dev_access import ApiRefused
+from deploy.local.external import External
 from deploy.local.folder import ROOT, StackBusy
 from deploy.local.ports import NoFreePort
 from deploy.local.processes import memory_bytes
-from deploy.local.stack import External, Stack
+from deploy.local.stack import Stack
 
 FOLDER = ROOT / ".atelier"
 NEEDS = {"rabbitmq": "rabbitmq", "postgres": "postgresql"}  # component: what debian.py calls its package

@@ -72,10 +72,12 @@ class Component(ABC):
 
     @property
     def port(self) -> int:
+        """The port to show; a restart keeps it unless someone else has taken it."""
         return self.folder.ports[self.port_names[0]]
 
     @property
     def log(self) -> Path:
+        """The file with everything the process has written."""
         return self.folder.log(self.name)
 
     @property
@@ -88,6 +90,7 @@ class Component(ABC):
 
     @property
     def pid(self) -> int | None:
+        """The pid of the running process, None when it does not run."""
         record = self.record
         return None if record is None else record.pid
 
@@ -97,10 +100,11 @@ class Component(ABC):
         return f"{self.folder.stack_id}:{self.name}"
 
     def is_running(self) -> bool:
+        """Whether the process lives, ready or not."""
         return self.record is not None
 
-    def fingerprint(self, launch: Launch) -> str:
-        """A digest of what the process is started from; `is_current` compares it. Empty: never started anew for it."""
+    def fingerprint(self, plan: Launch) -> str:  # noqa: ARG002 - most servers are started anew for nothing
+        """A digest of what the process is started from, for `is_current` to compare."""
         return ""
 
     def is_current(self) -> bool:
@@ -136,8 +140,7 @@ class Component(ABC):
         deadline = time.monotonic() + (self.start_seconds if seconds is None else seconds)
         while True:
             try:
-                self.check()
-                return
+                return self.check()
             except NotReady as not_ready:
                 if not self.is_running():
                     raise StartFailed(self.name, "ended during its start", self.log) from None

@@ -5,7 +5,6 @@
 Servers are installed without being started, and PostgreSQL without its default cluster: the stack runs its own.
 """
 
-import glob
 import os
 import re
 import shutil
@@ -48,7 +47,7 @@ def _has_rabbitmq() -> bool:
 
 
 def _has_postgresql() -> bool:
-    return bool(glob.glob("/usr/lib/postgresql/*/bin/postgres")) or shutil.which("postgres") is not None
+    return any(Path("/usr/lib/postgresql").glob("*/bin/postgres")) or shutil.which("postgres") is not None
 
 
 def _has_node() -> bool:
@@ -105,7 +104,7 @@ def ensure(names: Sequence[str]) -> None:
 
 def _install(command: list[str]) -> None:
     """Runs apt-get; fetches the package lists first when there are none, and once more when that did not suffice."""
-    if not glob.glob(str(LISTS / "*Packages*")):
+    if not any(LISTS.glob("*Packages*")):
         _apt(["apt-get", "update"])
     if _apt(command).returncode == 0:
         return

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import threading
 import time
 import uuid
@@ -20,6 +21,7 @@ SECRET_BYTES = 32
 LOG_KEPT_BYTES = 20 * 1024 * 1024  # a log longer than this is set aside at the next start; one old one is kept
 LOCK_POLL_SECONDS = 0.1
 LOCK_SECONDS = 600.0  # the longest a first `make up` takes on a slow line, with packages to install
+KEPT = frozenset({"bootstrap", "bootstrap.lock", "lock"})
 MARKER = "ATELIER_STACK"
 """Environment variable of every process of a stack; by it, what lost its parent is found again."""
 
@@ -51,9 +53,11 @@ class StackFolder:
         return [f"{MARKER}={self.stack_id}:".encode(), f"ATELIER_RUN_DIR={self.path}/".encode()]
 
     def log(self, name: str) -> Path:
+        """The log file of a component."""
         return self.path / "logs" / f"{name}.log"
 
     def pid_file(self, name: str) -> Path:
+        """Where the record of a component's process is kept."""
         return self.path / "pids" / f"{name}.json"
 
     def data(self, name: str, *, mode: int = 0o700) -> Path:
@@ -77,11 +81,26 @@ class StackFolder:
         """A value decided once for the life of this stack, such as the tenant's id."""
         return self._remembered("facts.json", name, make)
 
+    def clear(self) -> None:
+        """Removes everything of the stack, and the folder itself unless something of others is in it.
+
+        In a checkout the folder also holds the environment that uv is installed in; and the lock is held just now.
+        """
+        for entry in self.path.iterdir():
+            if entry.name in KEPT:
+                continue
+            if entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
+        if not any(self.path.iterdir()):
+            self.path.rmdir()
+
     @contextmanager
     def lock(self, waiting: Callable[[str], None] = lambda _: None) -> Iterator[None]:
         """Lets one command at a time change this stack. Raises StackBusy after ten minutes.
 
-        `waiting` is told once when another command holds the lock. The kernel frees it with its holder, however it ends.
+        `waiting` is told once when another command holds the lock. It ends with its holder, in any case.
         """
         with (self.path / "lock").open("a+") as handle:
             deadline = time.monotonic() + LOCK_SECONDS

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import urllib3
 from minio import Minio
 from minio.error import MinioException
+from typing_extensions import override
 
 from deploy.local import surroundings
 from deploy.local.component import Component, Launch, NotReady, StartFailed
@@ -43,15 +44,18 @@ class ObjectStore(Component):
         super().__init__("s3", folder)
 
     @property
+    @override
     def port_names(self) -> Sequence[str]:
         return ("s3",)
 
     @property
     def access(self) -> S3Access:
+        """Address, keys and bucket."""
         return S3Access(
             endpoint=f"http://{LOOPBACK}:{self.port}", access_key=ACCESS_KEY, secret_key=self.folder.secret("s3")
         )
 
+    @override
     def prepare(self) -> Launch:
         program = find_rclone()
         if program is None:
@@ -69,6 +73,7 @@ class ObjectStore(Component):
         argv = [str(program), "serve", "s3", "--addr", f"{LOOPBACK}:{self.port}", str(data)]
         return Launch(argv=argv, env=env, cwd=data)
 
+    @override
     def check(self) -> None:
         if not is_listening(self.port):
             raise NotReady("the port is closed")

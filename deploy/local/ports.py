@@ -71,7 +71,7 @@ class PortBook:
     def _choose(self, name: str) -> None:
         taken = set(self._ports.values())
         for _ in range(ATTEMPTS):
-            port = random.randint(LOWEST, HIGHEST)
+            port = random.randint(LOWEST, HIGHEST)  # noqa: S311 - not a secret
             held = None if port in taken else _bind(port, reuse=False)
             if held is not None:
                 self._reserved[name] = held

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
+from typing_extensions import override
 
 from deploy.local import surroundings
 from deploy.local.component import Component, Launch, NotReady, StartFailed
@@ -47,11 +48,13 @@ class Postgres(Component):
         super().__init__("postgres", folder)
 
     @property
+    @override
     def port_names(self) -> Sequence[str]:
         return ("postgres",)
 
     @property
     def dsn(self) -> str:
+        """The address of the database for its owner, password included."""
         return self.dsn_of(OWNER, self.folder.secret("postgres"))
 
     def dsn_of(self, role: str, password: str) -> str:
@@ -65,6 +68,7 @@ class Postgres(Component):
             return OUTSIDE / self.folder.stack_id / "postgres"
         return self.folder.path / "data" / "postgres"
 
+    @override
     def prepare(self) -> Launch:
         who = account()
         if not (self.data / "PG_VERSION").exists():
@@ -90,11 +94,13 @@ class Postgres(Component):
             gid=who.gid,
         )
 
+    @override
     def check(self) -> None:
         if not is_listening(self.port):
             raise NotReady("the port is closed")
         check_postgres(self.dsn)
 
+    @override
     def clear_remains(self) -> None:
         """Removes the lock file of a server that was killed.
 
@@ -107,7 +113,7 @@ class Postgres(Component):
         except (OSError, ValueError, IndexError):
             return
         try:
-            is_server = Path(os.readlink(f"/proc/{pid}/cwd")) == self.data
+            is_server = Path(f"/proc/{pid}/cwd").readlink() == self.data
         except OSError:
             is_server = False
         if not is_server:
@@ -117,6 +123,8 @@ class Postgres(Component):
         """Deletes the data, wherever it is. The server must have been stopped."""
         if self.data.is_relative_to(OUTSIDE):
             shutil.rmtree(self.data.parent, ignore_errors=True)
+            if OUTSIDE.exists() and not any(OUTSIDE.iterdir()):
+                OUTSIDE.rmdir()
         shutil.rmtree(self.data, ignore_errors=True)
 
     def _create(self, who: Account) -> None:

@@ -189,7 +189,7 @@ def _pss_bytes(pid: int) -> int:
 
 
 def _pids() -> list[int]:
-    return [int(entry) for entry in os.listdir(PROC) if entry.isdigit()]
+    return [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()]
 
 
 def _stat_fields(pid: int) -> list[str] | None:

@@ -1,7 +1,6 @@
 """A private RabbitMQ node with an Erlang port mapper (epmd) of its own; both listen on loopback only."""
 
 import asyncio
-import os
 import signal
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import aio_pika
 from aio_pika.exceptions import AMQPError
+from typing_extensions import override
 
 from deploy.local import processes, surroundings
 from deploy.local.component import Component, Launch, NotReady
@@ -31,17 +31,21 @@ class PortMapper(Component):
     stop_steps = ((signal.SIGTERM, 2.0),)
 
     @property
+    @override
     def port_names(self) -> Sequence[str]:
         return ("epmd",)
 
+    @override
     def prepare(self) -> Launch:
         env = surroundings.bare()
         return Launch(argv=[EPMD, "-port", str(self.port), "-address", LOOPBACK], env=env, cwd=self.folder.path)
 
+    @override
     def check(self) -> None:
         if not is_listening(self.port):
             raise NotReady("epmd does not listen")
 
+    @override
     def clear_remains(self) -> None:
         """Ends a daemon that a node started by itself after it had lost its port mapper."""
         for record in processes.marked([f"{MARKER}={self.folder.stack_id}:rabbitmq".encode()]):
@@ -59,21 +63,26 @@ class RabbitMQ(Component):
         self.port_mapper = PortMapper("epmd", folder)
 
     @property
+    @override
     def port_names(self) -> Sequence[str]:
         return ("amqp", "erlang")
 
     @property
     def url(self) -> str:
+        """The broker's address, password and virtual host included."""
         return f"amqp://{USER}:{self.folder.secret('rabbitmq')}@{LOOPBACK}:{self.port}/{VHOST}"
 
+    @override
     def is_current(self) -> bool:
         return self.port_mapper.is_running()
 
+    @override
     def launch(self) -> None:
         if not self.port_mapper.is_running():
             self.port_mapper.start()
         super().launch()
 
+    @override
     def prepare(self) -> Launch:
         data = self.folder.data("rabbitmq")
         for name in ("home", "mnesia", "log"):
@@ -110,11 +119,13 @@ class RabbitMQ(Component):
         }
         return Launch(argv=[str(SERVER)], env=env, cwd=data)
 
+    @override
     def check(self) -> None:
         if not is_listening(self.port):
             raise NotReady("the AMQP port is closed")
         check_amqp(self.url)
 
+    @override
     def stop(self) -> None:
         super().stop()
         self.port_mapper.clear_remains()
@@ -138,6 +149,6 @@ def check_amqp(url: str) -> None:
 
 def _program(pid: int) -> str:
     try:
-        return Path(os.readlink(f"/proc/{pid}/exe")).name
+        return Path(f"/proc/{pid}/exe").readlink().name
     except OSError:
         return ""

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from typing_extensions import override
+
 from deploy.local import surroundings
 from deploy.local.component import Component, Launch, NotReady, StartFailed
 from deploy.local.folder import ROOT, StackFolder
@@ -79,6 +81,7 @@ class Service(Component):
         self._wiring = wiring
 
     @property
+    @override
     def port_names(self) -> Sequence[str]:
         return (f"{self.name}.http", f"{self.name}.ops") if self.kind.http else (f"{self.name}.ops",)
 
@@ -121,18 +124,22 @@ class Service(Component):
             env.update(extra)
         return env
 
+    @override
     def prepare(self) -> Launch:
         return Launch(argv=[sys.executable, "-m", *self.kind.argv], env=self.environment())
 
-    def fingerprint(self, launch: Launch) -> str:
-        settings = {name: value for name, value in launch.env.items() if name.startswith(("ATELIER_", "OTEL_"))}
-        told = json.dumps([list(launch.argv), settings, source_digest()], sort_keys=True)
+    @override
+    def fingerprint(self, plan: Launch) -> str:
+        settings = {name: value for name, value in plan.env.items() if name.startswith(("ATELIER_", "OTEL_"))}
+        told = json.dumps([list(plan.argv), settings, source_digest()], sort_keys=True)
         return hashlib.sha256(told.encode()).hexdigest()
 
+    @override
     def is_current(self) -> bool:
         record = self.record
         return record is None or record.fingerprint == self.fingerprint(self.prepare())
 
+    @override
     def check(self) -> None:
         if not is_listening(self.folder.ports[self.port_names[-1]]):
             raise NotReady("the port of /readyz is closed")

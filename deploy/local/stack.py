@@ -1,64 +1,29 @@
 """A whole stack: its components, the order they start and stop in, and what it tells the services."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
 from deploy.local import processes, services
-from deploy.local.component import Component, NotReady, StartFailed
+from deploy.local.component import Component, NotReady
+from deploy.local.external import External
 from deploy.local.folder import ROOT, StackFolder
-from deploy.local.object_store import DEFAULT_BUCKET, DEFAULT_REGION, ObjectStore, S3Access, check_s3
-from deploy.local.postgres import Postgres, check_postgres
-from deploy.local.rabbitmq import RabbitMQ, check_amqp
+from deploy.local.object_store import ObjectStore, S3Access
+from deploy.local.postgres import Postgres
+from deploy.local.rabbitmq import RabbitMQ
 from deploy.local.services import KINDS, Service, Wiring
 
 ORPHAN_STEPS = ((signal.SIGTERM, 1.0),)
 Report = Callable[[str, float, str], None]
-"""Told of each component that has been started and is ready: its name, the seconds since the beginning of `up`, and its address."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class External:
-    """Components that exist already and are used instead of started; None where the stack has its own."""
-
-    amqp_url: str | None = None
-    postgres_dsn: str | None = None
-    s3: S3Access | None = None
-
-    @classmethod
-    def from_environment(cls) -> "External":
-        """As the variables ATELIER_AMQP_URL, ATELIER_POSTGRES_DSN and ATELIER_S3_… say.
-
-        Raises ValueError when an S3 endpoint comes without its keys.
-        """
-        endpoint = os.environ.get("ATELIER_S3_ENDPOINT")
-        s3 = None
-        if endpoint:
-            missing = [name for name in ("ATELIER_S3_ACCESS_KEY", "ATELIER_S3_SECRET_KEY") if not os.environ.get(name)]
-            if missing:
-                raise ValueError(f"ATELIER_S3_ENDPOINT is set, but {' and '.join(missing)} is not")
-            s3 = S3Access(
-                endpoint=endpoint.rstrip("/"),
-                access_key=os.environ["ATELIER_S3_ACCESS_KEY"],
-                secret_key=os.environ["ATELIER_S3_SECRET_KEY"],
-                bucket=os.environ.get("ATELIER_S3_BUCKET") or DEFAULT_BUCKET,
-                region=os.environ.get("ATELIER_S3_REGION") or DEFAULT_REGION,
-            )
-        return cls(
-            amqp_url=os.environ.get("ATELIER_AMQP_URL") or None,
-            postgres_dsn=os.environ.get("ATELIER_POSTGRES_DSN") or None,
-            s3=s3,
-        )
+"""Told of each component that was started and is ready: its name, seconds since the beginning of `up`, its address."""
 
 
 class Stack:
@@ -99,22 +64,27 @@ class Stack:
 
     @property
     def gateway(self) -> Service:
+        """The REST API."""
         return self.services["gateway"]
 
     @property
     def catalog(self) -> Service:
+        """Notebooks and their versions."""
         return self.services["catalog"]
 
     @property
     def control(self) -> Service:
+        """The executor's control role."""
         return self.services["control"]
 
     @property
     def worker(self) -> Service:
+        """The executor's first worker."""
         return self.services["worker"]
 
     @property
     def artifacts(self) -> Service:
+        """Datasets and results."""
         return self.services["artifacts"]
 
     @property
@@ -124,6 +94,7 @@ class Stack:
 
     @property
     def amqp_url(self) -> str:
+        """The broker's address, the stack's own or the given one."""
         return self.external.amqp_url or self.rabbitmq.url
 
     @property
@@ -133,6 +104,7 @@ class Stack:
 
     @property
     def s3(self) -> S3Access:
+        """The object store's address and keys, the stack's own or the given one's."""
         return self.external.s3 or self.object_store.access
 
     def role_dsn(self, schema: str) -> str:
@@ -194,7 +166,7 @@ class Stack:
 
         _all_at_once([(start, name, wanted[name]) for name in self.servers if name in wanted])
         if only is None:
-            self._check_external(report, began)
+            self.external.check(lambda name, text: report(name, time.monotonic() - began, text), self.folder)
         chosen = [service for name, service in self.services.items() if name in wanted]
         outdated = [service for service in chosen if not service.is_current()]
         _all_at_once([(lambda _, service: service.stop(), service.name, service) for service in outdated])
@@ -215,7 +187,10 @@ class Stack:
         """Ends every process of this stack, whatever state it is in: services first, then servers, then orphans."""
         roots = [record for part in self.components.values() if (record := part.record)]
         below = processes.descendants(roots)
-        _all_at_once([(lambda _, part: part.stop(), name, part) for name, part in self.services.items()])
+        # Workers come first: to finish what they have begun, they still need the others.
+        for first in (True, False):
+            parts = [part for part in self.services.values() if (part.kind is KINDS["worker"]) is first]
+            _all_at_once([(lambda _, part: part.stop(), part.name, part) for part in parts])
         own = [("rabbitmq", self.rabbitmq), ("postgres", self.postgres), ("s3", self.object_store)]
         _all_at_once([(lambda _, part: part.stop(), name, part) for name, part in own])
         orphans = {record.pid: record for record in [*below, *processes.marked(self.folder.markers)]}
@@ -230,7 +205,7 @@ class Stack:
             self._guard.communicate()
             self._guard = None
         self.postgres.delete()
-        shutil.rmtree(self.folder.path, ignore_errors=True)
+        self.folder.clear()
 
     def end_with_this_process(self) -> None:
         """Starts a guard that ends the stack when this process ends in any way, also by SIGKILL."""
@@ -257,22 +232,6 @@ class Stack:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.delete()
-
-    def _check_external(self, report: Report, began: float) -> None:
-        checks: list[tuple[str, str | None, Callable[[], None]]] = [
-            ("rabbitmq", self.external.amqp_url, lambda: check_amqp(self.amqp_url)),
-            ("postgres", self.external.postgres_dsn, lambda: check_postgres(self.postgres_dsn)),
-            ("s3", self.external.s3.endpoint if self.external.s3 else None, lambda: check_s3(self.s3)),
-        ]
-        for name, given, check in checks:
-            if given is None:
-                continue
-            try:
-                check()
-            except NotReady as error:
-                raise StartFailed(name, f"is given by setting, but {error}", self.folder.log(name)) from error
-            address = urlsplit(given)
-            report(name, time.monotonic() - began, f"{address.hostname}:{address.port} (given)")
 
 
 def _all_at_once(calls: list[tuple[Callable[[str, Component], None], str, Component]]) -> None:

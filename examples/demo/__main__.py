@@ -15,7 +15,8 @@ from examples.demo.api import Api, ApiError, Json
 
 TEMPLATE = "process_mining_starter"
 SETTINGS = ("ATELIER_URL", "ATELIER_TENANT", "ATELIER_PROJECT", "ATELIER_API_KEY")
-TIMEOUT_SECONDS = 1800
+TIMEOUT_SECONDS = 1800  # for the run; the API's own default
+PLAIN_WIDTH = 110  # columns where there is no terminal to fit
 
 
 class Unusable(Exception):
@@ -29,7 +30,7 @@ def main() -> int:
     parser.add_argument("--env", type=Path, default=Path(".atelier/dev.env"), help="where the API is: see 'make up'")
     parser.add_argument("--output", type=Path, default=Path("demo-output"), help="folder for the files")
     args = parser.parse_args()
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     try:
         return run(console, settings(args.env), args.data, args.output)
     except (ApiError, Unusable, OSError) as error:

@@ -73,12 +73,14 @@ class Display:
         if self._done.get(cell.cell_id) == cell.status:
             return
         self._done[cell.cell_id] = cell.status
+        self._bar.update(self._task, completed=len(self._done))
+        if cell.status == "Success" and cell.seconds is None:
+            return  # text: nothing ran, so that it only counts
         took = "" if cell.seconds is None else f"{cell.seconds:6.2f} s"
         mark = MARKS.get(cell.status, "?")
         title = escape(self._titles.get(cell.cell_id, cell.cell_id))
         step = f"{len(self._done):>3}/{self._total}"
         self._console.print(f"  {mark} {step}  {cell.status:<8}{took:>9}  {title}", highlight=False)
-        self._bar.update(self._task, completed=len(self._done))
 
     def restart(self) -> None:
         """The run was taken up anew from its first cell."""

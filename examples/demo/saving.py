@@ -73,17 +73,22 @@ def save_all(api: Api, path: str, results: Json, plots: Json, folder: Path) -> S
         kind = str(plot.get("contentType") or plot["outputType"])
         title = str(plot.get("title") or plot["cellId"])
         ending = ENDINGS.get(kind) or mimetypes.guess_extension(kind.partition(";")[0]) or ".bin"
-        saver.fetch(plot["downloadUrl"], f"plot-{title}", ending, f"chart: {title}")
+        saver.fetch(plot["downloadUrl"], _named("plot", title), ending, f"chart: {title}")
     for report in results["reports"]:
-        saver.fetch(report["downloadUrl"], f"report-{report['name']}", ".html", f"report: {report['name']}")
+        saver.fetch(report["downloadUrl"], _named("report", report["name"]), ".html", f"report: {report['name']}")
     for enriched in results["enrichedDatasets"]:
         what = f"the log with {len(enriched['newColumns'])} new columns, {enriched['recordCount']:,} rows"
-        saver.fetch(enriched["downloadUrl"], f"enriched-{enriched['name']}", ".csv", what)
+        saver.fetch(enriched["downloadUrl"], _named("enriched", enriched["name"]), ".csv", what)
     for model in results["models"]:
         what = f"model: {model['modelType']}; load it with pickle, if you trust the notebook"
-        saver.fetch(model["downloadUrl"], f"model-{model['name']}", ".pkl", what)
+        saver.fetch(model["downloadUrl"], _named("model", model["name"]), ".pkl", what)
     saver.fetch(f"{path}/notebook", "executed-notebook", ".ipynb", "the notebook with all outputs; opens in JupyterLab")
     return saver
+
+
+def _named(kind: str, name: str) -> str:
+    """The name with what it is before it, unless it says so itself."""
+    return name if kind in name.lower() else f"{kind}-{name}"
 
 
 def _slug(text: str) -> str:

@@ -86,7 +86,7 @@ def results(console: Console, value: Json) -> None:
 def files(console: Console, folder: Path, saved: Sequence[SavedFile]) -> None:
     """The files fetched: what each is, how large, and how long it took."""
     table = Table(title=f"Saved to {folder}", title_justify="left")
-    table.add_column("file", overflow="fold")
+    table.add_column("file", no_wrap=True, overflow="fold")
     table.add_column("what it is", overflow="fold")
     table.add_column("size", justify="right")
     table.add_column("took", justify="right")

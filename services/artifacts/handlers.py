@@ -43,14 +43,9 @@ async def _seal(tx: WriteTransaction, command: SealManifest) -> None:
     if await tx.sql.value(queries.find_tombstone, ids):
         raise Buried("The notebook or the execution was deleted; nothing can be registered for it.")
     scope = command.scope
-    manifest = await tx.sql.row(
-        queries.open_manifest, command.execution_id, command.epoch, scope.tenant_id, scope.project_id, command.notebook_id
-    )
-    if manifest is None or (manifest["tenant_id"], manifest["project_id"], manifest["notebook_id"]) != (
-        scope.tenant_id,
-        scope.project_id,
-        command.notebook_id,
-    ):
+    owner = (scope.tenant_id, scope.project_id, command.notebook_id)
+    manifest = await tx.sql.row(queries.open_manifest, command.execution_id, command.epoch, *owner)
+    if manifest is None or (manifest["tenant_id"], manifest["project_id"], manifest["notebook_id"]) != owner:
         raise Conflict("This execution belongs to another notebook.")
     if manifest["final"]:
         wanted = [entry.artifact_id for entry in command.entries]

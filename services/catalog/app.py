@@ -8,6 +8,7 @@ from services.catalog import handlers, shelf
 from services.catalog.purge import Purge
 from services.catalog.settings import CatalogSettings
 from services.catalog.shelf import Template
+from services.catalog.turns import Turns
 from shared.broker import Broker
 from shared.database import Database
 from shared.ops import Readiness
@@ -29,6 +30,7 @@ class Catalog:
     requests: Requests
     templates: dict[str, Template]
     purge: Purge
+    turns: Turns
 
 
 def build(settings: CatalogSettings, readiness: Readiness) -> list[Part]:
@@ -39,7 +41,7 @@ def build(settings: CatalogSettings, readiness: Readiness) -> list[Part]:
     outbox = Outbox(database, broker)
     requests = Requests(broker, payloads, source=SERVICE)
     purge = Purge(database)
-    app = Catalog(database=database, requests=requests, templates=shelf.load(), purge=purge)
+    app = Catalog(database=database, requests=requests, templates=shelf.load(), purge=purge, turns=Turns())
     responder = Responder(SERVICE, app, handlers.COMMANDS, broker=broker, database=database, payloads=payloads)
     subscriber = Subscriber(SERVICE, app, handlers.EVENTS, broker=broker)
     readiness.add("database", database.check)

@@ -45,34 +45,34 @@ async def update_notebook(app: Catalog, command: UpdateNotebook, context: Contex
         faults.refuse(unbindable, "The request")
         return merge.update(current, command.patch, numbering)
 
-    async with context.transaction() as transaction:
+    async with app.turns.of(command.notebook_id, context.deadline), context.transaction() as transaction:
         return transaction.reply(
             await _change(transaction, command, change, precondition=precondition, message=command.change_message)
         )
 
 
-async def add_cell(_app: Catalog, command: AddCell, context: Context) -> Notebook:
+async def add_cell(app: Catalog, command: AddCell, context: Context) -> Notebook:
     """One more cell at the end."""
 
     def change(current: Definition, numbering: Numbering) -> Definition:
         return replace(current, document=cell_changes.added(current.document, command.cell, numbering))
 
-    async with context.transaction() as transaction:
+    async with app.turns.of(command.notebook_id, context.deadline), context.transaction() as transaction:
         return transaction.reply(await _change(transaction, command, change, precondition=Precondition()))
 
 
-async def update_cell(_app: Catalog, command: UpdateCell, context: Context) -> Notebook:
+async def update_cell(app: Catalog, command: UpdateCell, context: Context) -> Notebook:
     """RFC 7396 merge into one cell."""
 
     def change(current: Definition, _numbering: Numbering) -> Definition:
         _require_cell(current, command.cell_id)
         return replace(current, document=cell_changes.updated(current.document, command.cell_id, command.patch))
 
-    async with context.transaction() as transaction:
+    async with app.turns.of(command.notebook_id, context.deadline), context.transaction() as transaction:
         return transaction.reply(await _change(transaction, command, change, precondition=command.precondition))
 
 
-async def delete_cell(_app: Catalog, command: DeleteCell, context: Context) -> Notebook:
+async def delete_cell(app: Catalog, command: DeleteCell, context: Context) -> Notebook:
     """The notebook without one cell."""
 
     def change(current: Definition, _numbering: Numbering) -> Definition:
@@ -80,7 +80,7 @@ async def delete_cell(_app: Catalog, command: DeleteCell, context: Context) -> N
         rest = [cell for cell in current.document.cells if cell["id"] != command.cell_id]
         return replace(current, document=current.document.with_cells(rest))
 
-    async with context.transaction() as transaction:
+    async with app.turns.of(command.notebook_id, context.deadline), context.transaction() as transaction:
         return transaction.reply(await _change(transaction, command, change, precondition=command.precondition))
 
 

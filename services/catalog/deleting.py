@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 async def delete_notebook(app: Catalog, command: DeleteNotebook, context: Context) -> Nothing:
     """Hide the notebook; the fact that it is gone sets the purge going in every service."""
-    async with context.transaction() as transaction:
+    async with app.turns.of(command.notebook_id, context.deadline), context.transaction() as transaction:
         row = await store.found(transaction.sql, store.queries.lock, command.scope, command.notebook_id)
         check_precondition(command.precondition, etag=row["etag"], modified_at=row["modified_at"])
         if not await _hide(transaction, command.scope, command.notebook_id, command.caller.subject):

@@ -159,7 +159,7 @@ def _literally(text: str) -> str:
 
 def _cursor(sort: str, key: Any, notebook_id: UUID) -> str:
     value = key.isoformat() if isinstance(key, datetime) else key
-    return base64.urlsafe_b64encode(orjson.dumps([sort, value, notebook_id])).decode().rstrip("=")
+    return base64.urlsafe_b64encode(orjson.dumps([sort, value, str(notebook_id)])).decode().rstrip("=")
 
 
 def _place(cursor: str, sort: str) -> tuple[Any, UUID] | None:

@@ -39,8 +39,8 @@ _PARTS: dict[str, type[Body]] = {"integration": Integration, "environment": Envi
 def precondition_in(patch: Json, given: Precondition) -> Precondition:
     """The precondition of a PUT: `If-Match`, or `etag` and `dateModified` of its body. Raises Invalid."""
     found: list[Fault] = []
-    etag = checked(TypeAdapter(str | None), patch.get("etag"), "etag", found)
-    date = checked(TypeAdapter(Moment | None), patch.get("dateModified"), "dateModified", found)
+    etag = checked(TypeAdapter(str | None), patch.get("etag") or None, "etag", found)
+    date = checked(TypeAdapter(Moment | None), patch.get("dateModified") or None, "dateModified", found)
     faults.refuse(found, "The request")
     return Precondition(etag=given.etag or etag, date_modified=given.date_modified or date)
 

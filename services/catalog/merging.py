@@ -31,6 +31,7 @@ def merge_patch(target: Any, patch: Any) -> Any:
 
 
 def parse(model: type[B], value: Any, prefix: str, found: list[Fault]) -> B | None:
+    """`value` as a `model`, or None with its faults added to `found`, below `prefix`."""
     try:
         return model.model_validate(value)
     except ValidationError as error:
@@ -39,6 +40,7 @@ def parse(model: type[B], value: Any, prefix: str, found: list[Fault]) -> B | No
 
 
 def checked(adapter: TypeAdapter[Any], value: Any, path: str, found: list[Fault]) -> Any:
+    """`value` as the adapter reads it, or None with its faults added to `found`."""
     try:
         return adapter.validate_python(value)
     except ValidationError as error:

@@ -18,7 +18,7 @@ from shared.errors import Conflict
 FIRST_VERSION = "1.0.0"
 """The version of a new notebook (SPEC.md: POST notebook)."""
 
-_VERSION = re.compile(r"^(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})$", re.ASCII)
+_VERSION = re.compile(r"^(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\Z", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,25 +37,25 @@ FROM notebook
 WHERE notebook_id = $1 AND tenant_id = $2 AND project_id = $3 AND deleted_at IS NULL
 
 -- name: clock
--- The time in whole milliseconds, by the database's clock.
-SELECT date_trunc('milliseconds', clock_timestamp())
+-- The time by the database's clock, one for all replicas.
+SELECT clock_timestamp()
 
 -- name: insert_notebook
 INSERT INTO notebook (notebook_id, tenant_id, project_id, name, name_key, kernel_type, enrichment_mode, cell_count,
                       version, etag, highest_cell_number, created_at, created_by, modified_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $12)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, date_trunc('milliseconds', $12::timestamptz))
 
 -- name: insert_content
 -- Equal contents of a notebook are kept once.
 INSERT INTO content (notebook_id, sha256, body, outputs) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
 
 -- name: insert_version
+-- The next version of a locked or new notebook.
 INSERT INTO notebook_version (notebook_id, version, ordinal, name, description, kernel_type, integration, environment,
                               parameters, content_sha256, created_at, created_by, change_message)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
-
--- name: last_ordinal
-SELECT max(ordinal) FROM notebook_version WHERE notebook_id = $1
+SELECT $1, $2, COALESCE(max(ordinal), 0) + 1, $3, $4, $5, $6::json, $7::json, $8::json, $9, $10, $11, $12
+FROM notebook_version
+WHERE notebook_id = $1
 
 -- name: update_notebook
 UPDATE notebook

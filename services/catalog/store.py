@@ -13,7 +13,7 @@ import orjson
 
 from services.catalog import parameters
 from services.catalog.document import Document, Json, metadata_of, tags_of
-from services.catalog.model import Definition, etag_of
+from services.catalog.model import Definition, etag_of, whole_milliseconds
 from shared.contracts.base import Scope
 from shared.contracts.notebooks import Cell, Environment, Integration, Notebook
 from shared.database import Transaction
@@ -94,8 +94,9 @@ async def insert(
         now,
         author,
     )
-    await _insert_version(transaction, notebook_id, definition, version=version, ordinal=1, at=now, author=author)
-    await transaction.execute(queries.touch_cells, notebook_id, [cell["id"] for cell in definition.document.cells], now)
+    await _insert_version(transaction, notebook_id, definition, version=version, at=now, author=author)
+    ids = [cell["id"] for cell in definition.document.cells]
+    await transaction.execute(queries.touch_cells, notebook_id, ids, whole_milliseconds(now))
 
 
 async def add_version(
@@ -111,10 +112,7 @@ async def add_version(
     message: str | None,
 ) -> None:
     """A new version of a locked notebook, which becomes the present one."""
-    ordinal = await transaction.value(queries.last_ordinal, notebook_id) + 1
-    await _insert_version(
-        transaction, notebook_id, definition, version=version, ordinal=ordinal, at=at, author=author, message=message
-    )
+    await _insert_version(transaction, notebook_id, definition, version=version, at=at, author=author, message=message)
     await transaction.execute(
         queries.update_notebook,
         notebook_id,
@@ -137,7 +135,6 @@ async def _insert_version(
     definition: Definition,
     *,
     version: str,
-    ordinal: int,
     at: datetime,
     author: str,
     message: str | None = None,
@@ -150,7 +147,6 @@ async def _insert_version(
         queries.insert_version,
         notebook_id,
         version,
-        ordinal,
         definition.name,
         definition.description,
         definition.kernel_type,

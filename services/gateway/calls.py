@@ -75,7 +75,7 @@ Answer = BaseModel | Answered | web.StreamResponse
 CallHandler = Callable[["Asked"], Awaitable[Answer]]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Call:
     """One call: address, rights, what goes in, what comes out, and how to talk about it."""
 
@@ -161,9 +161,7 @@ class Asked:
 
     async def ask(self, command: Command[R], *, patience_s: float = 0.0) -> R:
         """The answer of the service that `command` is for."""
-        return await self.gateway.requests.ask(
-            command, patience_s=patience_s, correlation=self.request[REQUEST_ID]
-        )
+        return await self.gateway.requests.ask(command, patience_s=patience_s, correlation=self.request[REQUEST_ID])
 
     def idempotency(self, content: BaseModel, *, file_sha256: str | None = None) -> Idempotency | None:
         """The Idempotency-Key of the request, if it has one, with a hash of its decoded fields and file."""
@@ -215,7 +213,7 @@ class Asked:
 def _entity_tag(text: str) -> str:
     """The bare value of an entity tag, quoted or not."""
     tag = text.strip().removeprefix("W/")
-    if "," in tag:
+    if "," in tag or not tag.isascii():
         message = "must be one entity tag"
         raise Invalid(f"If-Match {message}.", faults=[Fault(path="If-Match", message=message)])
     return tag.removeprefix('"').removesuffix('"')
@@ -232,34 +230,40 @@ def handler_of(call: Call, gateway: Gateway) -> Callable[[web.Request], Awaitabl
         asked.ids = _ids(request)
         if principal is not None and "projectId" in asked.ids and not principal.sees(asked.scope):
             raise NotFound("There is no such project, or you may not see it.")
-        if call.streams:
-            return await _carried_out(asked)
-        try:
-            async with asyncio.timeout(ANSWER_S):
-                return await _carried_out(asked)
-        except TimeoutError as error:
-            if request.method in ("GET", "HEAD"):
-                raise Unavailable("The answer took too long; try again shortly.") from error
-            raise OutcomeUnknown(
-                "The change took too long; whether it took effect is not known. Look at the present state."
-            ) from error
+        if call.role is not None:
+            await asked.require(call.role)
+        await _take_in(asked)
+        answer = await _in_time(asked)
+        if isinstance(answer, web.StreamResponse):
+            return answer
+        return json_response(answer if isinstance(answer, Answered) else Answered(model=answer), call.status)
 
     return handle
 
 
-async def _carried_out(asked: Asked) -> web.StreamResponse:
+async def _take_in(asked: Asked) -> None:
+    """Check query and body. Raises Invalid with every fault of both."""
     call, request = asked.call, asked.request
-    if call.role is not None:
-        await asked.require(call.role)
     faults: list[Fault] = []
     asked.query = decoding.check_query(call.query, request.query.items(), faults=faults)
     if isinstance(call.body, Json):
         asked.body = await _body(call.body, request, asked.gateway.settings.json_max_bytes, faults)
     decoding.refuse(faults)
-    answer = await call.handler(asked)
-    if isinstance(answer, web.StreamResponse):
-        return answer
-    return json_response(answer if isinstance(answer, Answered) else Answered(model=answer), call.status)
+
+
+async def _in_time(asked: Asked) -> Answer:
+    """Carry the call out, within ANSWER_S unless it streams. Raises Unavailable or OutcomeUnknown when that is over."""
+    if asked.call.streams:
+        return await asked.call.handler(asked)
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            return await asked.call.handler(asked)
+    except TimeoutError as error:
+        if asked.call.method == "GET":
+            raise Unavailable("The answer took too long; try again shortly.") from error
+        raise OutcomeUnknown(
+            "The change took too long; whether it took effect is not known. Look at the present state."
+        ) from error
 
 
 async def _body(body: Json, request: web.Request, limit: int, faults: list[Fault]) -> Any:

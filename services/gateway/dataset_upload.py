@@ -54,7 +54,8 @@ async def upload_dataset(asked: Asked) -> Dataset:
             fields = form.checked(DatasetUploadFields)
             _check_file(form, size)
             refuse(form.faults)
-            assert fields is not None  # noqa: S101 - there would be faults
+            if fields is None:
+                raise LookupError("a form without faults has its fields")
             await spool.flush()
             if early is not None and early.fields == fields:
                 await _unless_refused(early.held.end(), early.transfer)

@@ -6,7 +6,7 @@ import asyncio
 import types
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin
 
 import orjson
@@ -35,7 +35,9 @@ def _parse(raw: bytes) -> Any:
     if not raw.strip():
         return None
     if too_deep(raw):
-        raise Invalid(f"The body is nested deeper than {MAX_NESTING} levels.", faults=[_fault("", "is nested too deeply")])
+        raise Invalid(
+            f"The body is nested deeper than {MAX_NESTING} levels.", faults=[_fault("", "is nested too deeply")]
+        )
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -104,7 +106,7 @@ def _pruned(value: Any, model: type[BaseModel]) -> Any:
     return value
 
 
-@lru_cache(maxsize=None)
+@cache
 def _members(model: type[BaseModel]) -> dict[str, FieldInfo]:
     return {field.alias or name: field for name, field in model.model_fields.items()}
 
@@ -155,7 +157,7 @@ def _message(details: ErrorDetails, model: type[BaseModel]) -> str:
         return f"must be {context['expected']}"
     if kind.startswith(("int_", "greater_than", "less_than")) or kind == "int_parsing_size":
         return _range_message(location, model) or _plain(details)
-    if kind == "bool_parsing" or kind == "bool_type":
+    if kind in ("bool_parsing", "bool_type"):
         return "must be true or false"
     if kind.startswith("uuid"):
         return "must be a GUID"
@@ -165,7 +167,7 @@ def _message(details: ErrorDetails, model: type[BaseModel]) -> str:
         return f"must have at most {context['max_length']} characters"
     if kind == "value_error":
         return str(context.get("error", details["msg"]))
-    if kind == "dict_type" or kind == "model_type":
+    if kind in ("dict_type", "model_type"):
         return "must be a JSON object"
     return _plain(details)
 

@@ -1,4 +1,4 @@
-"""A run's events as Server-Sent Events: first what PostgreSQL has, then what happens, every number once and in order."""
+"""A run's events as Server-Sent Events: first what PostgreSQL has, then what happens, each number once, in order."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from shared.envelope import Envelope, Undecodable
 from shared.errors import Unavailable
 
 if TYPE_CHECKING:
-    from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
+    from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 
 log = structlog.get_logger(__name__)
 
@@ -111,7 +111,7 @@ class EventFeed:
         self._queue = await channel.declare_queue(self._name, exclusive=True, auto_delete=True)
         await self._queue.consume(self._on_message, no_ack=True)
         self._broker.on_loss(self._on_loss)
-        channel.reopen_callbacks.add(self._on_restored)
+        channel.reopen_callbacks.add(self._on_restored)  # after its queues and bindings are back
 
     async def close(self) -> None:
         """Forget the bindings; the queue goes with its connection."""
@@ -200,7 +200,7 @@ class EventFeed:
     def _on_loss(self) -> None:
         self._tell_all(Notice.MISSED)
 
-    async def _on_restored(self, _channel: AbstractChannel, *_: object) -> None:
+    def _on_restored(self, *_: object) -> None:
         self._tell_all(Notice.MISSED)
 
     def _tell_all(self, notice: Notice) -> None:

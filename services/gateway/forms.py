@@ -30,7 +30,15 @@ FORM_OVERHEAD = 1024 * 1024
 FILE_FIELD = "file"
 """The name of the part that holds the file."""
 
-_BROKEN = (ValueError, AssertionError, RuntimeError, LookupError, HttpProcessingError, web.RequestPayloadError)
+_BROKEN = (
+    ValueError,
+    AssertionError,
+    RuntimeError,
+    LookupError,
+    HttpProcessingError,
+    web.RequestPayloadError,
+    ConnectionError,
+)
 """What aiohttp's multipart reader raises for bytes that are no multipart body, or one that was cut off."""
 
 
@@ -85,7 +93,8 @@ async def parts(request: web.Request, fields: FormFields, *, file_limit: int) ->
         if request.body_exists and request.content_length != 0:
             raise UnsupportedMediaType("Send the body as multipart/form-data.")
         return
-    reading.check_length(request, file_limit + FORM_OVERHEAD)
+    if request.content_length is not None and request.content_length > file_limit + FORM_OVERHEAD:
+        raise reading.too_large(file_limit)
     count = 0
     try:
         form = await request.multipart()
@@ -101,11 +110,13 @@ async def parts(request: web.Request, fields: FormFields, *, file_limit: int) ->
             if part.headers.get("Content-Encoding", "identity").lower() != "identity":
                 raise _malformed("a part has a Content-Encoding")
             name = part.name
-            if not name:
-                raise _malformed("a part has no name")
+            if not name or not name.isprintable():
+                raise _malformed("a part has no readable name")
             if name == FILE_FIELD:
                 if fields.file_name is not None:
-                    raise Invalid("The form has two files.", faults=[Fault(path="file", message="is given more than once")])
+                    raise Invalid(
+                        "The form has two files.", faults=[Fault(path="file", message="is given more than once")]
+                    )
                 fields.file_name = _safe_name(part.filename)
                 yield FilePart(fields.file_name, part, file_limit)
             else:

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 from prometheus_client import Counter, Histogram
@@ -34,15 +35,15 @@ ALLOWED_HEADERS = (
     "Authorization, Content-Type, Idempotency-Key, If-Match, Last-Event-ID, Range, X-Request-Id, traceparent"
 )
 ALLOWED_METHODS = "GET, HEAD, POST, PUT, DELETE"
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})
+"""Methods that metrics tell apart; a client may invent others."""
 
-HttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-
-def middleware(origins: frozenset[str]) -> Callable[[web.Request, HttpHandler], Awaitable[web.StreamResponse]]:
+def middleware(origins: frozenset[str]) -> Middleware:
     """The middleware; browsers from `origins` may call (`*`: from anywhere)."""
 
     @web.middleware
-    async def frame(request: web.Request, handler: HttpHandler) -> web.StreamResponse:
+    async def frame(request: web.Request, handler: Handler) -> web.StreamResponse:
         request[REQUEST_ID] = _request_id(request)
         route = _route(request)
         started = time.monotonic()
@@ -60,8 +61,9 @@ def middleware(origins: frozenset[str]) -> Callable[[web.Request, HttpHandler], 
             if response.status >= 500:
                 span.set_status(StatusCode.ERROR)
             elapsed = time.monotonic() - started
-            REQUESTS.labels(request.method, route, str(response.status)).inc()
-            REQUEST_SECONDS.labels(request.method, route).observe(elapsed)
+            method = request.method if request.method in METHODS else "other"
+            REQUESTS.labels(method, route, str(response.status)).inc()
+            REQUEST_SECONDS.labels(method, route).observe(elapsed)
             write = log.info if response.status >= 400 or request.method not in ("GET", "HEAD") else log.debug
             write(
                 "request", method=request.method, path=request.path, status=response.status, ms=round(elapsed * 1000, 1)
@@ -76,6 +78,7 @@ def on_prepare(origins: frozenset[str]) -> Callable[[web.Request, web.StreamResp
 
     async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
         request[_STARTED] = response
+        response.headers["Server"] = "Atelier"
         if REQUEST_ID in request:
             response.headers["X-Request-Id"] = str(request[REQUEST_ID])
         if origins:
@@ -84,7 +87,7 @@ def on_prepare(origins: frozenset[str]) -> Callable[[web.Request, web.StreamResp
     return add_headers
 
 
-async def _answer(request: web.Request, handler: HttpHandler) -> web.StreamResponse:
+async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     names = {"instance": request.path, "request_id": str(request[REQUEST_ID])}
     try:
         return await handler(request)
@@ -92,12 +95,12 @@ async def _answer(request: web.Request, handler: HttpHandler) -> web.StreamRespo
         answer = problems.of_http(error, method=request.method, **names)
     except AtelierError as error:
         answer = problems.response(error, **names)
-    except ConnectionError:
-        log.info("the client went away")
-        answer = problems.response(AtelierError("The client went away."), **names)
-    except Exception as error:
-        log.exception("call failed", path=request.path)
+    except Exception as error:  # whatever it is, the client hears of it in the one shape, and the log has the rest
         trace.get_current_span().record_exception(error)
+        if _STARTED in request:
+            log.warning("answer broken off", path=request.path, reason=type(error).__name__)
+        else:
+            log.exception("call failed", path=request.path)
         answer = problems.response(
             AtelierError("An internal error occurred; name the request id when you report it."), **names
         )

@@ -51,7 +51,7 @@ KINDS: dict[type[AtelierError], Kind] = {
     Conflict: Kind(
         status=409,
         title="Conflict",
-        meaning="The request contradicts the present state; `dateModified` says what state that is, where there is one.",
+        meaning="The request contradicts the present state; `dateModified` says which state that is, if it has one.",
     ),
     TooLarge: Kind(status=413, title="Too large", meaning="The body is over a limit, which the detail names."),
     UnsupportedMediaType: Kind(
@@ -61,18 +61,20 @@ KINDS: dict[type[AtelierError], Kind] = {
     Unavailable: Kind(
         status=503,
         title="Temporarily unavailable",
-        meaning="A part of the system is down. The request had, and will have, no effect; repeat it after `Retry-After`.",
+        meaning="A part of the system is down. The request had, and will have, no effect; see `Retry-After`.",
     ),
     OutcomeUnknown: Kind(
         status=503,
         title="Outcome unknown",
-        meaning="A part of the system went away during a change (`outcomeUnknown: true`). Look at the present state, or "
-        "repeat the request with the same Idempotency-Key.",
+        meaning="A part of the system went away during a change (`outcomeUnknown: true`). Look at the present state, "
+        "or repeat the request with the same Idempotency-Key.",
     ),
     DeadlineExceeded: Kind(
         status=503, title="Temporarily unavailable", meaning="The request waited too long and had no effect."
     ),
-    AtelierError: Kind(status=500, title="Internal error", meaning="A fault of ours; the log has it under `requestId`."),
+    AtelierError: Kind(
+        status=500, title="Internal error", meaning="A fault of ours; the log has it under `requestId`."
+    ),
 }
 """Every family of errors, and what it means to a client."""
 

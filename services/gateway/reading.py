@@ -41,7 +41,7 @@ async def whole_body(request: web.Request, *, limit: int) -> bytes:
     except TimeoutError as error:
         message = f"did not arrive within {BODY_PATIENCE_S:.0f} seconds"
         raise Invalid(f"The body {message}.", faults=[Fault(path="", message=message)]) from error
-    except web.RequestPayloadError as error:
+    except (web.RequestPayloadError, ConnectionError) as error:
         raise Invalid("The body was cut off.", faults=[Fault(path="", message="was cut off")]) from error
     raw = b"".join(parts)
     if raw.strip():

@@ -7,7 +7,7 @@ import hashlib
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 BATCH_BYTES = 1024 * 1024
 """Written to disk at a time, in bytes, so that a thread is asked rarely."""
@@ -28,7 +28,7 @@ class Spool:
         self._batch = bytearray()
         self._digest = hashlib.sha256()
 
-    async def __aenter__(self) -> Spool:
+    async def __aenter__(self) -> Self:
         self._file = await asyncio.to_thread(self._open)
         return self
 

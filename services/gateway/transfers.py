@@ -106,7 +106,8 @@ class Transfers:
             await response.prepare(request)
             if request.method != "HEAD":
                 async for piece in answer.content.iter_chunked(PIECE):
-                    await response.write(piece)
+                    async with asyncio.timeout(SILENCE_S):
+                        await response.write(piece)
                 await response.write_eof()
             return response
 

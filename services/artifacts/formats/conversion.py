@@ -12,8 +12,8 @@ from services.artifacts.formats.roles import Roles
 class Wishes:
     """What the caller wants of a conversion, and the limits that hold."""
 
-    roles: Roles = Roles()
-    habit: Roles = Roles()  # the roles in the version before
+    roles: Roles
+    habit: Roles  # the roles in the version before
     max_decompressed_bytes: int
     max_columns: int
 

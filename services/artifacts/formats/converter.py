@@ -1,4 +1,4 @@
-"""Turns a dataset file into Parquet while it arrives: one pass in the good case, two when a column's kind was misjudged.
+"""Turns a dataset file into Parquet while it arrives: one pass, or two when a column's kind was misjudged.
 
 The first rows decide each column's kind. When a later value does not fit, nothing more is written: the rest of the file
 is only looked at, so that after one more pass from the spool everything fits (DESIGN.md, traps: CSV types).
@@ -14,8 +14,8 @@ import pyarrow as pa
 import structlog
 
 from services.artifacts.formats import kinds, parquet_in, roles, streams
-from services.artifacts.formats.csv_table import CsvTable, NotUtf8
 from services.artifacts.formats.conversion import Conversion, Wishes
+from services.artifacts.formats.csv_table import CsvTable, NotUtf8
 from services.artifacts.formats.detection import HEAD_BYTES, Detected, detect
 from services.artifacts.formats.distinct import Distinct
 from services.artifacts.formats.kinds import Kind
@@ -27,6 +27,7 @@ from services.artifacts.formats.tables import TextBatch, TextTable
 from services.artifacts.formats.xes_table import XesTable
 
 log = structlog.get_logger(__name__)
+
 
 @dataclass
 class _Plan:
@@ -65,6 +66,7 @@ def convert(spool: Spool, target: Path, wishes: Wishes) -> Conversion:
     else:
         result = _from_text(_table(open_chunks, detected, wishes), target, wishes)
     spool.wait_complete()
+    pa.default_memory_pool().release_unused()  # this process may idle for hours now
     source = {**result.source, "gzip": packed, "sizeBytes": spool.size, "sha256": spool.sha256}
     return replace(result, source=source)
 
@@ -94,9 +96,7 @@ def _from_text(table: TextTable, target: Path, wishes: Wishes) -> Conversion:
             log.info("columns misjudged, reading again", format=table.description()["format"])
 
 
-def _attempt(
-    table: TextTable, target: Path, wishes: Wishes, plan: _Plan | None
-) -> tuple[Conversion | None, _Plan]:
+def _attempt(table: TextTable, target: Path, wishes: Wishes, plan: _Plan | None) -> tuple[Conversion | None, _Plan]:
     """One pass over the table: the conversion, or None and a plan that fits every row."""
     batches = table.batches()
     first = next(batches)

@@ -16,7 +16,7 @@ DELIMITERS = ",;\t|"
 SAMPLE_RECORDS = 100
 """Records looked at to choose a delimiter."""
 
-MAX_RECORD_BYTES = 4 * 1024 * 1024
+MAX_RECORD_BYTES = 2 * 1024 * 1024
 """The longest line, header included, in bytes: what bounds the parser's memory."""
 
 _EXCEL_HINT = "sep="
@@ -55,7 +55,7 @@ def sniff(text: str, *, complete: bool, max_columns: int) -> Dialect:
 def _without_hint(text: str) -> tuple[str, int, int, str | None]:
     first, newline, rest = text.partition("\n")
     told = first.rstrip("\r")
-    if newline and told.lower().startswith(_EXCEL_HINT) and len(told) == len(_EXCEL_HINT) + 1 and told[-1] in DELIMITERS:
+    if newline and told[:-1].lower() == _EXCEL_HINT and told[-1] in DELIMITERS:
         return rest, len((first + newline).encode()), 1, told[-1]
     return text, 0, 0, None
 
@@ -111,7 +111,8 @@ def _names(header: list[str], line: int, max_columns: int) -> list[str]:
     names = [name if name.strip() else _placeholder(index, header) for index, name in enumerate(header, start=1)]
     for name, count in Counter(names).items():
         if count > 1:
-            raise refuse(f"the header names it {count} times; every column needs a name of its own", line=line, column=name)
+            reason = f"the header names it {count} times; every column needs a name of its own"
+            raise refuse(reason, line=line, column=name)
     return names
 
 

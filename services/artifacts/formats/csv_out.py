@@ -14,7 +14,10 @@ import pyarrow.compute as pc
 from services.artifacts.formats import parquet_in
 
 _NEEDS_QUOTES = r'[",\r\n]'
-_UNIT_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+_MOST_DIGITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
+_DIGITS = {"s": (), "ms": (0,), "us": (3, 0), "ns": (6, 3, 0)}
+"""How many digits of a second a unit has, and to how many fewer a text may be cut."""
+
 _SECONDS_LENGTH = len("2011-10-11 13:45:40")
 
 
@@ -25,6 +28,7 @@ def csv_chunks(path: Path) -> Iterator[bytes]:
     for batch in parquet_in.batches(path):
         if batch.num_rows:
             yield _rows(batch)
+    pa.default_memory_pool().release_unused()
 
 
 def _header_cell(name: str) -> str:
@@ -39,7 +43,8 @@ def _rows(batch: pa.RecordBatch) -> bytes:
     separator = pa.scalar(",", pa.large_string())
     lines = pc.binary_join_element_wise(*cells, separator, null_handling="replace", null_replacement="")
     grouped = pa.LargeListArray.from_arrays(pa.array([0, len(lines)], pa.int64()), lines)
-    return pc.binary_join(grouped, pa.scalar("\n", pa.large_string()))[0].as_buffer().to_pybytes() + b"\n"
+    text: bytes = pc.binary_join(grouped, pa.scalar("\n", pa.large_string()))[0].as_buffer().to_pybytes()
+    return text + b"\n"
 
 
 def _cells(column: pa.Array) -> pa.Array:
@@ -70,16 +75,18 @@ def _decimals(column: pa.Array) -> pa.Array:
 
 
 def _times(column: pa.Array) -> pa.Array:
-    """Times as `2011-10-11 13:45:40`, with as many digits of the second as the value has, `Z` when they are in UTC."""
-    zone = column.type.tz
-    wall = column if zone in (None, "UTC") else pc.local_timestamp(column)
-    texts = pc.cast(wall, pa.string()) if zone is None else pc.cast(column.cast(pa.timestamp(column.type.unit)), pa.string())
-    del wall
-    per_second = _UNIT_PER_SECOND[column.type.unit]
-    if per_second > 1:
-        fraction = pc.subtract(
-            pc.cast(column, pa.int64()),
-            pc.multiply(pc.cast(pc.floor_temporal(column, unit="second"), pa.int64()), 1),
-        )
-        texts = pc.if_else(pc.equal(fraction, 0), pc.utf8_slice_codeunits(texts, 0, _SECONDS_LENGTH), texts)
-    return texts if zone is None else pc.binary_join_element_wise(texts, "Z", "")
+    """Times as `2011-10-11 13:45:40.276`: as many digits of the second as the value needs, in groups of three, and the
+    zone: `Z` for UTC, else the offset that held then."""
+    unit, zone = column.type.unit, column.type.tz
+    wall = column if zone is None else pc.local_timestamp(column)
+    texts = pc.cast(wall, pa.string())
+    ticks = pc.cast(wall, pa.int64())
+    for digits in _DIGITS[unit]:
+        divisor = 10 ** (_MOST_DIGITS[unit] - digits)
+        length = _SECONDS_LENGTH + (digits + 1 if digits else 0)
+        round_value = pc.equal(pc.multiply(pc.divide(ticks, divisor), divisor), ticks)
+        texts = pc.if_else(round_value, pc.utf8_slice_codeunits(texts, 0, length), texts)
+    if zone is None:
+        return texts
+    suffix = pa.scalar("Z", pa.string()) if zone == "UTC" else pc.strftime(column, format="%z")
+    return pc.binary_join_element_wise(texts, suffix, "")

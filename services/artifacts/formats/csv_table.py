@@ -18,6 +18,8 @@ from services.artifacts.formats.streams import Chunks, OpenChunks
 from services.artifacts.formats.tables import TextBatch
 from shared.errors import Invalid
 
+UNCLOSED = "a quoted value that begins here is not closed, or a value is too long"
+
 
 class NotUtf8(Exception):
     """The file looked like UTF-8 at first and turned out not to be."""
@@ -67,10 +69,12 @@ class CsvTable:
         if not first:
             yield _batch(dialect, [pa.array([], pa.string()) for _ in dialect.names], 0)
             return
-        watched = self._without_nul(chain((first,), rows))
+        watch = _Watch()
         try:
-            source = pa.PythonFile(cast(Any, streams.ChunkFile(watched)), mode="r")
-            yield from self._parse(source, dialect)
+            file = streams.ChunkFile(watch.passing(chain((first,), rows)))
+            yield from self._parse(pa.PythonFile(cast(Any, file), mode="r"), dialect)
+        except _NulByte as error:
+            raise refuse("there is a NUL byte: the file is not a text table", line=self._line_of_nul()) from error
         except pa.ArrowInvalid as error:
             message = str(error)
             if "invalid UTF8" in message:
@@ -78,7 +82,11 @@ class CsvTable:
             if message.startswith("Empty CSV file"):
                 yield _batch(dialect, [pa.array([], pa.string()) for _ in dialect.names], 0)
                 return
-            raise self._diagnosed(dialect, message) from error
+            raise self._diagnosed(dialect) or refuse(f"the file could not be read as CSV ({message})") from error
+        if watch.quotes % 2:  # pyarrow takes the end of the file for the closing quote
+            fault = self._diagnosed(dialect)
+            if fault is not None:
+                raise fault
 
     def _parse(self, source: pa.PythonFile, dialect: Dialect) -> Iterator[TextBatch]:
         reader = arrow_csv.open_csv(
@@ -95,13 +103,6 @@ class CsvTable:
         for batch in reader:
             yield _batch(dialect, batch.columns, batch.num_rows)
 
-    def _without_nul(self, chunks: Chunks) -> Chunks:
-        """The chunks as they are; raises Invalid at the first NUL byte, which pyarrow would take for text."""
-        for chunk in chunks:
-            if b"\0" in chunk:
-                raise refuse("there is a NUL byte: the file is not a text table", line=self._line_of_nul())
-            yield chunk
-
     def _line_of_nul(self) -> int:
         line = 1
         for chunk in self._text():
@@ -111,8 +112,8 @@ class CsvTable:
             line += chunk.count(b"\n")
         return line
 
-    def _diagnosed(self, dialect: Dialect, message: str) -> Invalid:
-        """Read again, slowly, to say where the table breaks; `message` is pyarrow's own word on it."""
+    def _diagnosed(self, dialect: Dialect) -> Invalid | None:
+        """Read again, slowly, to say where the table breaks; None when it does not."""
         csv.field_size_limit(MAX_RECORD_BYTES)
         width = len(dialect.names)
         lines = _lines(streams.skip(self._text(), dialect.data_offset))
@@ -121,15 +122,40 @@ class CsvTable:
         try:
             for record in reader:
                 if record and len(record) != width:
-                    return refuse(f"there are {len(record)} values, but the header names {width} columns", line=start)
+                    return refuse(_ragged(len(record), width), line=start)
                 start = dialect.first_line + reader.line_num
         except csv.Error as error:
             if "limit" in str(error) or "unexpected end" in str(error):
-                return refuse("a quoted value that begins here is not closed, or a value is too long", line=start)
+                return refuse(UNCLOSED, line=start)
             return refuse(f"the quotes are not right ({error})", line=start)
         except _LineTooLong:
-            return refuse(f"the line is longer than {MAX_RECORD_BYTES} bytes", line=dialect.first_line + reader.line_num)
-        return refuse(f"the file could not be read as CSV ({message})")
+            line = dialect.first_line + reader.line_num
+            return refuse(f"the line is longer than {MAX_RECORD_BYTES} bytes", line=line)
+        return None
+
+
+def _ragged(found: int, wanted: int) -> str:
+    values = "there is 1 value" if found == 1 else f"there are {found} values"
+    return f"{values}, but the header names {wanted} column{'' if wanted == 1 else 's'}"
+
+
+class _NulByte(Exception):
+    """There is one in the text."""
+
+
+class _Watch:
+    """Looks at the text on its way to pyarrow, which would take NUL bytes and unclosed quotes for good."""
+
+    def __init__(self) -> None:
+        self.quotes = 0
+
+    def passing(self, chunks: Chunks) -> Chunks:
+        """The chunks as they are; raises _NulByte."""
+        for chunk in chunks:
+            if b"\0" in chunk:
+                raise _NulByte
+            self.quotes += chunk.count(b'"')
+            yield chunk
 
 
 class _LineTooLong(Exception):

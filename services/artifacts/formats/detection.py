@@ -64,7 +64,7 @@ def detect(head: bytes, *, complete: bool) -> Detected:
         raise refuse("the file is not a table: it is HTML or another markup")
     elif start.startswith(("{", "[{", "[[")):
         raise refuse("the file is not a table: it is JSON")
-    if encoding != "utf-16-le" and encoding != "utf-16-be":
+    if encoding not in ("utf-16-le", "utf-16-be"):
         _refuse_binary(head)
     return Detected(format="csv", encoding=encoding, bom=bom)
 

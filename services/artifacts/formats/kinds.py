@@ -1,7 +1,7 @@
 """What a column of texts really holds, decided so that no value changes when it is stored and written out again.
 
-A text is stored as a number, a boolean or a point in time only when writing that back gives the same value: `007`, `+31`
-and integers of more than 15 digits next to decimals stay texts; decimals are read as doubles. Times with an offset other
+A text is stored as a number, a boolean or a point in time only when writing that back gives the same value: `007`,
+`+31` and integers of more than 15 digits next to decimals stay texts; decimals are doubles. Times with an offset other
 than UTC stay texts too (Parquet would keep the instant and lose the offset), but are known to be timestamps.
 """
 
@@ -14,6 +14,9 @@ import pyarrow.compute as pc
 
 EXACT_DIGITS = 15
 """Decimal digits that a double always keeps (IEEE 754: DBL_DIG)."""
+
+SAMPLE_VALUES = 64
+"""Values that a kind is tried on first: pyarrow describes every single failure, so a wrong guess costs seconds."""
 
 DATE_LENGTH = len("2011-10-11")
 
@@ -94,7 +97,9 @@ def infer(column: pa.Array) -> Kind:
     """The narrowest kind that fits every value."""
     if _is_blank(column):
         return Kind.EMPTY
-    return next((kind for kind in _ORDER if read(column, kind) is not None), Kind.STRING)
+    sample = column.filter(pc.greater(pc.binary_length(column), 0)).slice(0, SAMPLE_VALUES)
+    likely = [kind for kind in _ORDER if read(sample, kind) is not None]
+    return next((kind for kind in likely if read(column, kind) is not None), Kind.STRING)
 
 
 def read(column: pa.Array, kind: Kind) -> pa.Array | None:
@@ -110,14 +115,8 @@ def read(column: pa.Array, kind: Kind) -> pa.Array | None:
         return None
 
 
-def has_long_integers(column: pa.Array) -> bool:
-    """Whether an integer among the texts has more digits than a double keeps."""
-    longest = pc.max(pc.binary_length(column)).as_py()
-    return longest is not None and longest > EXACT_DIGITS
-
-
 def _is_blank(column: pa.Array) -> bool:
-    return column.null_count == len(column) or pc.max(pc.binary_length(column)).as_py() == 0
+    return column.null_count == len(column) or bool(pc.max(pc.binary_length(column)).as_py() == 0)
 
 
 def _blank_as_null(column: pa.Array) -> pa.Array:

@@ -18,7 +18,7 @@ from services.artifacts.formats.refusal import refuse
 from services.artifacts.formats.spool import Spool
 from services.artifacts.formats.streams import OpenChunks
 
-BATCH_ROWS = 64 * 1024
+BATCH_ROWS = 16 * 1024
 """Rows read at once."""
 
 BUFFER_BYTES = 1024 * 1024

@@ -9,10 +9,10 @@ from typing import Any, Self, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-GROUP_ROWS = 128 * 1024
+GROUP_ROWS = 64 * 1024
 """Rows of one row group: large enough to pack and to read fast."""
 
-GROUP_BYTES = 64 * 1024 * 1024
+GROUP_BYTES = 32 * 1024 * 1024
 """Most of one row group in memory, in bytes: wide tables get fewer rows a group."""
 
 

@@ -126,9 +126,7 @@ def _find_time(columns: Sequence[tuple[str, str]]) -> str | None:
     )
 
 
-def _named(
-    columns: Sequence[tuple[str, str]], wanted: Sequence[str], *, but: Sequence[str | None] = ()
-) -> str | None:
+def _named(columns: Sequence[tuple[str, str]], wanted: Sequence[str], *, but: Sequence[str | None] = ()) -> str | None:
     for candidate in wanted:
         exact = candidate if ":" in candidate else None
         for name, _kind in columns:

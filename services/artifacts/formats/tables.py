@@ -23,7 +23,7 @@ class TextTable(Protocol):
     """A file in a text format. Each call of `batches` reads it from the start."""
 
     def batches(self) -> Iterator[TextBatch]:
-        """The rows in order; at least one batch, perhaps without rows, so that the columns are known. Raises Invalid."""
+        """The rows in order; at least one batch, perhaps without rows, so that columns are known. Raises Invalid."""
 
     def description(self) -> dict[str, Any]:
         """How the file was read, for the record."""

@@ -144,12 +144,11 @@ class _Parser:
             self._trace = {}
 
     def _add(self, row: dict[str, str]) -> None:
-        for name in row.keys() - self._columns.keys():
-            if len(self._columns) >= self._max_columns:
-                raise refuse(f"there are more than {self._max_columns} attributes", line=self._expat.CurrentLineNumber)
         for name in row:
             if name not in self._columns:
                 self._columns[name] = [None] * self.event_count
+        if len(self._columns) > self._max_columns:
+            raise refuse(f"there are more than {self._max_columns} attributes", line=self._expat.CurrentLineNumber)
         for name, values in self._columns.items():
             values.append(row.get(name))
         self.event_count += 1

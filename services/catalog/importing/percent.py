@@ -48,7 +48,7 @@ def split(text: str) -> Script:
     """Take a script apart at its markers."""
     lines = text.splitlines()
     starts = [number for number, line in enumerate(lines) if _MARKER.match(line)]
-    ends = [*starts[1:], len(lines)]
+    ends = [*starts, len(lines)][1:]
     cells = [_cell(lines[start], lines[start + 1 : end]) for start, end in zip(starts, ends, strict=True)]
     return Script(preamble=_trimmed(lines[: starts[0]] if starts else lines), cells=cells)
 

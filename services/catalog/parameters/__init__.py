@@ -52,6 +52,7 @@ def schema_of(document: Document, kernel_type: KernelType) -> dict[str, Any]:
 
 def _declared(document: Document, kernel_type: KernelType) -> list[Declared]:
     for cell in document.cells:
-        if cell["cell_type"] == "code" and TAG in tags_of(cell) and len(cell["source"]) <= MAX_CHARACTERS:
-            return _READERS[kernel_type](cell["source"])
+        if cell["cell_type"] == "code" and TAG in tags_of(cell):
+            source = cell["source"]
+            return _READERS[kernel_type](source) if len(source) <= MAX_CHARACTERS else []
     return []

@@ -105,9 +105,20 @@ class Collector:
     def note_cell(self, index: int) -> bool:
         """Take down what a cell that has just ended put out and saved; returns whether there was anything."""
         found: list[tuple[str, Any]] = [("output", out) for out in cell_outputs.of_cell(self._notebook, index)]
-        found += [("saved", (self._notebook.cells[index].id, saved)) for saved in self._saved.new()]
+        for saved in self._saved.new():
+            self._supersede(saved)
+            found.append(("saved", (self._notebook.cells[index].id, saved)))
         self._todo += found
         return bool(found)
+
+    def _supersede(self, newer: Saved) -> None:
+        """Of several things saved under one kind and name the last counts; an earlier one that nobody has seen goes."""
+        same = (newer.record.kind, newer.record.name)
+        self._todo = [
+            (kind, item)
+            for kind, item in self._todo
+            if kind != "saved" or (item[1].record.kind, item[1].record.name) != same
+        ]
 
     async def register(self, *, final: bool) -> None:
         """Store what was noted and register it; `final` seals the manifest. Safe to repeat after a failure."""

@@ -142,8 +142,8 @@ class PlainKernels:
         try:
             await self._wait_ready(kernel, sockets[:2])
         except KernelStartError as error:
-            tail = " ".join(list(provisioner.stderr_tail)[-3:])
             await kernel.close()
+            tail = " ".join(list(provisioner.stderr_tail)[-3:])
             raise KernelStartError(f"{error}. {tail}".strip()) from None
         except BaseException:
             await kernel.close()

@@ -16,6 +16,9 @@ from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 STDERR_LINES = 20
 """How much of a kernel's own stderr is kept to explain a failed start, in lines."""
 
+LAST_WORDS_S = 0.2
+"""How long a dead kernel's stderr is still read, in seconds."""
+
 DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
 """Prefix (util-linux) that has the system kill the kernel when the worker dies, however it dies."""
 
@@ -56,7 +59,8 @@ class ChildProcessProvisioner(KernelProvisionerBase):
         code = await self.process.wait()
         if not self.exited.done():
             self.exited.set_result(code)
-        # What the kernel's children inherited may keep the pipe open; its end is not waited for.
+        # What the kernel's children inherited may keep the pipe open; its end is not waited for long.
+        await asyncio.wait({reading}, timeout=LAST_WORDS_S)
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
 

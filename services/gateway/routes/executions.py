@@ -13,6 +13,7 @@ from services.gateway.waiting import status_after_change
 from shared.contracts.executions import (
     CancelExecution,
     CheckExecution,
+    DryRun,
     Execution,
     ExecutionPage,
     ExecutionRequest,
@@ -30,10 +31,9 @@ async def start_execution(asked: Asked) -> Answered:
     """`POST notebook/{notebookId}/execute`."""
     request: ExecutionRequest = asked.body
     if request.dry_run:
-        check = CheckExecution(
-            scope=asked.scope, caller=asked.caller, notebook_id=asked.notebook_id, request=request
-        )
-        return Answered(model=await asked.ask(check), status=200)
+        check = CheckExecution(scope=asked.scope, caller=asked.caller, notebook_id=asked.notebook_id, request=request)
+        plan: DryRun = await asked.ask(check)
+        return Answered(model=plan, status=200)
     execution = await asked.ask(
         StartExecution(
             scope=asked.scope,
@@ -116,7 +116,7 @@ CALLS = (
         status=202,
         example=examples.STARTED_EXECUTION,
         creates=True,
-        notes="With `dryRun: true` nothing runs; the answer is 200 with `valid`, `parameters`, `warnings`, `totalCells`.",
+        notes="With `dryRun: true` nothing runs: 200 with `valid`, `parameters`, `warnings`, `totalCells`.",
     ),
     Call(
         method="GET",

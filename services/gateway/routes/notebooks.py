@@ -42,9 +42,7 @@ has to do (DESIGN.md decision 9)."""
 async def create_notebook(asked: Asked) -> Answered:
     """`POST notebook`."""
     draft: NotebookDraft = asked.body
-    command = CreateNotebook(
-        scope=asked.scope, caller=asked.caller, draft=draft, idempotency=asked.idempotency(draft)
-    )
+    command = CreateNotebook(scope=asked.scope, caller=asked.caller, draft=draft, idempotency=asked.idempotency(draft))
     return _created(asked, await asked.ask(command))
 
 
@@ -61,7 +59,8 @@ async def upload_notebook(asked: Asked) -> Answered:
     else:
         text = await asyncio.to_thread(text_of, content, form.faults)
     refuse(form.faults)
-    assert fields is not None and content is not None  # noqa: S101 - there would be faults
+    if fields is None or content is None:
+        raise LookupError("an upload without faults has its fields and its file")
     command = ImportNotebook(
         scope=asked.scope,
         caller=asked.caller,
@@ -82,9 +81,7 @@ async def get_notebook(asked: Asked) -> Answered | NotebookPage:
         return await asked.ask(ListNotebooks(scope=asked.scope, caller=asked.caller))
     activity = asyncio.create_task(_activity(asked))
     try:
-        notebook = await asked.ask(
-            GetNotebook(scope=asked.scope, caller=asked.caller, notebook_id=asked.notebook_id)
-        )
+        notebook = await asked.ask(GetNotebook(scope=asked.scope, caller=asked.caller, notebook_id=asked.notebook_id))
         async with asyncio.timeout(ACTIVITY_PATIENCE_S):
             newest = await activity
     except TimeoutError:
@@ -157,7 +154,7 @@ async def update_notebook(asked: Asked) -> Answered:
 
 
 async def delete_notebook(asked: Asked) -> Any:
-    """`DELETE notebook/{notebookId}`: executor first, which refuses while a run has not ended (DESIGN.md decision 5)."""
+    """`DELETE notebook/{notebookId}`: executor first; it refuses while a run has not ended (DESIGN.md decision 5)."""
     query: DeleteQuery = asked.query
     about: dict[str, Any] = {"scope": asked.scope, "caller": asked.caller, "notebook_id": asked.notebook_id}
     precondition = asked.precondition()
@@ -176,9 +173,7 @@ async def delete_notebook(asked: Asked) -> Any:
 
 async def export_notebook(asked: Asked) -> Any:
     """`GET notebook/{notebookId}/export`."""
-    file = await asked.ask(
-        ExportNotebook(scope=asked.scope, caller=asked.caller, notebook_id=asked.notebook_id)
-    )
+    file = await asked.ask(ExportNotebook(scope=asked.scope, caller=asked.caller, notebook_id=asked.notebook_id))
     return transfers.ipynb_response(file)
 
 
@@ -208,7 +203,9 @@ CALLS = (
         summary="Upload a notebook",
         handler=upload_notebook,
         role=Role.editor,
-        body=Form(model=NotebookUpload, file="an .ipynb file, or a .py script with `# %%` cells", example=examples.UPLOAD),
+        body=Form(
+            model=NotebookUpload, file="an .ipynb file, or a .py script with `# %%` cells", example=examples.UPLOAD
+        ),
         reply=Notebook,
         status=201,
         example=examples.UPLOADED_NOTEBOOK,

@@ -1,12 +1,13 @@
 """A stand-in for every process of Atelier, so that the stack is tested for itself; copied into a checkout of its own.
 
-It checks that it was given its settings, answers /readyz, and does the few calls that `make up` makes. The worker starts a
-child in a session of its own, as a kernel would be.
+It checks that it was given its settings, answers /readyz, and does the few calls that `make up` makes. The worker
+starts a child in a session of its own, as a kernel would be.
 """
 
 import http.server
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -50,7 +51,7 @@ def main() -> None:
     for name in ("ATELIER_AMQP_URL", "ATELIER_INTERNAL_SECRET", "ATELIER_ARTIFACTS_URL", "ATELIER_OPS_BIND"):
         assert os.environ[name], name
     if sys.argv[-1] == "worker":
-        assert os.path.isdir(os.environ["ATELIER_WORK_DIR"]), "ATELIER_WORK_DIR"
+        assert pathlib.Path(os.environ["ATELIER_WORK_DIR"]).is_dir(), "ATELIER_WORK_DIR"
         subprocess.Popen(["sleep", "600"], start_new_session=True)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     for name in ("ATELIER_OPS_BIND", "ATELIER_HTTP_BIND"):

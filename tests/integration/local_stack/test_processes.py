@@ -68,7 +68,8 @@ def test_what_ignores_sigterm_is_killed(tmp_path: Path) -> None:
 
 def test_a_process_that_left_its_parent_and_session_is_found_by_its_mark(tmp_path: Path) -> None:
     mark = f"mark-{os.getpid()}"
-    parent = spawn(tmp_path, "setsid sh -c 'echo $$ > child; exec sleep 600' & sleep 600", ATELIER_STACK=f"{mark}:worker")
+    program = "setsid sh -c 'echo $$ > child; exec sleep 600' & sleep 600"
+    parent = spawn(tmp_path, program, ATELIER_STACK=f"{mark}:worker")
     child = ProcessRecord.of(int(wait_for(tmp_path / "child")))
     assert child is not None
     assert child in processes.descendants([parent])

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -90,9 +91,16 @@ def test_services_are_not_started_while_a_package_is_installed(tmp_path: Path) -
 def test_a_policy_that_is_there_comes_back(tmp_path: Path) -> None:
     policy = tmp_path / "policy-rc.d"
     policy.write_text("#!/bin/sh\nexit 0\n")
-    with pytest.raises(RuntimeError, match="apt broke"), debian.nothing_started(policy):
-        assert "exit 101" in policy.read_text()
-        raise RuntimeError("apt broke")
+    seen = []
+
+    def broken_install() -> None:
+        with debian.nothing_started(policy):
+            seen.append(policy.read_text())
+            raise RuntimeError("apt broke")
+
+    with pytest.raises(RuntimeError, match="apt broke"):
+        broken_install()
+    assert "exit 101" in seen[0]
     assert policy.read_text() == "#!/bin/sh\nexit 0\n"
     assert list(tmp_path.iterdir()) == [policy]
 
@@ -121,15 +129,16 @@ def test_folders_that_the_package_has_filled_stay(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "postgresql-common").iterdir()] == ["createcluster.conf"]
 
 
-def test_lists_are_fetched_again_when_the_first_attempt_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lists_are_fetched_again_when_the_first_attempt_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[list[str]] = []
 
-    def apt(command: list[str]) -> "debian.subprocess.CompletedProcess[str]":
+    def apt(command: list[str]) -> "subprocess.CompletedProcess[str]":
         calls.append(command)
         failed = command[1] == "install" and len(calls) == 1
-        return debian.subprocess.CompletedProcess(command, 100 if failed else 0, "404 Not Found", "")
+        return subprocess.CompletedProcess(command, 100 if failed else 0, "404 Not Found", "")
 
     monkeypatch.setattr(debian, "_apt", apt)
-    monkeypatch.setattr(debian.glob, "glob", lambda _: ["deb.debian.org_Packages"])
+    (tmp_path / "deb.debian.org_Packages").touch()
+    monkeypatch.setattr(debian, "LISTS", tmp_path)
     debian._install(["apt-get", "install", "x"])
     assert calls == [["apt-get", "install", "x"], ["apt-get", "update"], ["apt-get", "install", "x"]]

@@ -12,15 +12,11 @@ from examples.demo import __main__ as demo
 from examples.demo import following, saving, showing
 from examples.demo.api import Api, ApiError, Json, ServerSentEvent
 
-CELL_1 = {"type": "execution.cell_completed", "data": {"cellId": "c1", "status": "Success", "executionTimeSeconds": 1.5}}
-CELL_2 = {"type": "execution.cell_completed", "data": {"cellId": "c2", "status": "Error", "executionTimeSeconds": 0.2}}
-STATUS = {
-    "status": "Error",
-    "cellResults": [
-        {"cellId": "c1", "status": "Success", "executionTimeSeconds": 1.5},
-        {"cellId": "c2", "status": "Error", "executionTimeSeconds": 0.2},
-    ],
-}
+FIRST = {"cellId": "c1", "status": "Success", "executionTimeSeconds": 1.5}
+SECOND = {"cellId": "c2", "status": "Error", "executionTimeSeconds": 0.2}
+CELL_1 = {"type": "execution.cell_completed", "data": FIRST}
+CELL_2 = {"type": "execution.cell_completed", "data": SECOND}
+STATUS = {"status": "Error", "cellResults": [FIRST, SECOND]}
 
 
 class ScriptedApi(Api):
@@ -78,7 +74,7 @@ def test_a_broken_stream_is_resumed_after_the_last_event_seen() -> None:
 
 
 def test_without_events_the_status_is_polled() -> None:
-    running = {"status": "Running", "cellResults": [STATUS["cellResults"][0], {"cellId": "c2", "status": "Running"}]}  # type: ignore[index]
+    running = {"status": "Running", "cellResults": [FIRST, {"cellId": "c2", "status": "Running"}]}
     status, shown = followed(ScriptedApi([], [running, STATUS]))
     assert status["status"] == "Error"
     assert "asking for the status instead" in shown
@@ -91,13 +87,20 @@ def test_a_run_that_begins_again_is_counted_anew() -> None:
     assert [line.split()[1] for line in shown.splitlines() if "/2" in line] == ["1/2", "1/2", "2/2"]
 
 
+def test_text_cells_count_without_a_line_of_their_own() -> None:
+    text = {"type": "execution.cell_completed", "data": {"cellId": "c1", "status": "Success"}}
+    _, shown = followed(ScriptedApi([[text, CELL_2]], [STATUS]))
+    assert [line.split()[1] for line in shown.splitlines()] == ["2/2"]
+
+
 def test_files_get_names_of_their_own_and_the_next_run_replaces_them(tmp_path: Path) -> None:
     api = ScriptedApi([], [{}])
     (tmp_path / "mine.txt").write_text("the user's")
     saver = saving.Saver(api, tmp_path)
     saver.fetch("http://x/1", "plot-Cases per day", ".png", "chart")
     saver.fetch("http://x/2", "plot-cases / per day!", ".png", "chart")
-    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["plot-cases-per-day-2.png", "plot-cases-per-day.png"]
+    assert (tmp_path / "plot-cases-per-day.png").read_text() == "http://x/1"
+    assert (tmp_path / "plot-cases-per-day-2.png").read_text() == "http://x/2"
     saving.Saver(api, tmp_path).fetch("http://x/3", "model-M", ".pkl", "model")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["contents.json", "mine.txt", "model-m.pkl"]
     assert json.loads((tmp_path / "contents.json").read_text()) == [{"file": "model-m.pkl", "what": "model"}]

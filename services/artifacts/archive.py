@@ -1,0 +1,147 @@
+"""`GET /internal/executions/{id}/archive`: all of a run's artifacts as one zip, streamed while it is written."""
+
+from __future__ import annotations
+
+import asyncio
+import zipfile
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from aiohttp import web
+
+from services.artifacts import downloads, store, ticketed
+from services.artifacts.archive_names import archive_names
+from services.artifacts.downloads import STORAGE, Source
+from services.artifacts.metrics import BYTES_OUT
+from services.artifacts.store import queries
+from shared.contracts.base import Caller, rfc3339
+from shared.contracts.results import ArtifactEntry, ListArtifacts
+from shared.contracts.transfers import ARCHIVE_DOWNLOAD, ArchiveDownload
+
+if TYPE_CHECKING:
+    from services.artifacts.app import App
+
+MANIFEST = "manifest.json"
+"""The first file of the archive: what the others are, with their sizes and hashes."""
+
+PACKED_ALREADY = frozenset(
+    {"application/vnd.apache.parquet", "application/zip", "application/gzip", "image/png", "image/jpeg", "image/gif"}
+)
+"""Media types that deflating makes no smaller."""
+
+FAST = 1
+"""Deflate level: the archive should stream at the speed of the disk."""
+
+
+class _Sink:
+    """Where the zip writer puts its bytes; it cannot seek, so sizes follow each file (ZIP data descriptors)."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def write(self, data: bytes) -> int:
+        """Take some bytes."""
+        self._bytes += data
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing to do: what is written is there."""
+
+    def drain(self) -> bytes:
+        """What came since the last call."""
+        data = bytes(self._bytes)
+        self._bytes.clear()
+        return data
+
+
+async def send_archive(app: App, request: web.Request) -> web.StreamResponse:
+    """The archive. A store that fails in the middle breaks the connection off, so that nobody takes it for complete."""
+    wanted = ticketed.claimed(request, ArchiveDownload, key=app.internal_secret, purpose=ARCHIVE_DOWNLOAD)
+    ticketed.matching_id(request, wanted.execution_id)
+    async with app.database.connection() as connection:
+        entries = await store.list_artifacts(
+            connection,
+            ListArtifacts(
+                scope=wanted.scope,
+                caller=Caller(subject="archive"),
+                execution_id=wanted.execution_id,
+                epoch=wanted.epoch,
+                output_type=wanted.output_type,
+                cell_id=wanted.cell_id,
+                with_content=False,
+            ),
+        )
+    response = web.StreamResponse(
+        headers={"Content-Disposition": downloads.disposition(f"execution-{wanted.execution_id}.zip")}
+    )
+    response.content_type = "application/zip"
+    await response.prepare(request)
+    names = archive_names([entry.file_name for entry in entries], taken={MANIFEST})
+    sink = _Sink()
+    with zipfile.ZipFile(sink, "w", compression=zipfile.ZIP_DEFLATED, compresslevel=FAST) as archive:  # type: ignore[call-overload]
+        archive.writestr(_info(MANIFEST), orjson.dumps(_manifest(wanted, entries, names), option=orjson.OPT_INDENT_2))
+        await _pass_on(response, sink)
+        for entry, name in zip(entries, names, strict=True):
+            await _add(app, request, archive, sink, response, wanted, entry, name)
+    await _pass_on(response, sink)
+    await response.write_eof()
+    return response
+
+
+async def _add(
+    app: App,
+    request: web.Request,
+    archive: zipfile.ZipFile,
+    sink: _Sink,
+    response: web.StreamResponse,
+    wanted: ArchiveDownload,
+    entry: ArtifactEntry,
+    name: str,
+) -> None:
+    inline = None
+    if entry.object_key is None:
+        async with app.database.connection() as connection:
+            inline = await connection.fetchval(
+                queries.artifact_bytes, wanted.execution_id, wanted.epoch, entry.artifact_id
+            )
+    source = Source(object_key=entry.object_key, inline=inline, size=entry.size_bytes)
+    packed = entry.content_type in PACKED_ALREADY
+    async with downloads.pieces(app, request.app[STORAGE], source) as stream:
+        with archive.open(_info(name, packed=packed), "w", force_zip64=True) as file:
+            async for piece in stream:
+                await asyncio.to_thread(file.write, piece)
+                await _pass_on(response, sink)
+    await _pass_on(response, sink)
+
+
+async def _pass_on(response: web.StreamResponse, sink: _Sink) -> None:
+    data = sink.drain()
+    if data:
+        await response.write(data)
+        BYTES_OUT.labels("archive").inc(len(data))
+
+
+def _info(name: str, *, packed: bool = False) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, date_time=datetime.now(UTC).timetuple()[:6])
+    info.compress_type = zipfile.ZIP_STORED if packed else zipfile.ZIP_DEFLATED
+    info.external_attr = 0o644 << 16  # a plain file, readable by everybody
+    return info
+
+
+def _manifest(wanted: ArchiveDownload, entries: list[ArtifactEntry], names: list[str]) -> dict[str, Any]:
+    return {
+        "executionId": str(wanted.execution_id),
+        "created": rfc3339(datetime.now(UTC)),
+        "outputType": wanted.output_type,
+        "cellId": wanted.cell_id,
+        "artifacts": [
+            {
+                "path": name,
+                **entry.model_dump(
+                    mode="json", by_alias=True, exclude={"object_key", "inline", "content", "content_truncated"}
+                ),
+            }
+            for entry, name in zip(entries, names, strict=True)
+        ],
+    }

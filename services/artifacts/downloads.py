@@ -1,0 +1,195 @@
+"""Bytes out: artifacts with ranges and validators, datasets as Parquet or CSV, streamed from storage while read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import aiohttp
+from aiohttp import web
+from yarl import URL
+
+from services.artifacts import ranges, store, ticketed
+from services.artifacts.formats.csv_out import csv_chunks
+from services.artifacts.metrics import BYTES_OUT
+from services.artifacts.ranges import Span
+from services.artifacts.store import queries
+from services.artifacts.uploads import PARQUET_TYPE
+from shared.contracts.results import ArtifactEntry
+from shared.contracts.transfers import ARTIFACT_DOWNLOAD, DATASET_DOWNLOAD, ArtifactDownload, DatasetDownload
+from shared.errors import NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from services.artifacts.app import App
+
+STORAGE = web.AppKey("storage", aiohttp.ClientSession)
+"""The session that reads objects on presigned URLs."""
+
+PIECE_BYTES = 256 * 1024
+"""How much is passed on at once, in bytes."""
+
+CSV_TYPE = "text/csv"
+
+TABLE_SUFFIXES = (".csv.gz", ".xes.gz", ".parquet", ".csv", ".xes")
+"""Extensions of the files that become datasets, longest first."""
+
+
+async def send_artifact(app: App, request: web.Request) -> web.StreamResponse:
+    """The bytes of an artifact; `?format=csv` turns a Parquet artifact into CSV (streamed, without ranges)."""
+    wanted = ticketed.claimed(request, ArtifactDownload, key=app.internal_secret, purpose=ARTIFACT_DOWNLOAD)
+    ticketed.matching_id(request, wanted.artifact_id)
+    async with app.database.connection() as connection:
+        entry = await store.find_artifact(
+            connection, wanted.scope, wanted.execution_id, wanted.epoch, wanted.artifact_id
+        )
+        if entry is None:
+            raise NotFound("There is no such artifact.")
+        inline = None
+        if entry.object_key is None:
+            inline = await connection.fetchval(
+                queries.artifact_bytes, wanted.execution_id, wanted.epoch, wanted.artifact_id
+            )
+    if request.query.get("format") == "csv" and entry.content_type == PARQUET_TYPE and entry.object_key:
+        return await _send_as_csv(app, request, entry.object_key, _renamed(entry.file_name, ".csv"))
+    return await _send_bytes(app, request, entry, inline)
+
+
+async def send_dataset(app: App, request: web.Request) -> web.StreamResponse:
+    """A dataset's present version as Parquet (with ranges) or CSV."""
+    wanted = ticketed.claimed(request, DatasetDownload, key=app.internal_secret, purpose=DATASET_DOWNLOAD)
+    ticketed.matching_id(request, wanted.dataset_id)
+    async with app.database.connection() as connection:
+        found = await store.find_dataset(connection, wanted.scope, wanted.dataset_id)
+    if found is None:
+        raise NotFound("There is no such dataset.")
+    dataset, object_key = found
+    if wanted.format == "csv":
+        return await _send_as_csv(app, request, object_key, _renamed(dataset.dataset_name, ".csv"))
+    source = Source(object_key=object_key, inline=None, size=dataset.size_bytes)
+    headers = _headers(_renamed(dataset.dataset_name, ".parquet"), PARQUET_TYPE, dataset.sha256)
+    return await _send(app, request, source, headers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where bytes come from: a row (`inline`) or the object store."""
+
+    object_key: str | None
+    inline: bytes | None
+    size: int
+
+
+async def _send_bytes(app: App, request: web.Request, entry: ArtifactEntry, inline: bytes | None) -> web.StreamResponse:
+    source = Source(object_key=entry.object_key, inline=inline, size=entry.size_bytes)
+    return await _send(app, request, source, _headers(entry.file_name, entry.content_type, entry.sha256))
+
+
+async def _send(app: App, request: web.Request, source: Source, headers: dict[str, str]) -> web.StreamResponse:
+    """The whole or the range that is asked for (RFC 9110, sections 13 and 14)."""
+    etag = headers["ETag"]
+    if ranges.matches(request.headers.get("If-None-Match"), etag):
+        return web.Response(status=304, headers=headers)
+    span: Span | None = None
+    if ranges.matches(request.headers.get("If-Range"), etag, absent=True):
+        try:
+            span = ranges.parse(request.headers.get("Range"), source.size)
+        except ranges.Unsatisfiable:
+            return web.Response(status=416, headers={**headers, "Content-Range": f"bytes */{source.size}"})
+    response = web.StreamResponse(status=206 if span else 200, headers=headers)
+    if span is not None:
+        response.headers["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{source.size}"
+    response.content_length = span.length if span else source.size
+    async with pieces(app, request.app[STORAGE], source, span) as stream:
+        await response.prepare(request)
+        async for piece in stream:
+            await response.write(piece)
+            BYTES_OUT.labels("object").inc(len(piece))
+    await response.write_eof()
+    return response
+
+
+@asynccontextmanager
+async def pieces(
+    app: App, storage: aiohttp.ClientSession, source: Source, span: Span | None = None
+) -> AsyncIterator[AsyncIterator[bytes]]:
+    """The bytes of a source, piece by piece. Raises NotFound or Unavailable before the first piece; a store that fails
+    in the middle raises aiohttp's ClientError, and the connection to the reader is then broken off."""
+    if source.inline is not None:
+        yield _one(source.inline[span.start : span.end] if span else source.inline)
+        return
+    if source.object_key is None:
+        raise NotFound("The artifact has no bytes.")
+    headers = {"Range": f"bytes={span.start}-{span.end - 1}"} if span else {}
+    url = URL(await app.objects.url(source.object_key), encoded=True)
+    try:
+        answer = await storage.get(url, headers=headers)
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise Unavailable("The object store is not available; try again shortly.") from error
+    async with answer:
+        if answer.status == 404:
+            raise NotFound("The object is gone.")
+        if not _is_as_asked(answer, source, span):
+            raise Unavailable("The object store did not send what was asked for.")
+        yield answer.content.iter_chunked(PIECE_BYTES)
+
+
+def _is_as_asked(answer: aiohttp.ClientResponse, source: Source, span: Span | None) -> bool:
+    """Whether the store sends the bytes in question. rclone answers a range with 200 instead of 206."""
+    if answer.status not in (200, 206):
+        return False
+    if span is None:
+        return answer.content_length == source.size
+    begins = f"bytes {span.start}-"
+    return answer.content_length == span.length and answer.headers.get("Content-Range", "").startswith(begins)
+
+
+async def _one(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+async def _send_as_csv(app: App, request: web.Request, object_key: str, file_name: str) -> web.StreamResponse:
+    """A stored Parquet object as CSV: fetched to local disk, for its index is at the end, then streamed in batches."""
+    with app.workspace.folder() as folder:
+        path = folder / "data.parquet"
+        await app.objects.get_file(object_key, path)
+        response = web.StreamResponse(headers={"Content-Disposition": disposition(file_name)})
+        response.content_type, response.charset = CSV_TYPE, "utf-8"
+        await response.prepare(request)
+        rows = csv_chunks(path)
+        while chunk := await asyncio.to_thread(_next, rows):
+            await response.write(chunk)
+            BYTES_OUT.labels("csv").inc(len(chunk))
+        await response.write_eof()
+    return response
+
+
+def _next(chunks: Iterator[bytes]) -> bytes:
+    return next(chunks, b"")
+
+
+def _headers(file_name: str, content_type: str, sha256: str) -> dict[str, str]:
+    return {
+        "Content-Type": content_type,
+        "Content-Disposition": disposition(file_name),
+        "ETag": f'"{sha256}"',
+        "Accept-Ranges": "bytes",
+        "X-Content-Type-Options": "nosniff",
+    }
+
+
+def disposition(file_name: str) -> str:
+    """The header that makes a browser save the answer under this name (RFC 6266)."""
+    plain = "".join(c if " " <= c < "\x7f" and c not in '"\\/' else "_" for c in file_name) or "download"
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(file_name, safe='')}"
+
+
+def _renamed(name: str, suffix: str) -> str:
+    """The name of a table with another extension in place of its own, if it has a table's."""
+    for known in TABLE_SUFFIXES:
+        if name.lower().endswith(known):
+            return name[: -len(known)] + suffix
+    return name + suffix

@@ -1,0 +1,121 @@
+"""The internal HTTP address (shared.contracts.transfers): bytes in and out, each with a signed ticket for just that."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import aiohttp
+import structlog
+from aiohttp import web
+from opentelemetry.trace import SpanKind
+
+from services.artifacts import archive, claim_checks, downloads, ticketed, uploads
+from services.artifacts.metrics import BYTES_IN, BYTES_OUT
+from shared import ops, payloads, telemetry
+from shared.errors import AtelierError
+from shared.replies import Reply
+
+if TYPE_CHECKING:
+    from services.artifacts.app import App
+
+log = structlog.get_logger(__name__)
+
+CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 2.0, 60.0
+"""How long the object store may take to accept a connection, and between two pieces of an object, in seconds."""
+
+DRAIN_S = 60.0
+"""How long transfers in hand may go on after the process was told to stop, in seconds."""
+
+STATUS = {
+    "invalid": 400,
+    "unauthorized": 401,
+    "not_found": 404,
+    "conflict": 409,
+    "too_large": 413,
+    "unavailable": 503,
+    "outcome_unknown": 503,
+    "deadline_exceeded": 503,
+}
+"""The HTTP status beside a Reply that carries an error; the Reply itself is what counts."""
+
+Serve = Callable[["App", web.Request], Awaitable[web.StreamResponse]]
+
+
+class TransferServer:
+    """Listens on ATELIER_HTTP_BIND."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._runner: web.AppRunner | None = None
+        self._storage: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        """Start to listen."""
+        timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S)
+        self._storage = aiohttp.ClientSession(timeout=timeout, auto_decompress=False)
+        server = web.Application(client_max_size=claim_checks.MAX_PAYLOAD_BYTES)
+        server[downloads.STORAGE] = self._storage
+        server.add_routes(
+            [
+                web.put("/internal/datasets/{id}", self._route(uploads.receive_dataset)),
+                web.get("/internal/datasets/{id}/data", self._route(downloads.send_dataset)),
+                web.get("/internal/artifacts/{id}", self._route(downloads.send_artifact)),
+                web.get("/internal/executions/{id}/archive", self._route(archive.send_archive)),
+                web.put("/internal/payloads/{id}", self._route(_put_payload)),
+                web.get("/internal/payloads/{id}", self._route(_get_payload)),
+            ]
+        )
+        self._runner = await ops.listen(
+            server, self._app.settings.http_bind, handler_cancellation=True, shutdown_timeout=DRAIN_S
+        )
+
+    async def close(self) -> None:
+        """Finish the transfers in hand."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+        if self._storage is not None:
+            await self._storage.close()
+
+    def _route(self, serve: Serve) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def handler(request: web.Request) -> web.StreamResponse:
+            parent = request.headers.get("traceparent")
+            with telemetry.span(f"{request.method} {serve.__name__}", kind=SpanKind.SERVER, traceparent=parent):
+                try:
+                    return await serve(self._app, request)
+                except AtelierError as error:
+                    return _fault(error)
+                except (ConnectionResetError, aiohttp.ClientError) as error:
+                    log.info("transfer broken off", reason=type(error).__name__)
+                    raise
+                except Exception:
+                    log.exception("transfer failed", path=request.path)
+                    return _fault(AtelierError("An internal error occurred; the log has the details."))
+
+        return handler
+
+
+def _fault(error: AtelierError) -> web.Response:
+    return web.Response(
+        body=Reply.of_error(error).encode(), status=STATUS.get(error.kind, 500), content_type="application/json"
+    )
+
+
+async def _put_payload(app: App, request: web.Request) -> web.Response:
+    reference = _payload_reference(app, request)
+    body = await request.read()
+    BYTES_IN.labels("payload").inc(len(body))
+    await claim_checks.keep(app.objects, reference, body)
+    return web.Response(status=204)
+
+
+async def _get_payload(app: App, request: web.Request) -> web.Response:
+    body = await claim_checks.fetch(app.objects, _payload_reference(app, request))
+    BYTES_OUT.labels("payload").inc(len(body))
+    return web.Response(body=body, content_type="application/octet-stream")
+
+
+def _payload_reference(app: App, request: web.Request) -> UUID:
+    claims = ticketed.claims(request, key=app.internal_secret, purpose=payloads.TICKET_PURPOSE)
+    return ticketed.matching_id(request, claims.get("payload"))

@@ -1,0 +1,335 @@
+"""An example for every call: what goes in and what comes out. Tests hold each against its model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+TENANT = "550e8400-e29b-41d4-a716-446655440000"
+PROJECT = "660e8400-e29b-41d4-a716-446655440000"
+NOTEBOOK_ID = "aa0e8400-e29b-41d4-a716-446655440000"
+EXECUTION_ID = "bb0e8400-e29b-41d4-a716-446655440000"
+DATASET_ID = "880e8400-e29b-41d4-a716-446655440000"
+ARTIFACT_ID = "cc0e8400-e29b-41d4-a716-446655440000"
+SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+BASE = "https://atelier.example"
+
+Json = dict[str, Any]
+
+INTEGRATION: Json = {
+    "enrichmentMode": True,
+    "datasetBinding": DATASET_ID,
+    "outputFormat": "enriched_dataframe",
+    "autoExecution": False,
+}
+ENVIRONMENT: Json = {
+    "packages": ["pandas", "numpy", "scikit-learn", "matplotlib"],
+    "customLibraries": ["process_mining_utils"],
+}
+CELL_DRAFT: Json = {
+    "cellType": "code",
+    "content": "from mindzie_sdk import ProcessMiningClient\nclient = ProcessMiningClient()",
+}
+DRAFT: Json = {
+    "notebookName": "Advanced Customer Analytics",
+    "notebookDescription": "Machine learning models for customer behavior prediction",
+    "kernelType": "python3",
+    "template": "process_mining_starter",
+    "integration": INTEGRATION,
+    "environment": ENVIRONMENT,
+    "initialCells": [{"cellType": "markdown", "content": "# Customer Analytics Notebook"}, CELL_DRAFT],
+}
+PATCH: Json = {
+    "notebookName": "Advanced Customer Analytics v2",
+    "integration": {"outputFormat": "csv"},
+    "environment": {"packages": ["pandas", "numpy"]},
+}
+CELL_PATCH: Json = {"content": "print('hello')", "tags": ["parameters"]}
+UPLOAD: Json = {"notebookName": "Customer Journey Analysis", "enrichmentMode": "true", "datasetBinding": DATASET_ID}
+
+CELL: Json = {
+    "cellId": "cell-001",
+    "cellType": "code",
+    "content": CELL_DRAFT["content"],
+    "tags": [],
+    "metadata": {},
+    "executionCount": 15,
+    "hasOutput": True,
+    "lastExecuted": "2024-01-20T10:30:00.000Z",
+    "executionStatus": "Success",
+    "lastModified": "2024-01-19T14:20:00.000Z",
+}
+NOTEBOOK: Json = {
+    "notebookId": NOTEBOOK_ID,
+    "projectId": PROJECT,
+    "notebookName": "Process Mining Analysis",
+    "notebookDescription": "Custom analysis for customer journey optimization",
+    "notebookVersion": "1.3.2",
+    "kernelType": "python3",
+    "status": "Ready",
+    "integration": {
+        **INTEGRATION,
+        "errorPolicy": None,
+        "scheduleExecution": None,
+        "scheduleTimeZone": None,
+        "scheduleOverlap": None,
+        "scheduleMisfire": None,
+        "scheduleParameters": None,
+    },
+    "cells": [CELL],
+    "environment": {**ENVIRONMENT, "pythonVersion": None},
+    "parameters": {"type": "object", "properties": {}},
+    "dateCreated": "2024-01-15T10:30:00.000Z",
+    "dateModified": "2024-01-20T10:30:00.000Z",
+    "createdBy": "user123",
+    "lastExecutionDate": "2024-01-20T10:30:00.000Z",
+    "executionCount": 47,
+    "etag": "1.3.2-5f3a",
+    "session": None,
+    "parsing": None,
+}
+CREATED_NOTEBOOK: Json = {
+    **NOTEBOOK,
+    "notebookVersion": "1.0.0",
+    "lastExecutionDate": None,
+    "executionCount": 0,
+    "session": {
+        "sessionId": "dd0e8400-e29b-41d4-a716-446655440000",
+        "kernelType": "python3",
+        "state": "NotStarted",
+    },
+}
+UPLOADED_NOTEBOOK: Json = {
+    **CREATED_NOTEBOOK,
+    "parsing": {
+        "nbformat": "4.5",
+        "cellCount": 1,
+        "codeCells": 1,
+        "markdownCells": 0,
+        "rawCells": 0,
+        "warnings": ["Cell 1 had no id and was given cell-001."],
+    },
+}
+PAGE: Json = {"totalCount": 1, "page": 1, "pageSize": 20, "hasNextPage": False, "nextCursor": None}
+NOTEBOOK_PAGE: Json = {
+    "notebooks": [
+        {
+            "notebookId": NOTEBOOK_ID,
+            "notebookName": "Process Mining Analysis",
+            "kernelType": "python3",
+            "status": "Ready",
+            "enrichmentMode": True,
+            "cellCount": 12,
+            "lastExecutionDate": "2024-01-20T10:30:00.000Z",
+            "dateCreated": "2024-01-15T10:30:00.000Z",
+            "dateModified": "2024-01-20T10:30:00.000Z",
+        }
+    ],
+    **PAGE,
+}
+IPYNB: Json = {
+    "nbformat": 4,
+    "nbformat_minor": 5,
+    "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+    "cells": [
+        {
+            "id": "cell-001",
+            "cell_type": "code",
+            "source": "print('hello')",
+            "metadata": {},
+            "outputs": [],
+            "execution_count": None,
+        }
+    ],
+}
+
+BLOCK: Json = {**CELL, "blockId": "cell-001"}
+BLOCKS: Json = {"blocks": [BLOCK], "totalCount": 1}
+ADDRESS: Json = {"url": f"{BASE}/api/{TENANT}/{PROJECT}/notebook/{NOTEBOOK_ID}"}
+
+PARAMETERS: Json = {"dataset_id": DATASET_ID, "analysis_period": "2024-01", "include_weekends": False}
+EXECUTION_REQUEST: Json = {
+    "executionMode": "all",
+    "parameters": PARAMETERS,
+    "outputOptions": {"captureOutputs": True, "saveIntermediateResults": True, "generateReport": True},
+    "timeout": 1800,
+    "priority": "Normal",
+}
+RUNNING: Json = {
+    "status": "Running",
+    "phase": "ExecutingCells",
+    "endTime": None,
+    "currentCell": "cell-003",
+    "progress": {
+        "totalCells": 12,
+        "completedCells": 2,
+        "successfulCells": 2,
+        "failedCells": 0,
+        "currentCellIndex": 3,
+        "percentComplete": 17,
+    },
+}
+EXECUTION: Json = {
+    "executionId": EXECUTION_ID,
+    "notebookId": NOTEBOOK_ID,
+    "notebookVersion": "1.3.2",
+    "status": "Completed",
+    "phase": None,
+    "startTime": "2024-01-20T10:30:00.000Z",
+    "endTime": "2024-01-20T10:47:00.000Z",
+    "estimatedDuration": "15-20 minutes",
+    "estimatedDurationSeconds": 1050.0,
+    "totalDuration": "17 minutes",
+    "totalDurationSeconds": 1020.0,
+    "queuedSeconds": 0.1,
+    "queuePosition": None,
+    "queueReason": None,
+    "currentCell": None,
+    "progress": {
+        "totalCells": 12,
+        "completedCells": 12,
+        "successfulCells": 11,
+        "failedCells": 1,
+        "currentCellIndex": None,
+        "percentComplete": 100,
+    },
+    "parameters": PARAMETERS,
+    "warnings": [],
+    "cellResults": [
+        {
+            "cellId": "cell-003",
+            "status": "Error",
+            "executionTime": "1.1 seconds",
+            "executionTimeSeconds": 1.1,
+            "executionCount": 3,
+            "hasOutput": True,
+            "outputType": "error",
+            "startTime": "2024-01-20T10:30:04.000Z",
+            "endTime": "2024-01-20T10:30:05.100Z",
+            "errorType": "KeyError",
+            "errorMessage": "'customer_id' column not found in dataset",
+            "traceback": None,
+        }
+    ],
+    "outputs": {
+        "dataFrames": 3,
+        "plots": 5,
+        "models": 2,
+        "reports": 1,
+        "enrichedData": {"recordCount": 15420, "newColumns": ["customer_segment", "journey_score", "anomaly_flag"]},
+    },
+    "resources": {
+        "peakMemoryUsage": "2.3 GB",
+        "peakMemoryUsageBytes": 2_300_000_000,
+        "cpuTime": "8.5 minutes",
+        "cpuTimeSeconds": 510.0,
+        "diskUsage": "450 MB",
+        "diskUsageBytes": 450_000_000,
+        "method": "cgroup",
+    },
+    "errorType": None,
+    "errorMessage": None,
+    "failedCell": None,
+    "executionMode": "all",
+    "priority": "Normal",
+    "timeout": 1800,
+    "createdBy": "user123",
+}
+STARTED_EXECUTION: Json = {**EXECUTION, **RUNNING}
+EXECUTION_PAGE: Json = {"executions": [EXECUTION], **PAGE}
+EVENT_STREAM = (
+    "id: 1\nevent: execution.queued\n"
+    'data: {"specversion":"1.0","type":"execution.queued","sequence":1,"data":{"totalCells":12}}\n\n'
+)
+
+_LINK = f"{BASE}/downloads/eyJ0IjoiNTUwZSJ9.c2ln"
+STORED: Json = {"artifactId": ARTIFACT_ID, "sizeBytes": 5120, "sha256": SHA256}
+RESULTS: Json = {
+    "executionId": EXECUTION_ID,
+    "notebookId": NOTEBOOK_ID,
+    "status": "Completed",
+    "outputs": [
+        {
+            **STORED,
+            "cellId": "cell-008",
+            "outputType": "application/json",
+            "contentType": "application/json",
+            "title": "Process Mining Metrics",
+            "content": {"avgCycleTime": "4.2 hours", "processEfficiency": 78.5},
+            "contentTruncated": False,
+            "dimensions": None,
+            "downloadUrl": f"{_LINK}/cell-008.json",
+        }
+    ],
+    "enrichedDatasets": [
+        {
+            "name": "customer_journey_enhanced",
+            "recordCount": 15420,
+            "columns": ["case_id", "activity", "timestamp", "customer_segment"],
+            "newColumns": ["customer_segment"],
+            "format": "pandas_dataframe",
+            "sizeBytes": 5120,
+            "cellId": "cell-009",
+            "downloadUrl": f"{_LINK}/customer_journey_enhanced.csv",
+            "downloadUrls": {
+                "csv": f"{_LINK}/customer_journey_enhanced.csv",
+                "parquet": f"{_LINK}/customer_journey_enhanced.parquet",
+            },
+        }
+    ],
+    "models": [
+        {
+            **STORED,
+            "name": "customer_churn_predictor",
+            "modelType": "RandomForestClassifier",
+            "framework": "scikit-learn",
+            "accuracy": 0.87,
+            "metrics": {"accuracy": 0.87},
+            "features": ["journey_score", "cycle_time", "touchpoint_count"],
+            "cellId": "cell-010",
+            "downloadUrl": f"{_LINK}/customer_churn_predictor.pkl",
+        }
+    ],
+    "reports": [
+        {
+            **STORED,
+            "name": "Customer Analytics Summary",
+            "format": "html",
+            "cellId": "cell-011",
+            "downloadUrl": f"{_LINK}/customer_analytics_summary.html",
+        }
+    ],
+}
+
+DATASET_UPLOAD: Json = {"datasetName": "Receipts", "caseIdColumn": "case:concept:name"}
+DATASET: Json = {
+    "datasetId": DATASET_ID,
+    "projectId": PROJECT,
+    "datasetName": "Receipts",
+    "version": 1,
+    "recordCount": 8577,
+    "caseCount": 1434,
+    "columns": [{"name": "case:concept:name", "type": "string"}, {"name": "time:timestamp", "type": "timestamp"}],
+    "caseIdColumn": "case:concept:name",
+    "activityColumn": "concept:name",
+    "timeColumn": "time:timestamp",
+    "sizeBytes": 91_234,
+    "sha256": SHA256,
+    "dateCreated": "2024-01-15T10:30:00.000Z",
+    "dateModified": "2024-01-15T10:30:00.000Z",
+    "createdBy": "user123",
+}
+DATASET_PAGE: Json = {"items": [DATASET], **PAGE}
+
+ME: Json = {"subject": "user123", "role": "editor", "tenantId": TENANT, "projects": [PROJECT]}
+LIMITS: Json = {
+    "notebookFileBytes": 52_428_800,
+    "datasetFileBytes": 21_474_836_480,
+    "jsonBodyBytes": 33_554_432,
+    "jsonNesting": 100,
+    "pageSize": 100,
+    "statusWaitSeconds": 20,
+    "executionTimeoutSeconds": 86_400,
+    "defaultExecutionTimeoutSeconds": 1_800,
+    "downloadLinkSeconds": 900,
+    "idempotencyKeyLength": 255,
+}

@@ -1,0 +1,138 @@
+"""The API about itself: who am I, what are the limits, is it well, how is it described."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+import orjson
+from aiohttp import web
+from pydantic import Field
+
+from services.gateway import asyncapi, docs_page, examples, openapi
+from services.gateway.bodies import MAX_PAGE_SIZE, MAX_WAIT_S
+from services.gateway.calls import LONGEST_IDEMPOTENCY_KEY, Asked, Call
+from services.gateway.model import Role
+from services.gateway.nesting import MAX_NESTING
+from services.gateway.settings import LINK_LIFE_S
+from shared import ops
+from shared.contracts.base import Wire
+from shared.contracts.executions import DEFAULT_TIMEOUT_S, MAX_TIMEOUT_S
+
+DOCS_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
+"""The documentation page loads nothing, from here or elsewhere, and runs no script."""
+
+
+class Me(Wire):
+    """Who the credential stands for."""
+
+    subject: str
+    role: str
+    tenant_id: UUID
+    projects: list[UUID] | None = Field(description="null: every project of the tenant")
+
+
+class Limits(Wire):
+    """Sizes in force."""
+
+    notebook_file_bytes: int
+    dataset_file_bytes: int
+    json_body_bytes: int
+    json_nesting: int
+    page_size: int
+    status_wait_seconds: int
+    execution_timeout_seconds: int
+    default_execution_timeout_seconds: int
+    download_link_seconds: int
+    idempotency_key_length: int
+
+
+async def get_me(asked: Asked) -> Me:
+    """`GET /api/me`."""
+    who = asked.principal
+    return Me(
+        subject=who.subject,
+        role=who.role.name,
+        tenant_id=who.tenant_id,
+        projects=None if who.project_id is None else [who.project_id],
+    )
+
+
+async def get_limits(asked: Asked) -> Limits:
+    """`GET /api/limits`."""
+    settings = asked.gateway.settings
+    return Limits(
+        notebook_file_bytes=settings.notebook_max_bytes,
+        dataset_file_bytes=settings.dataset_max_bytes,
+        json_body_bytes=settings.json_max_bytes,
+        json_nesting=MAX_NESTING,
+        page_size=MAX_PAGE_SIZE,
+        status_wait_seconds=MAX_WAIT_S,
+        execution_timeout_seconds=MAX_TIMEOUT_S,
+        default_execution_timeout_seconds=DEFAULT_TIMEOUT_S,
+        download_link_seconds=int(LINK_LIFE_S),
+        idempotency_key_length=LONGEST_IDEMPOTENCY_KEY,
+    )
+
+
+async def get_health(asked: Asked) -> Any:
+    """`GET /healthz`."""
+    return await ops.healthz(asked.request)
+
+
+async def get_readiness(asked: Asked) -> Any:
+    """`GET /readyz`."""
+    return await ops.readyz(asked.gateway.readiness)(asked.request)
+
+
+async def get_openapi(_asked: Asked) -> web.Response:
+    """`GET /openapi.json`."""
+    return _json(openapi.document(_all_calls()))
+
+
+async def get_asyncapi(_asked: Asked) -> web.Response:
+    """`GET /asyncapi.json`."""
+    return _json(asyncapi.document())
+
+
+async def get_docs(_asked: Asked) -> web.Response:
+    """`GET /docs`."""
+    return web.Response(text=_page(), content_type="text/html", headers={"Content-Security-Policy": DOCS_POLICY})
+
+
+@cache
+def _page() -> str:
+    return docs_page.page(openapi.document(_all_calls()))
+
+
+def _all_calls() -> tuple[Call, ...]:
+    from services.gateway.routes import CALLS as EVERY_CALL  # noqa: PLC0415 - that table includes this module's
+
+    return EVERY_CALL
+
+
+def _json(document: dict[str, Any]) -> web.Response:
+    return web.Response(body=orjson.dumps(document), content_type="application/json")
+
+
+def _call(path: str, summary: str, handler: Any, role: Role | None, **more: Any) -> Call:
+    return Call(method="GET", path=path, tag="Service", summary=summary, handler=handler, role=role, **more)
+
+
+CALLS = (
+    _call("/api/me", "Who am I", get_me, Role.viewer, reply=Me, example=examples.ME),
+    _call("/api/limits", "Which limits are in force", get_limits, Role.viewer, reply=Limits, example=examples.LIMITS),
+    _call("/healthz", "Is the process alive", get_health, None, example={"status": "ok"}),
+    _call(
+        "/readyz",
+        "Can the process work",
+        get_readiness,
+        None,
+        example={"status": "ready", "checks": {"broker": {"ok": True}, "database": {"ok": True}}},
+        refusals=(503,),
+    ),
+    _call("/openapi.json", "This description", get_openapi, None, example={"openapi": "3.1.0"}),
+    _call("/asyncapi.json", "The description of the events", get_asyncapi, None, example={"asyncapi": "3.0.0"}),
+    _call("/docs", "The documentation page", get_docs, None, media_type="text/html", example="<!doctype html>…"),
+)

@@ -1,0 +1,109 @@
+"""The public port: builds the aiohttp application from the table of calls, and serves it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from uuid import uuid4
+
+import structlog
+from aiohttp import web
+
+from services.gateway import frame, problems
+from services.gateway.calls import handler_of
+from services.gateway.gateway import Gateway
+from services.gateway.routes import CALLS
+from shared.errors import Invalid
+from shared.settings import Bind
+
+log = structlog.get_logger(__name__)
+
+DRAIN_S = 25.0
+"""How long requests in hand may take to finish when the process stops, in seconds: every answer comes within that."""
+
+LONGEST_LINE = 16 * 1024
+"""Longest request line and header line, in bytes: download links are longer than most addresses."""
+
+
+def application(gateway: Gateway) -> web.Application:
+    """All calls, framed."""
+    origins = gateway.settings.origins
+    app = web.Application(middlewares=[frame.middleware(origins)])
+    app.on_response_prepare.append(frame.on_prepare(origins))
+    for call in CALLS:
+        if call.method == "GET":
+            app.router.add_get(call.path, handler_of(call, gateway))
+        else:
+            app.router.add_route(call.method, call.path, handler_of(call, gateway))
+    return app
+
+
+class Connection(web.RequestHandler):
+    """One connection. What is no HTTP never reaches the application; it is refused here, in the same shape."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Called by aiohttp for bytes that it cannot read as a request, with status 400."""
+        if status >= 500 or request.writer.output_size > 0:
+            return super().handle_error(request, status, exc, message)
+        reason = next(iter((message or "").strip().splitlines()), "") or "it is no HTTP request"
+        request_id = str(uuid4())
+        log.info("request not readable", request_id=request_id, reason=reason)
+        response = problems.response(
+            Invalid(f"The request cannot be read: {reason[:200]}"), instance="", request_id=request_id
+        )
+        response.headers["X-Request-Id"] = request_id
+        response.force_close()
+        return response
+
+
+class PublicServer:
+    """The listening socket and the connections on it."""
+
+    def __init__(self, gateway: Gateway, *, announce_close: Callable[[], None]) -> None:
+        self._gateway = gateway
+        self._announce_close = announce_close
+        self._runner: web.AppRunner | None = None
+        self._listening: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        """Listen."""
+        bind = Bind(self._gateway.settings.http_bind)
+        loop = asyncio.get_running_loop()
+        self._runner = web.AppRunner(application(self._gateway), access_log=None, shutdown_timeout=DRAIN_S)
+        await self._runner.setup()
+        server = self._runner.server
+        assert server is not None  # noqa: S101 - setup() has made it
+
+        def connection() -> Connection:
+            return Connection(
+                server,
+                loop=loop,
+                auto_decompress=False,  # a compressed body is refused, not unpacked
+                max_line_size=LONGEST_LINE,
+                max_field_size=LONGEST_LINE,
+            )
+
+        self._listening = await loop.create_server(connection, bind.host, bind.port, reuse_address=True)
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        assert self._listening is not None  # noqa: S101 - asked after open()
+        port: int = self._listening.sockets[0].getsockname()[1]
+        return port
+
+    async def close(self) -> None:
+        """Stop listening, end the event streams, finish the requests in hand."""
+        self._announce_close()
+        if self._listening is not None:
+            self._listening.close()
+        if self._runner is not None:
+            await self._runner.cleanup()

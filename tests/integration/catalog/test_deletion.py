@@ -1,0 +1,70 @@
+"""The end of a notebook, against a real database."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from shared.contracts.execution_events import NotebookBlocked
+from shared.contracts.notebooks import (
+    CheckNotebook,
+    CreateNotebook,
+    DeleteNotebook,
+    ExportNotebook,
+    GetNotebook,
+    Notebook,
+    NotebookDraft,
+    PinNotebook,
+    Precondition,
+    UpdateNotebook,
+)
+from shared.errors import Conflict, NotFound
+from tests.integration.catalog.conftest import Bench
+
+
+@pytest.fixture
+async def notebook(bench: Bench) -> Notebook:
+    draft = NotebookDraft.model_validate({"notebookName": "Short-lived", "template": "blank"})
+    created: Notebook = await bench.ask(CreateNotebook, draft=draft)
+    return created
+
+
+async def test_a_deleted_notebook_is_nowhere(bench: Bench, notebook: Notebook) -> None:
+    await bench.ask(UpdateNotebook, notebook_id=notebook.notebook_id, patch={"cells": []})
+    await bench.ask(DeleteNotebook, notebook_id=notebook.notebook_id)
+    for command in (GetNotebook, PinNotebook, ExportNotebook, CheckNotebook, DeleteNotebook):
+        with pytest.raises(NotFound):
+            await bench.ask(command, notebook_id=notebook.notebook_id)
+    with pytest.raises(NotFound):
+        await bench.ask(UpdateNotebook, notebook_id=notebook.notebook_id, patch={"notebookName": "Alive"})
+    facts = await bench.sent.of(notebook.notebook_id, 3)
+    assert [fact.type for fact in facts] == ["notebook.created", "notebook.updated", "notebook.deleted"]
+    await bench.app.purge.remove_hidden()
+    assert set((await bench.rows(notebook.notebook_id)).values()) == {0}
+
+
+async def test_a_stale_precondition_deletes_nothing(bench: Bench, notebook: Notebook) -> None:
+    with pytest.raises(Conflict):
+        await bench.ask(DeleteNotebook, notebook_id=notebook.notebook_id, precondition=Precondition(etag="other"))
+    await bench.ask(GetNotebook, notebook_id=notebook.notebook_id)
+
+
+async def test_executors_word_deletes_too_and_only_once(bench: Bench, notebook: Notebook) -> None:
+    blocked = NotebookBlocked(scope=bench.scope, notebook_id=notebook.notebook_id, changed_by="anna")
+    await asyncio.gather(*(bench.hear(blocked) for _ in range(3)))
+    with pytest.raises(NotFound):
+        await bench.ask(GetNotebook, notebook_id=notebook.notebook_id)
+    await bench.app.purge.remove_hidden()
+    await bench.hear(blocked)
+    facts = await bench.sent.of(notebook.notebook_id, 2)
+    assert [fact.type for fact in facts] == ["notebook.created", "notebook.deleted"]
+    assert facts[1].causationid is not None
+
+
+async def test_a_replica_takes_over_what_another_left(bench: Bench, notebook: Notebook) -> None:
+    await bench.ask(DeleteNotebook, notebook_id=notebook.notebook_id)
+    async with bench.app.database.connection() as connection:  # as a crash between two chunks leaves it
+        await connection.execute("DELETE FROM notebook_version WHERE notebook_id = $1", notebook.notebook_id)
+    await asyncio.gather(bench.app.purge.remove_hidden(), bench.app.purge.remove_hidden())
+    assert set((await bench.rows(notebook.notebook_id)).values()) == {0}

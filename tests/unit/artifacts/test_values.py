@@ -1,0 +1,108 @@
+"""No value changes on the way from CSV to Parquet and back."""
+
+from __future__ import annotations
+
+import random
+
+import pyarrow as pa
+import pytest
+
+from services.artifacts.formats import kinds
+from services.artifacts.formats.kinds import Kind
+from tests.unit.artifacts.conversions import Workbench
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (["1", "-2", None], Kind.INTEGER),
+        (["9223372036854775807"], Kind.INTEGER),
+        (["9223372036854775808"], Kind.STRING),
+        (["007", "1"], Kind.STRING),
+        (["+31", "1"], Kind.STRING),
+        (["0x1F"], Kind.STRING),
+        (["1_000"], Kind.STRING),
+        ([" 5"], Kind.STRING),
+        (["1.5", "2"], Kind.NUMBER),
+        (["0.5", "-0.25", "0"], Kind.NUMBER),
+        (["00.5"], Kind.STRING),
+        (["1,5"], Kind.STRING),
+        (["1.5", "1234567890123456"], Kind.STRING),
+        (["NA", "1"], Kind.STRING),
+        (["nan"], Kind.STRING),
+        (["true", "FALSE", ""], Kind.BOOLEAN),
+        (["true", "no"], Kind.STRING),
+        (["2011-10-11"], Kind.DATE),
+        (["2011-10-11", "2011-10-11 10:00"], Kind.STRING),
+        (["2011-10-11 10:00:00", "2011-10-11T10:00:00.123456"], Kind.TIMESTAMP),
+        (["2011-10-11 10:00:00.1234567"], Kind.TIMESTAMP_NS),
+        (["2011-10-11 10:00:00Z", "2011-10-11 10:00:00.5+00:00"], Kind.INSTANT),
+        (["2011-10-11 10:00:00+02:00", "2011-12-11 10:00:00+01:00"], Kind.TIME_TEXT),
+        (["2011-10-11 10:00:00+02:00", "soon"], Kind.STRING),
+        (["12:30"], Kind.STRING),
+        (["", None], Kind.EMPTY),
+    ],
+)
+def test_a_column_gets_the_narrowest_kind_that_keeps_every_value(values: list[str | None], kind: Kind) -> None:
+    assert kinds.infer(pa.array(values, pa.string())) is kind
+
+
+@pytest.mark.parametrize("one", list(Kind))
+@pytest.mark.parametrize("other", list(Kind))
+def test_joining_kinds_is_symmetric_and_settles(one: Kind, other: Kind) -> None:
+    joined = kinds.join(one, other)
+    assert joined is kinds.join(other, one)
+    assert kinds.join(joined, one) is kinds.join(joined, other) is joined
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'a,b\n1,x\n2,"say ""hi"", then go"\n3,"two\nlines"\n',
+        'a,b\n1,\n2,""\n,x\n',
+        "a,b\n007,1\n08,2\n",
+        "a,b\n35.0,1\n,2\n0.1,3\n",
+        "a,b\n2011-10-11 13:45:40.276000+02:00,1\n2011-12-06 13:41:31.788000+01:00,2\n",
+        "a,b\n2011-10-11 13:45:40.276,1\n2011-10-11 13:45:40,2\n2011-10-11 13:45:40.123456,3\n",
+        "a,b\n2011-10-11 13:45:40Z,1\n",
+        "a,b\n=1+1,@x\n-,+5\n",
+        "a\n1\n2\n",
+        'a\nx\n""\n',
+        "a,b\ntrue,1\nfalse,2\n",
+        "a,b\nNA,null\nNaN,None\n",
+        "a,b\n9007199254740993,1\n",
+    ],
+)
+def test_writing_back_what_was_read_gives_the_same_text(bench: Workbench, text: str) -> None:
+    bench.convert(text.encode())
+    assert bench.csv().decode() == text
+
+
+def test_a_misjudged_column_is_read_again_as_what_it_is(bench: Workbench) -> None:
+    rows = [f"{number},{number}.5,2020-01-01T00:00:00,\n" for number in range(150_000)]
+    rows += ["x7,1e3,someday,late\n"]
+    text = "id,amount,when,note\n" + "".join(rows)
+    done = bench.convert(text.encode())
+    assert dict(done.columns) == {"id": "string", "amount": "number", "when": "string", "note": "string"}
+    assert done.record_count == 150_001
+    last = bench.rows()[-1]
+    assert last == {"id": "x7", "amount": 1000.0, "when": "someday", "note": "late"}
+    assert bench.rows()[0]["id"] == "0"
+
+
+def test_integers_become_numbers_only_where_that_is_exact(bench: Workbench) -> None:
+    small, large = "1\n" * 400_000, "9007199254740993\n" * 200_000
+    assert bench.convert(("a\n" + small + "1.5\n").encode()).columns == [("a", "number")]
+    assert bench.convert(("a\n" + large + "1.5\n").encode()).columns == [("a", "string")]
+    assert bench.rows()[0]["a"] == "9007199254740993"
+
+
+def test_distinct_cases_are_counted_exactly_when_they_do_not_fit_in_memory(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.artifacts.formats.distinct.MEMORY_BYTES", 1000)
+    monkeypatch.setattr("services.artifacts.formats.distinct.PENDING_VALUES", 100)
+    chance = random.Random(7)
+    cases = [f"case-{chance.randrange(20_000)}" for _ in range(60_000)]
+    text = "case_id,activity\n" + "".join(f"{case},a\n" for case in cases)
+    assert bench.convert(text.encode()).case_count == len(set(cases))

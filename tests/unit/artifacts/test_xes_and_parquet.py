@@ -1,0 +1,127 @@
+"""XES and Parquet files become the same kind of table."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from services.artifacts.formats.xes_table import BATCH_EVENTS, MAX_TOKEN_BYTES
+from shared.errors import Invalid
+from tests.unit.artifacts.conversions import Workbench
+
+HEAD = "<?xml version='1.0' encoding='UTF-8'?><log xmlns='http://www.xes-standard.org/'>"
+
+
+def event(name: str, extra: str = "") -> str:
+    return (
+        f"<event><string key='concept:name' value='{name}'/>"
+        f"<date key='time:timestamp' value='2020-01-01T10:00:00.000+01:00'/>{extra}</event>"
+    )
+
+
+def trace(case: str, *events: str) -> str:
+    return f"<trace><string key='concept:name' value='{case}'/>{''.join(events)}</trace>"
+
+
+def log(*traces: str) -> bytes:
+    return f"{HEAD}{''.join(traces)}</log>".encode()
+
+
+def test_trace_and_event_attributes_become_columns(bench: Workbench) -> None:
+    data = log(
+        trace("7", event("a", "<int key='cost' value='5'/>"), event("b", "<boolean key='paid' value='true'/>")),
+        trace("8", event("c", "<list key='l'><values><string key='inner' value='x'/></values></list>")),
+    )
+    done = bench.convert(data, piece=50)
+    assert (done.record_count, done.case_count) == (3, 2)
+    assert (done.roles.case_id, done.roles.activity, done.roles.time) == (
+        "case:concept:name",
+        "concept:name",
+        "time:timestamp",
+    )
+    assert bench.rows()[0] == {
+        "case:concept:name": "7",  # a string in XES, whatever it looks like
+        "concept:name": "a",
+        "time:timestamp": "2020-01-01T10:00:00.000+01:00",
+        "cost": 5,
+        "paid": None,
+    }
+    assert "inner" not in bench.table().column_names
+
+
+def test_an_attribute_that_shows_up_late_is_a_column_all_the_same(bench: Workbench) -> None:
+    plain = [event("a")] * (BATCH_EVENTS + 10)
+    bench.convert(log(trace("1", *plain), trace("2", event("z", "<float key='late' value='1.5'/>"))))
+    rows = bench.rows()
+    assert (rows[0]["late"], rows[-1]["late"], len(rows)) == (None, 1.5, BATCH_EVENTS + 11)
+
+
+def test_a_packed_log_and_one_in_utf_16_are_read(bench: Workbench) -> None:
+    data = log(trace("1", event("Prüfung")))
+    assert bench.convert(gzip.compress(data)).record_count == 1
+    assert bench.convert(data.decode().replace("UTF-8", "UTF-16").encode("utf-16")).record_count == 1
+    assert bench.rows()[0]["concept:name"] == "Prüfung"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"<?xml version='1.0'?><!DOCTYPE log [<!ENTITY a 'b'>]><log/>", "document type declaration is not allowed"),
+        (b"<?xml version='1.0'?><feed/>", "not an XES log"),
+        (b"<?xml version='1.0'?>\n<log>\n<trace>\n</log>", "Line 4: the XML is not well-formed"),
+        (b"<log><trace>", "not well-formed"),
+        (log("<trace><string value='x'/></trace>"), "has no key"),
+        (log("<list>" * 300 + "</list>" * 300), "nested too deep"),
+        (log("<trace><string key='a' value='" + "x" * (2 * MAX_TOKEN_BYTES) + "'/></trace>"), "a value is longer"),
+    ],
+)
+def test_hostile_or_broken_xml_is_refused(bench: Workbench, data: bytes, words: str) -> None:
+    with pytest.raises(Invalid) as refusal:
+        bench.convert(data)
+    assert words in refusal.value.detail
+
+
+def test_a_log_without_events_is_refused_as_it_has_no_columns(bench: Workbench) -> None:
+    with pytest.raises(Invalid, match="no events"):
+        bench.convert(log())
+
+
+def parquet(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    return sink.getvalue()
+
+
+def test_parquet_keeps_its_values_and_types(bench: Workbench) -> None:
+    table = pa.table(
+        {
+            "case_id": pa.array(["a", "a", "b"]).dictionary_encode(),
+            "activity": pa.array(["x", "y", None], pa.large_string()),
+            "time": pa.array([datetime(2020, 1, 1, tzinfo=UTC)] * 3, pa.timestamp("ns", "Europe/Amsterdam")),
+            "n": pa.array([1, 2, 3], pa.int16()),
+        }
+    )
+    done = bench.convert(gzip.compress(parquet(table)))
+    assert (done.record_count, done.case_count, done.roles.time) == (3, 2, "time")
+    assert done.columns == [("case_id", "string"), ("activity", "string"), ("time", "timestamp"), ("n", "integer")]
+    assert bench.rows() == table.to_pylist()
+    assert bench.csv().decode().splitlines()[1] == "a,x,2020-01-01 01:00:00+0100,1"
+
+
+def test_parquet_that_is_no_table_is_refused(bench: Workbench) -> None:
+    whole = parquet(pa.table({"a": [1]}))
+    nested = parquet(pa.table({"a": [[1]], "b": [1]}))
+    for data, words in (
+        (whole[:-8], "damaged"),
+        (whole[: len(whole) // 2], "damaged"),
+        (b"PAR1" + b"\xff" * 100 + b"PAR1", "damaged"),
+        (nested, "column 'a'"),
+    ):
+        with pytest.raises(Invalid) as refusal:
+            bench.convert(data)
+        assert words.lower() in refusal.value.detail.lower()

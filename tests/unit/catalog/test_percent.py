@@ -1,0 +1,115 @@
+"""Scripts with `# %%` cells."""
+
+from __future__ import annotations
+
+import nbformat
+import pytest
+
+from services.catalog import shelf
+from services.catalog.cell_ids import Numbering
+from services.catalog.document import empty, tags_of
+from services.catalog.importing import percent
+from shared.errors import Invalid
+
+SCRIPT = '''\
+# ---
+# jupyter:
+#   kernelspec: {name: python3}
+# ---
+
+import os
+
+# %% [markdown]
+# # Title
+#
+# Text with `code`
+#no blank
+
+# %% Loading tags=["parameters", "x y"] slideshow={"slide_type": "skip"} id="own-id"
+a = 1  # %% no marker
+
+# %matplotlib inline
+# a comment
+
+
+# %% [raw]
+# raw text
+# %%
+#%%
+b = """
+text
+"""
+# %% [md] Second title
+"""
+Quoted *text*
+
+more
+"""
+'''
+
+
+def test_cells_of_a_script() -> None:
+    parsed = percent.read(SCRIPT)
+    cells = [(cell["cell_type"], cell["source"]) for cell in parsed.document.cells]
+    assert cells == [
+        ("code", "import os"),
+        ("markdown", "# Title\n\nText with `code`\nno blank"),
+        ("code", "a = 1  # %% no marker\n\n%matplotlib inline\n# a comment"),
+        ("raw", "raw text"),
+        ("code", ""),
+        ("code", 'b = """\ntext\n"""'),
+        ("markdown", "Quoted *text*\n\nmore"),
+    ]
+    options = parsed.document.cells[2]
+    assert options["id"] == "own-id"
+    assert options["metadata"] == {
+        "title": "Loading",
+        "tags": ["parameters", "x y"],
+        "slideshow": {"slide_type": "skip"},
+    }
+    assert parsed.document.cells[6]["metadata"] == {"title": "Second title"}
+    assert [cell["id"] for cell in parsed.document.cells[:4]] == ["cell-001", "cell-002", "own-id", "cell-003"]
+    assert parsed.nbformat == "percent"
+    assert len(parsed.warnings) == 1
+    nbformat.validate(nbformat.from_dict(parsed.document.body), version=4, version_minor=5)
+
+
+def test_a_script_without_markers_is_one_cell() -> None:
+    parsed = percent.read("x = 1\n\ny = 2\n")
+    assert [cell["source"] for cell in parsed.document.cells] == ["x = 1\n\ny = 2"]
+    assert "no # %% marker" in parsed.warnings[0]
+
+
+def test_ids_taken_twice_are_given_anew() -> None:
+    parsed = percent.read('# %% id="a"\n# %% id="a"\n# %% id="no good"\n# %% id="cell-004"\n')
+    assert [cell["id"] for cell in parsed.document.cells] == ["a", "cell-005", "cell-006", "cell-004"]
+    assert parsed.highest_cell_number == 6
+
+
+def test_options_that_make_no_valid_cell_are_refused() -> None:
+    with pytest.raises(Invalid) as raised:
+        percent.read('# %% tags=["a", "a"]\n1\n')
+    assert raised.value.faults[0].path == "file.cells[0].metadata.tags"
+
+
+@pytest.mark.parametrize("marker", ["# %% a=b=[", "# %% tags=[", '# %% x="', "# %% [markdown] [raw]", "#%%%% deep"])
+def test_odd_markers_begin_a_cell_all_the_same(marker: str) -> None:
+    assert len(percent.read(f"{marker}\n1\n").document.cells) == 1
+
+
+def test_every_template_is_a_valid_notebook_with_parameters() -> None:
+    templates = shelf.load()
+    assert {"blank", "process_mining_starter"} <= set(templates)
+    for template in templates.values():
+        body = empty()
+        body["cells"] = percent.document_cells(template.cells, Numbering())
+        nbformat.validate(nbformat.from_dict(body), version=4, version_minor=5)
+        assert template.description
+        assert any("parameters" in tags_of(cell) for cell in body["cells"])
+
+
+def test_a_template_with_python_does_not_suit_another_language() -> None:
+    templates = shelf.load()
+    assert not templates["process_mining_starter"].suits("r")
+    assert templates["blank"].suits("scala")
+    assert all(cell.cell_type != "code" for cell in templates["blank"].cells_for("scala"))

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import pytest
+
+from services.executor import model
+from services.executor.model import Tally, Verdict
+from shared.contracts.executions import CellRange, CellResult
+from shared.errors import Invalid
+
+CELLS = [{"id": "a"}, {"id": "b"}, {"id": "c"}]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("Queued", "Claimed"), ("Claimed", "Running"), ("Running", "Collecting"), ("Collecting", "Completed")],
+)
+def test_the_main_path_is_allowed(before: model.State, after: model.State) -> None:
+    model.check_step(before, after)
+
+
+@pytest.mark.parametrize("ended", sorted(model.ENDED))
+@pytest.mark.parametrize("after", sorted(model.NEXT))
+def test_nothing_follows_an_end(ended: model.State, after: model.State) -> None:
+    with pytest.raises(ValueError, match="cannot go"):
+        model.check_step(ended, after)
+
+
+def test_every_active_state_can_be_given_back_to_the_queue() -> None:
+    for state in model.ACTIVE:
+        model.check_step(state, "Queued")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (None, range(3)),
+        (CellRange(start_cell="b", end_cell="c"), range(1, 3)),
+        (CellRange(start_cell="b"), range(1, 3)),
+        (CellRange(end_cell="a"), range(1)),
+    ],
+)
+def test_cell_ranges_are_inclusive(wanted: CellRange | None, expected: range) -> None:
+    assert model.cells_in_range(CELLS, wanted) == expected
+
+
+def test_unknown_ends_of_a_range_are_all_named() -> None:
+    with pytest.raises(Invalid) as caught:
+        model.cells_in_range(CELLS, CellRange(start_cell="x", end_cell="y"))
+    assert [fault.path for fault in caught.value.faults] == ["cellRange.startCell", "cellRange.endCell"]
+
+
+def test_a_reversed_range_is_refused() -> None:
+    with pytest.raises(Invalid) as caught:
+        model.cells_in_range(CELLS, CellRange(start_cell="c", end_cell="a"))
+    assert caught.value.faults[0].path == "cellRange"
+
+
+def test_an_empty_notebook_has_an_empty_range() -> None:
+    assert list(model.cells_in_range([], None)) == []
+
+
+def test_progress_is_100_only_when_completed() -> None:
+    tally = Tally([CellResult(cell_id=c["id"], status="Success") for c in CELLS])
+    assert tally.progress().percent_complete == 99
+    assert tally.progress(completed=True).percent_complete == 100
+
+
+def test_a_run_without_cells_completes_at_100() -> None:
+    assert Tally([]).progress(completed=True).percent_complete == 100
+    assert Tally([]).progress().percent_complete == 0
+
+
+def test_the_rest_is_left_with_a_status_and_reported_once() -> None:
+    tally = Tally(model.pending_cells(["a", "b", "c"]))
+    tally.put(CellResult(cell_id="a", status="Success"))
+    tally.put(CellResult(cell_id="b", status="Error", error_type="KeyError", error_message="x"))
+    changed = tally.leave_rest("Skipped")
+    assert [(cell.cell_id, cell.status) for cell in changed] == [("c", "Skipped")]
+    assert [cell.status for cell in tally.results] == ["Success", "Error", "Skipped"]
+    assert tally.leave_rest("Skipped") == []
+
+
+@pytest.mark.parametrize(
+    ("verdict", "status"),
+    [
+        (model.COMPLETED, "Ready"),
+        (model.CANCELLED, "Ready"),
+        (Verdict(state="Error", error_type="KeyError"), "Error"),
+        (Verdict(state="Error", error_type="DeadKernelError"), "Kernel_Dead"),
+    ],
+)
+def test_what_the_notebook_becomes(verdict: Verdict, status: str) -> None:
+    assert verdict.notebook_status == status

@@ -1,0 +1,50 @@
+"""The gateway's API over a real socket, with everything behind it replaced."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from pydantic import SecretStr
+
+from services.gateway.auth import Authenticator
+from services.gateway.gateway import Gateway
+from services.gateway.links import Links
+from services.gateway.server import application
+from services.gateway.settings import JwtSettings, Settings
+from services.gateway.tokens import TokenVerifier
+from shared.ops import Readiness
+from tests.unit.gateway.fake_ports import Api, FakeFeeds, FakeKeys, FakeRequests, FakeTransfers
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[Api]:
+    requests, keys, feeds, transfers = FakeRequests(), FakeKeys(), FakeFeeds(), FakeTransfers()
+    settings = Settings(
+        amqp_url=SecretStr("amqp://unused"),
+        internal_secret=SecretStr("i" * 16),
+        http_bind="127.0.0.1:0",
+        artifacts_url="http://artifacts.invalid",
+        gateway_postgres_dsn=SecretStr("postgresql://unused"),
+        link_secret=SecretStr("l" * 16),
+        cors_origins="https://studio.example",
+        work_dir=tmp_path,
+        notebook_max_bytes=200_000,
+        json_max_bytes=100_000,
+        dataset_max_bytes=5_000_000,
+    )
+    gateway = Gateway(
+        settings=settings,
+        requests=requests,
+        authenticator=Authenticator(keys, TokenVerifier(JwtSettings())),
+        transfers=transfers,
+        links=Links(key="l" * 16, public_url=None),
+        feeds=feeds,
+        readiness=Readiness(),
+    )
+    server = TestServer(application(gateway))
+    await server.start_server(auto_decompress=False)
+    async with TestClient(server) as client:
+        yield Api(client, gateway, requests, keys, feeds, transfers)

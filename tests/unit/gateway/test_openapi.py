@@ -1,0 +1,88 @@
+"""The description is valid, whole, and true to the models."""
+
+from __future__ import annotations
+
+import json
+import re
+from html import escape
+from typing import Any
+
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from pydantic import BaseModel
+
+from services.gateway import asyncapi, openapi
+from services.gateway.calls import Call, Form, Json
+from services.gateway.routes import CALLS
+from tests.unit.gateway.fake_ports import Api
+
+
+async def test_the_document_is_valid_openapi_3_1(api: Api) -> None:
+    answer = await api.call("GET", "/openapi.json", role=None)
+
+    assert answer.status == 200
+    assert answer.json["openapi"] == "3.1.0"
+    OpenAPIV31SpecValidator(answer.json).validate()
+
+
+def test_every_operation_has_its_own_name() -> None:
+    names = [
+        operation["operationId"]
+        for methods in openapi.document(CALLS)["paths"].values()
+        for operation in methods.values()
+    ]
+    assert len(names) == len(CALLS)
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("call", [call for call in CALLS if call.reply is not None], ids=lambda call: call.name)
+def test_the_answer_in_the_example_is_one_that_the_model_writes(call: Call) -> None:
+    assert call.reply is not None
+    written = json.loads(call.reply.model_validate(call.example).model_dump_json(by_alias=True))
+    assert written == call.example
+
+
+@pytest.mark.parametrize("call", [call for call in CALLS if call.body is not None], ids=lambda call: call.name)
+def test_the_request_in_the_example_is_accepted(call: Call) -> None:
+    body = call.body
+    assert body is not None
+    if body.example is None:
+        assert isinstance(body, Json)
+        assert body.optional
+        return
+    checked: BaseModel = body.model.model_validate(body.example, by_alias=True, by_name=False)
+    assert checked.model_fields_set
+
+
+def test_every_call_has_an_example_or_streams_bytes() -> None:
+    without = [call.name for call in CALLS if call.example is None and call.status != 204]
+    assert set(without) == {"getArtifact", "download", "getDatasetData"}
+
+
+def test_forms_show_the_file_and_its_fields() -> None:
+    for call in CALLS:
+        if isinstance(call.body, Form):
+            body = openapi.document(CALLS)["paths"][call.path]["post"]["requestBody"]
+            properties = body["content"]["multipart/form-data"]["schema"]["properties"]
+            assert {"file", *(field.alias for field in call.body.model.model_fields.values())} == set(properties)
+
+
+async def test_the_page_loads_nothing_from_anywhere(api: Api) -> None:
+    answer = await api.call("GET", "/docs", role=None)
+    text = answer.body.decode()
+
+    assert answer.status == 200
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    assert not re.search(r"<(script|link|img|iframe)\b", text)
+    assert all(escape(call.summary) in text for call in CALLS)
+
+
+def test_asyncapi_lists_every_event_with_its_topic_key() -> None:
+    document: dict[str, Any] = asyncapi.document()
+    addresses = {channel["address"] for channel in document["channels"].values()}
+
+    assert {"execution.queued.#", "execution.completed.#", "notebook.created.#", "dataset.updated.#"} <= addresses
+    assert len(addresses) == len(asyncapi.events())
+    text = json.dumps(document)
+    for reference in re.findall(r'"#/components/schemas/(\w+)"', text):
+        assert reference in document["components"]["schemas"]
