@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status logs reset test lint types format bench kernels clean
+.PHONY: help setup demo up down status logs reset test image lint types format bench kernels clean
 
 PYTHON_IN_VENV := .venv/bin/python
 STACK := $(PYTHON_IN_VENV) -m deploy.local
@@ -38,8 +38,13 @@ reset: ## end the stack and delete its data
 	@test ! -x $(PYTHON_IN_VENV) || $(STACK) reset
 
 test: setup ## run all tests (ARGS="tests/unit -k name": some)
-	@$(PYTHON_IN_VENV) -I deploy/local/debian.py rabbitmq postgresql nodejs
-	@$(PYTHON_IN_VENV) -m pytest $(ARGS)
+	@$(PYTHON_IN_VENV) -I deploy/local/debian.py rabbitmq postgresql
+	@deploy/k8s/tools/install.sh
+	@$(PYTHON_IN_VENV) -m pytest -m "not image" $(ARGS)
+
+image: setup ## build the container image without Docker and run every service from it (needs root; minutes)
+	@$(PYTHON_IN_VENV) -I deploy/local/debian.py buildah debootstrap
+	@$(PYTHON_IN_VENV) -m pytest -m image
 
 lint: setup ## check style, format, types and the layers
 	@.venv/bin/ruff check

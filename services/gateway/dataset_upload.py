@@ -58,8 +58,11 @@ async def upload_dataset(asked: Asked) -> Dataset:
                 raise LookupError("a form without faults has its fields")
             await spool.flush()
             if early is not None and early.fields == fields:
-                await _unless_refused(early.held.end(), early.transfer)
-                return await _sure(asked, early.where, early.transfer, spool)
+                ending = asyncio.create_task(early.held.end())
+                try:
+                    return await _sure(asked, early.where, early.transfer, spool)
+                finally:
+                    ending.cancel()
             await _give_up(early)
             early = None
             idempotency = asked.idempotency(fields, file_sha256=spool.sha256)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -67,7 +67,7 @@ class MemoryObjectStore:
         """See ObjectStore."""
 
     async def _serve(self, request: web.Request) -> web.Response:
-        found = self.objects.get(unquote(request.match_info["key"]))
+        found = self.objects.get(request.match_info["key"])
         if found is None:
             return web.Response(status=404)
         data, content_type = found

@@ -64,10 +64,17 @@ class CsvTable:
         return chunks if self._encoding == "utf-8" else streams.to_utf8(chunks, self._encoding)
 
     def _rows(self, dialect: Dialect) -> Iterator[TextBatch]:
+        count = 0
+        for batch in self._filled(dialect):
+            yield batch
+            count += 1
+        if count == 0:
+            yield _batch(dialect, [pa.array([], pa.string()) for _ in dialect.names], 0)
+
+    def _filled(self, dialect: Dialect) -> Iterator[TextBatch]:
         rows = streams.skip(self._text(), dialect.data_offset)
         first = next((chunk for chunk in rows if chunk), b"")
         if not first:
-            yield _batch(dialect, [pa.array([], pa.string()) for _ in dialect.names], 0)
             return
         watch = _Watch()
         try:
@@ -80,7 +87,6 @@ class CsvTable:
             if "invalid UTF8" in message:
                 raise NotUtf8 from error
             if message.startswith("Empty CSV file"):
-                yield _batch(dialect, [pa.array([], pa.string()) for _ in dialect.names], 0)
                 return
             raise self._diagnosed(dialect) or refuse(f"the file could not be read as CSV ({message})") from error
         if watch.quotes % 2:  # pyarrow takes the end of the file for the closing quote

@@ -109,6 +109,8 @@ def read(column: pa.Array, kind: Kind) -> pa.Array | None:
     if kind is Kind.EMPTY:
         return column if _is_blank(column) else None
     present = _blank_as_null(column)
+    if present.null_count == len(present):
+        return pa.nulls(len(present), kind.arrow)
     try:
         return _READERS[kind](present, kind)
     except pa.ArrowInvalid:

@@ -87,6 +87,8 @@ class _Parser:
     def finish(self) -> None:
         """The file is over; raises Invalid when it should not be."""
         self._parse(b"", final=True)
+        if not self._columns:
+            raise refuse("there are no events in the log")
 
     def take(self) -> TextBatch:
         """The events since the last call."""
