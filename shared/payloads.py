@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Protocol
 from uuid import uuid4
 
@@ -67,7 +68,10 @@ class HttpPayloadStore:
         url = f"{self._base_url}/internal/payloads/{reference}"
         try:
             async with self._session.request(
-                method, url, data=data, headers={"Authorization": f"Ticket {ticket}"}
+                method,
+                url,
+                data=BytesIO(data) if data is not None else None,  # aiohttp sends a file object in pieces
+                headers={"Authorization": f"Ticket {ticket}"},
             ) as response:
                 if response.status not in (200, 201, 204):
                     raise Unavailable("The artifacts service is not available; try again shortly.")

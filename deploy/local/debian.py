@@ -1,12 +1,11 @@
 """Installs missing Debian packages by apt when allowed to; uses the standard library alone, as it runs before any venv.
 
-    python3 deploy/local/debian.py venv rabbitmq postgresql nodejs
+    python3 deploy/local/debian.py venv rabbitmq postgresql
 
 Servers are installed without being started, and PostgreSQL without its default cluster: the stack runs its own.
 """
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-NODE_MAJOR = 18  # the first with fetch() built in
 LOCK_SECONDS = 300  # apt may be at work for someone else, e.g. unattended upgrades
 LISTS = Path("/var/lib/apt/lists")
 POLICY = Path("/usr/sbin/policy-rc.d")
@@ -50,25 +48,12 @@ def _has_postgresql() -> bool:
     return any(Path("/usr/lib/postgresql").glob("*/bin/postgres")) or shutil.which("postgres") is not None
 
 
-def _has_node() -> bool:
-    program = shutil.which("node")
-    if program is None:
-        return False
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
-    return node_is_recent(said)
-
-
-def node_is_recent(said: str) -> bool:
-    """Whether what `node --version` printed names a version that is new enough."""
-    version = re.match(r"v(\d+)\.", said)
-    return version is not None and int(version.group(1)) >= NODE_MAJOR
-
-
 NEEDS = {
     "venv": Need("python3-venv", _has_venv, "makes virtual environments"),
     "rabbitmq": Need("rabbitmq-server", _has_rabbitmq, "the message broker of the native stack"),
     "postgresql": Need("postgresql", _has_postgresql, "the database of the native stack"),
-    "nodejs": Need("nodejs", _has_node, "runs the reference's JavaScript example in the tests"),
+    "buildah": Need("buildah", lambda: shutil.which("buildah") is not None, "builds the image without Docker"),
+    "debootstrap": Need("debootstrap", lambda: shutil.which("debootstrap") is not None, "makes the image's base"),
 }
 
 

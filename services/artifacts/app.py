@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+import pyarrow as pa
 
 from services.artifacts.events import EVENTS
 from services.artifacts.handlers import COMMANDS
@@ -23,6 +26,10 @@ from shared.responder import Responder
 from shared.settings import ObjectStoreSettings, WorkDirectory
 from shared.subscriber import Subscriber
 
+CONVERTERS = 32
+"""Datasets converted at once; each thread mostly waits for its sender. Further uploads wait in their spools. The threads
+are apart from those that write the spools: a converter that waits must never keep its own bytes from arriving."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class App:
@@ -34,6 +41,7 @@ class App:
     objects: ObjectStore
     removals: Removals
     workspace: Workspace
+    converters: ThreadPoolExecutor
 
     @property
     def internal_secret(self) -> str:
@@ -57,7 +65,9 @@ def build(settings: ArtifactsSettings, store: ObjectStoreSettings, work_dir: Pat
         objects=objects,
         removals=removals,
         workspace=workspace,
+        converters=ThreadPoolExecutor(CONVERTERS, thread_name_prefix="convert"),
     )
+    pa.set_io_thread_count(CONVERTERS)  # pyarrow waits for the bytes of each file in one of these
     responder = Responder("artifacts", app, COMMANDS, broker=broker, database=database, payloads=payloads)
     subscriber = Subscriber("artifacts", app, EVENTS, broker=broker)
     readiness.add("database", database.check)

@@ -16,9 +16,9 @@ from yarl import URL
 from services.artifacts import ranges, store, ticketed
 from services.artifacts.formats.csv_out import csv_chunks
 from services.artifacts.metrics import BYTES_OUT
+from services.artifacts.model import PARQUET_TYPE
 from services.artifacts.ranges import Span
 from services.artifacts.store import queries
-from services.artifacts.uploads import PARQUET_TYPE
 from shared.contracts.results import ArtifactEntry
 from shared.contracts.transfers import ARTIFACT_DOWNLOAD, DATASET_DOWNLOAD, ArtifactDownload, DatasetDownload
 from shared.errors import NotFound, Unavailable

@@ -12,6 +12,9 @@ from shared.contracts.base import Scope
 from shared.contracts.results import ArtifactEntry, OutputTypeFilter
 from shared.errors import Fault, Invalid
 
+PARQUET_TYPE = "application/vnd.apache.parquet"
+"""Media type of Parquet (IANA)."""
+
 HIDDEN_KINDS = ("notebook", "file")
 """Kinds that a list shows only when they are asked for by kind: they are no results of their own."""
 
@@ -19,7 +22,7 @@ _TABLE_TYPES = frozenset(
     {
         "application/json",
         "application/geo+json",
-        "application/vnd.apache.parquet",
+        PARQUET_TYPE,
         "application/vnd.dataresource+json",
         "text/csv",
         "text/tab-separated-values",

@@ -8,11 +8,9 @@ FROM dataset d JOIN dataset_version v USING (dataset_id, version)
 WHERE d.dataset_id = $1 AND d.tenant_id = $2 AND d.project_id = $3;
 
 -- name: lock_dataset
--- The dataset and the roles of its columns, kept from changing until the end of the transaction.
-SELECT d.dataset_name, d.version, d.date_created, d.created_by, v.case_id_column, v.activity_column, v.time_column
-FROM dataset d JOIN dataset_version v USING (dataset_id, version)
-WHERE d.dataset_id = $1 AND d.tenant_id = $2 AND d.project_id = $3
-FOR UPDATE OF d;
+-- The dataset, kept from changing until the end of the transaction. No join: a row that changed while this waited would
+-- no longer match its old version, and be missed.
+SELECT dataset_name FROM dataset WHERE dataset_id = $1 AND tenant_id = $2 AND project_id = $3 FOR UPDATE;
 
 -- name: page_by_number
 -- A page of the project's datasets, newest first.
@@ -60,7 +58,7 @@ DELETE FROM dataset WHERE dataset_id = $1;
 
 -- name: announce_object
 -- An upload is about to begin under this key.
-INSERT INTO unsealed_object (object_key, owner) VALUES ($1, $2);
+INSERT INTO unsealed_object (object_key, owner) VALUES ($1, $2) ON CONFLICT (object_key) DO NOTHING;
 
 -- name: seal_object
 -- The object is referred to from now on. No row: it was given up as a dead process's leaving.

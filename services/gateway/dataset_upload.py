@@ -44,7 +44,7 @@ async def upload_dataset(asked: Asked) -> Dataset:
     async with Spool(asked.gateway.settings.work_dir) as spool:
         try:
             async for file in parts(asked.request, form, file_limit=asked.gateway.settings.dataset_max_bytes):
-                if not asked.request.headers.get("Idempotency-Key"):
+                if "Idempotency-Key" not in asked.request.headers:
                     early = await _begin(asked, dataset_id, form, file)
                 async for piece in file.pieces():
                     size += len(piece)

@@ -59,8 +59,9 @@ async def follow(
 ) -> AsyncIterator[LiveEvent | Heartbeat]:
     """Every event after number `after`, each once and in order, until the run's last one. `first` is the page after
     `after`, read when `live` was already listening."""
-    last, page = after, first
-    while True:
+    last = after
+    page: ExecutionEventPage | None = first
+    while page is not None:
         for stored in page.events:
             event = _of_stored(stored)
             if event.sequence > last:
@@ -81,8 +82,8 @@ async def follow(
                     yield heard
                 else:
                     return
-        page = ExecutionEventPage(events=[], ended=False)
-        async for read in _read(history, last):
+        page = None
+        async for read in _read(history, live, last):
             if isinstance(read, Heartbeat):
                 yield read
             else:
@@ -108,9 +109,9 @@ async def _live(live: Listener, last: int) -> AsyncIterator[LiveEvent | Heartbea
             yield heard
 
 
-async def _read(history: History, last: int) -> AsyncIterator[ExecutionEventPage | Heartbeat]:
-    """The next page of history, with heartbeats while it cannot be had."""
-    while True:
+async def _read(history: History, live: Listener, last: int) -> AsyncIterator[ExecutionEventPage | Heartbeat]:
+    """The next page of history, with heartbeats while it cannot be had; nothing when the process is stopping."""
+    while not live.closing:
         try:
             yield await history(last)
         except (Unavailable, OutcomeUnknown) as error:

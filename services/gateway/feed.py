@@ -68,6 +68,7 @@ class Listener:
     def __init__(self) -> None:
         self._backlog: deque[Heard] = deque()
         self._waiting: asyncio.Future[None] | None = None
+        self.closing = False  # the process is stopping
 
     async def next(self, timeout_s: float) -> Heard | None:
         """What is heard next; None when nothing is within `timeout_s` seconds."""
@@ -84,6 +85,7 @@ class Listener:
 
     def tell(self, heard: Heard) -> None:
         """Add to the backlog; one that is full is replaced by the notice that events were missed."""
+        self.closing = self.closing or heard is Notice.CLOSING
         if len(self._backlog) >= BACKLOG:
             self._backlog.clear()
             heard = Notice.MISSED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from urllib.parse import quote
 
@@ -36,7 +37,7 @@ class MemoryObjectStore:
 
     async def put_file(self, key: str, path: Path, content_type: str) -> None:
         """See ObjectStore."""
-        self.objects[key] = (path.read_bytes(), content_type)
+        self.objects[key] = (await asyncio.to_thread(path.read_bytes), content_type)
 
     async def get(self, key: str) -> bytes:
         """See ObjectStore."""
@@ -47,7 +48,7 @@ class MemoryObjectStore:
 
     async def get_file(self, key: str, path: Path) -> None:
         """See ObjectStore."""
-        path.write_bytes(await self.get(key))
+        await asyncio.to_thread(path.write_bytes, await self.get(key))
 
     async def url(self, key: str) -> str:
         """See ObjectStore."""

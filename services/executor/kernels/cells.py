@@ -13,6 +13,7 @@ from nbclient.client import NotebookClient
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
+from services.executor.kernels import terminal
 from services.executor.kernels.port import Kernel
 
 INTERRUPT_GRACE_S = 2.0
@@ -56,7 +57,6 @@ class _Driver(NotebookClient):
             iopub_timeout=NO_TIME_LIMIT_S,
             raise_on_iopub_timeout=True,
             allow_errors=True,
-            coalesce_streams=True,
             store_widget_state=True,
         )
         self.kernel = kernel
@@ -64,11 +64,21 @@ class _Driver(NotebookClient):
         self.over_limit: asyncio.Event = asyncio.Event()
         self._on_progress = on_progress
         self._bytes = 0
+        self._stream: NotebookNode | None = None
+        self._pieces: list[str] = []
 
     def begin_cell(self) -> None:
         """Forget what the cell before put out."""
         self._bytes = 0
+        self._stream = None
+        self._pieces = []
         self.over_limit.clear()
+
+    def end_stream(self) -> None:
+        """Write the pieces of the stream output that was last added to, once: adding each would copy all before it."""
+        if self._stream is not None and self._pieces:
+            self._stream["text"] += "".join(self._pieces)
+        self._stream, self._pieces = None, []
 
     async def _async_poll_kernel_alive(self) -> None:
         """Called by nbclient for each cell; ends the cell when the kernel ends."""
@@ -98,8 +108,12 @@ class _Driver(NotebookClient):
             and not self.clear_before_next_output
             and not self.output_hook_stack[msg["parent_header"].get("msg_id")]
         ):
-            last["text"] += content.get("text", "")
+            if last is not self._stream:
+                self.end_stream()
+                self._stream = last
+            self._pieces.append(content.get("text", ""))
             return last
+        self.end_stream()
         return super().output(outs, msg, display_id, cell_index)
 
     def _report(self, progress: Any) -> None:
@@ -135,6 +149,7 @@ class CellRunner:
         stopped_by = await self._drive(index, timeout_s)
         seconds = round(time.monotonic() - clock, 4)
         cell = self._notebook.cells[index]
+        terminal.tidy(cell.outputs)
         error = next((output for output in cell.outputs if output.output_type == "error"), None)
         died = self._kernel.exited.done()
         outcome: dict[str, Any] = {"status": "Success"}
@@ -196,6 +211,7 @@ class CellRunner:
                 stopped_by = "output"
             return stopped_by
         finally:
+            self._driver.end_stream()
             cancelled.cancel()
             flooded.cancel()
 

@@ -7,14 +7,17 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import aiohttp
 import pytest
 
 from shared import envelope as envelopes
-from shared.contracts.base import Idempotency, Scope
+from shared import replies
+from shared.contracts.base import Command, Idempotency, Scope
 from shared.contracts.datasets import (
+    Dataset,
     DatasetPage,
     DeleteDataset,
     GetDataset,
@@ -91,7 +94,7 @@ async def test_a_refusal_reaches_a_sender_who_is_still_sending(client: Client) -
 
 
 async def test_a_wished_column_that_is_not_there_is_named(client: Client) -> None:
-    with pytest.raises(Invalid, match="'nope'.*'activity'") as refusal:
+    with pytest.raises(Invalid, match=r"'nope'.*'activity'") as refusal:
         await client.upload(LOG, case_id_column="nope")
     assert refusal.value.faults[0].path == "caseIdColumn"
 
@@ -208,7 +211,8 @@ async def test_pages_by_cursor_neither_skip_nor_repeat(client: Client) -> None:
 async def test_another_project_sees_nothing(client: Client) -> None:
     dataset = await client.upload(LOG)
     other = Scope(tenant_id=client.scope.tenant_id, project_id=uuid4())
-    for command in (GetDataset, PinDataset, DeleteDataset):
+    commands: list[type[Command[Any]]] = [GetDataset, PinDataset, DeleteDataset]
+    for command in commands:
         with pytest.raises(NotFound):
             await client.ask(command, scope=other, dataset_id=dataset.dataset_id)
     assert (await client.ask(ListDatasets, scope=other)).items == []
@@ -244,6 +248,52 @@ async def test_with_the_store_down_an_upload_is_refused_and_later_works(client: 
     finally:
         await asyncio.to_thread(client.stack.object_store.start)
     assert (await client.send(ticket, LOG)).record_count == 2
+    assert len(await client.keys()) == 1
+
+
+async def test_slow_senders_do_not_keep_others_waiting(client: Client) -> None:
+    go_on = asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield LOG
+        await go_on.wait()
+        yield LOG.partition(b"\n")[2]
+
+    async def send() -> int:
+        ticket = await client.ticket()
+        headers = {"Authorization": f"Ticket {ticket.ticket}"}
+        async with client.session.put(ticket.url, data=slowly(), headers=headers) as answer:
+            return Dataset.model_validate(replies.decode(await answer.read()).data).record_count
+
+    slow = [asyncio.create_task(send()) for _ in range(20)]
+    async with asyncio.timeout(10):
+        assert (await client.upload(LOG)).record_count == 2
+    go_on.set()
+    assert await asyncio.gather(*slow) == [4] * 20
+
+
+async def test_a_database_that_comes_back_in_time_costs_no_upload(client: Client) -> None:
+    ticket = await client.ticket()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield LOG
+        await asyncio.to_thread(client.stack.postgres.kill)
+
+    async def send() -> Dataset:
+        headers = {"Authorization": f"Ticket {ticket.ticket}"}
+        async with client.session.put(ticket.url, data=pieces(), headers=headers) as answer:
+            reply = replies.decode(await answer.read())
+        reply.raise_error()
+        return Dataset.model_validate(reply.data)
+
+    sending = asyncio.create_task(send())
+    async with asyncio.timeout(10):
+        while client.stack.postgres.is_running():
+            await asyncio.sleep(0.05)
+    await asyncio.to_thread(client.stack.postgres.start)
+    dataset = await sending
+    assert dataset.record_count == 2
+    assert (await client.ask(ListDatasets)).total_count == 1
     assert len(await client.keys()) == 1
 
 

@@ -9,20 +9,23 @@ import json
 import os
 import signal
 import zipfile
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from services.artifacts import model
+from services.artifacts import claim_checks, model
+from services.artifacts.removals import Removals
 from shared.contracts.base import Scope
 from shared.contracts.execution_events import ExecutionPurged
 from shared.contracts.notebooks import NotebookDeleted
 from shared.contracts.results import GetArtifact, ListArtifacts, SealManifest
 from shared.contracts.transfers import ARCHIVE_DOWNLOAD, ArchiveDownload
-from shared.errors import Conflict, Invalid, NotFound
+from shared.database import Database
+from shared.errors import Conflict, Invalid, NotFound, Unavailable
 from shared.payloads import HttpPayloadStore
 from tests.integration.artifacts.client import Client, entry
 
@@ -193,8 +196,12 @@ async def test_a_large_message_body_waits_for_its_reader(client: Client) -> None
     store = HttpPayloadStore(client.stack.artifacts.url, key=client.stack.folder.secret("internal"))
     await store.open()
     body = os.urandom(3_000_000)
-    assert await store.get(await store.put(body)) == body
-    await store.close()
+    try:
+        assert await store.get(await store.put(body)) == body
+        with pytest.raises(Unavailable):
+            await store.get(str(uuid4()))
+    finally:
+        await store.close()
 
 
 async def test_a_list_over_the_bus_limit_arrives_all_the_same(client: Client) -> None:
@@ -280,15 +287,44 @@ async def test_killed_in_the_middle_of_a_purge_it_is_finished_after_the_start(
     assert await client.sql("SELECT count(*) FROM artifact WHERE execution_id = $1", run) == 0
 
 
-async def test_what_a_dead_process_was_uploading_is_removed(client: Client, eventually: Eventually) -> None:
-    key = f"{client.scope.tenant_id}/{client.scope.project_id}/datasets/{uuid4()}/{uuid4()}/data.parquet"
-    await client.objects.put(key, b"half", "application/octet-stream")
-    await client.sql("INSERT INTO removal (prefix) VALUES ($1) RETURNING id", key)
+@pytest.fixture
+async def removals(client: Client) -> AsyncIterator[Removals]:
+    """The removal queue, worked by hand."""
+    database = Database(client.stack.role_dsn("artifacts"), schema="artifacts")
+    await database.open()
+    yield Removals(database, client.objects)
+    await database.close()
 
-    async def is_gone() -> bool:
-        return await client.keys() == []
 
-    await eventually(is_gone)
+async def test_what_a_dead_process_was_uploading_is_removed_and_what_a_live_one_is_not(
+    client: Client, removals: Removals
+) -> None:
+    folder = f"{client.scope.tenant_id}/{client.scope.project_id}"
+    dead, live, fresh = (f"{folder}/{name}" for name in ("1-dead", "2-live", "3-fresh"))
+    alive = await client.sql("SELECT owner FROM process_lease WHERE expires_at > now() LIMIT 1")
+    for key, owner, age_s in ((dead, uuid4(), 3600), (live, alive, 3600), (fresh, uuid4(), 0)):
+        await client.objects.put(key, b"half", "application/octet-stream")
+        statement = "INSERT INTO unsealed_object VALUES ($1, $2, now() - $3 * interval '1 s') RETURNING object_key"
+        await client.sql(statement, key, owner, age_s)
+    await removals.sweep(datetime.now(UTC))
+    queued = await client.sql("SELECT array_agg(prefix) FROM removal WHERE prefix LIKE $1", f"{folder}%")
+    assert queued == [dead]  # not yet due: its process may only have been cut off
+    await client.sql("UPDATE removal SET due_at = now() WHERE prefix = $1", dead)
+    await removals.work_off()
+    assert sorted(await client.keys()) == [live, fresh]
+
+
+async def test_payloads_of_yesterday_are_kept_and_older_ones_swept(client: Client, removals: Removals) -> None:
+    now = datetime.now(UTC)
+    keys = [f"{claim_checks.day_folder(now - timedelta(days=age))}{uuid4()}" for age in range(3)]
+    for key in keys:
+        await client.objects.put(key, b"x", "application/octet-stream")
+    assert await claim_checks.fetch(client.objects, UUID(keys[1].rpartition("/")[2])) == b"x"
+    await removals.sweep(now)
+    left = await client.objects.keys(claim_checks.FOLDER)
+    assert keys[0] in left
+    assert keys[1] in left
+    assert keys[2] not in left
 
 
 async def test_told_to_stop_it_finishes_and_ends_well(client: Client) -> None:

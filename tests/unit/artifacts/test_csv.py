@@ -47,9 +47,9 @@ def test_excels_hint_names_the_delimiter(bench: Workbench) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252"])
 def test_the_encoding_is_found(bench: Workbench, encoding: str) -> None:
-    text = "case,activity\n1,Prüfung – 5 €\n2,Schließen\n"
+    text = "case,activity\n1,Prüfung zu 5 €\n2,Schließen\n"
     bench.convert(text.encode(encoding), piece=3)
-    assert [row["activity"] for row in bench.rows()] == ["Prüfung – 5 €", "Schließen"]
+    assert [row["activity"] for row in bench.rows()] == ["Prüfung zu 5 €", "Schließen"]
 
 
 def test_an_eight_bit_character_far_from_the_start_still_decides_the_encoding(bench: Workbench) -> None:

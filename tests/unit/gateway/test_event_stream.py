@@ -159,6 +159,20 @@ async def test_a_stopping_process_ends_the_stream() -> None:
     assert await run.read() == [1, 2, 3, 4]
 
 
+async def test_a_stopping_process_does_not_wait_for_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_stream, "RETRY_S", 0.001)
+    run = Run(4)
+    first = await run.history(0)
+    run.errors = [Unavailable("Away.")] * 1_000
+    run.listener.tell(Notice.MISSED)
+    beats = 0
+    async for event in follow(first, run.history, run.listener, after=0):
+        beats += isinstance(event, Heartbeat)
+        if beats == 3:
+            run.listener.tell(Notice.CLOSING)
+    assert beats == 3
+
+
 async def test_a_slow_reader_loses_its_backlog_and_reads_again() -> None:
     total = BACKLOG + 50
     run = Run(1, total=total)

@@ -73,12 +73,6 @@ def test_a_package_that_does_not_help_is_an_error(apt_calls: list[str], monkeypa
     assert len(apt_calls) == 1
 
 
-@pytest.mark.parametrize(
-    ("said", "recent"), [("v18.0.0\n", True), ("v20.20.2\n", True), ("v16.20.1\n", False), ("", False), ("node", False)]
-)
-def test_node_is_recent_from_18_on(said: str, recent: bool) -> None:
-    assert debian.node_is_recent(said) is recent
-
 
 def test_services_are_not_started_while_a_package_is_installed(tmp_path: Path) -> None:
     policy = tmp_path / "policy-rc.d"
