@@ -27,8 +27,8 @@ from shared.settings import ObjectStoreSettings, WorkDirectory
 from shared.subscriber import Subscriber
 
 CONVERTERS = 32
-"""Datasets converted at once; each thread mostly waits for its sender. Further uploads wait in their spools. The threads
-are apart from those that write the spools: a converter that waits must never keep its own bytes from arriving."""
+"""Datasets converted at once; each thread mostly waits for its sender. Further uploads wait in their spools. Threads
+apart from those that write the spools: a converter that waits must never keep its own bytes from arriving."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import structlog
 from aiohttp import web
 
 from services.gateway import frame, problems
-from services.gateway.calls import handler_of
+from services.gateway.dispatch import handler_of
 from services.gateway.gateway import Gateway
 from services.gateway.routes import CALLS
 from shared.errors import Invalid

@@ -6,7 +6,8 @@ import asyncio
 import time
 from typing import Any
 
-from services.gateway.calls import ANSWER_S, Asked
+from services.gateway.calls import Asked
+from services.gateway.dispatch import ANSWER_S
 from services.gateway.feed import Notice
 from shared.contracts.executions import Execution, GetExecution
 from shared.errors import Unavailable

@@ -110,9 +110,8 @@ async def test_one_trace_from_the_request_to_the_last_cell(
             await asyncio.sleep(0.1)
     assert roots[0].parent_span_id.hex() == "1" * 16
     services = {service for service, _ in spans}
-    assert services >= {
-        "atelier-gateway", "atelier-executor-control", "atelier-executor-worker", "atelier-catalog", "atelier-artifacts",
-    }  # fmt: skip
+    names = ("gateway", "catalog", "executor-control", "executor-worker", "artifacts")
+    assert services >= {f"atelier-{name}" for name in names}
 
 
 async def test_unknown_runs_have_no_events(api: Api, notebook: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
@@ -27,6 +27,6 @@ def fault_stack() -> Iterator[Stack]:
 
 
 @pytest.fixture
-async def fault_api(fault_stack: Stack, http: aiohttp.ClientSession) -> AsyncIterator[Api]:
-    """A new tenant of the stack that is broken; whatever a test broke is mended before the next."""
-    yield await Api.of(fault_stack, http)
+async def fault_api(fault_stack: Stack, http: aiohttp.ClientSession) -> Api:
+    """A new tenant of the stack that is broken."""
+    return await Api.of(fault_stack, http)

@@ -38,7 +38,7 @@ class Load:
     async def ask(self, method: str, path: str, **options: Any) -> None:
         began = time.monotonic()
         status, body, headers = await self.api.call(method, path, **options)
-        self.answers.append((f"{method} {path.split('/')[0]}", status, time.monotonic() - began, body, headers))
+        self.answers.append((f"{method} {path.partition('/')[0]}", status, time.monotonic() - began, body, headers))
         if path.endswith("/execute") and status == 202:
             self.accepted.append(body["executionId"])
 
@@ -109,11 +109,12 @@ async def test_a_stopped_object_store_refuses_uploads_and_holds_runs_until_it_is
     fault_stack: Stack, fault_api: Api, simulated_log: Path
 ) -> None:
     notebook = await fault_api.create("print('x' * 200_000)")
+    log = await asyncio.to_thread(simulated_log.read_bytes)
     await asyncio.to_thread(fault_stack["s3"].stop)
     try:
         form = aiohttp.FormData()
         form.add_field("datasetName", "while down")
-        form.add_field("file", simulated_log.read_bytes(), filename="log.csv")
+        form.add_field("file", log, filename="log.csv")
         began = time.monotonic()
         status, problem, headers = await fault_api.post("dataset", data=form)
         assert (status, problem["status"]) == (503, 503)

@@ -24,7 +24,7 @@ class TraceCollector:
                 self.send_header("Content-Type", "application/x-protobuf")
                 self.end_headers()
 
-            def log_message(self, format: str, *args: object) -> None:
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
                 """Say nothing on the test's stderr."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from typing import Any
+from typing import Any, Self
 
 import aio_pika
 import orjson
@@ -23,7 +23,7 @@ class Recorder:
         self._connection: AbstractRobustConnection | None = None
         self.events: list[dict[str, Any]] = []
 
-    async def __aenter__(self) -> Recorder:
+    async def __aenter__(self) -> Self:
         self._connection = await aio_pika.connect_robust(self._url, reconnect_interval=0.2)
         self._channel = await self._connection.channel()
         queue = await self._channel.declare_queue(self._name, durable=True, arguments={"x-queue-type": "quorum"})

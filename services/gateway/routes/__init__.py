@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from services.gateway.calls import Call
-from services.gateway.routes import artifacts, cells, datasets, executions, notebooks, service, vendor
+from services.gateway.routes import (
+    artifacts,
+    cells,
+    datasets,
+    executions,
+    notebook_upload,
+    notebooks,
+    pings,
+    service,
+    vendor,
+)
 
 CALLS: tuple[Call, ...] = (
     *service.CALLS,
-    *vendor.CALLS,
+    *pings.CALLS,
     *notebooks.CALLS,
+    *notebook_upload.CALLS,
     *cells.CALLS,
     *executions.CALLS,
     *artifacts.CALLS,
     *datasets.CALLS,
+    *vendor.CALLS,
 )

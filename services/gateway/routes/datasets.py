@@ -6,7 +6,8 @@ from typing import Any
 
 from services.gateway import dataset_upload, examples
 from services.gateway.bodies import DataQuery, DatasetUploadFields, DeleteQuery, NoMembers, PageQuery
-from services.gateway.calls import SCOPE, Answered, Asked, Call, Form, Json, json_response
+from services.gateway.calls import SCOPE, Answered, Asked, Call, Form, Json
+from services.gateway.dispatch import json_response
 from services.gateway.model import Role
 from shared.contracts.datasets import Dataset, DatasetPage, DeleteDataset, GetDataset, ListDatasets
 from shared.contracts.transfers import DATASET_DOWNLOAD, DatasetDownload

@@ -7,7 +7,8 @@ from uuid import uuid4
 
 from services.gateway import event_stream, examples
 from services.gateway.bodies import EventsQuery, ExecutionsQuery, NoMembers, RemoveExecutionQuery, StatusQuery
-from services.gateway.calls import SCOPE, Answered, Asked, Call, Json, json_response
+from services.gateway.calls import SCOPE, Answered, Asked, Call, Json
+from services.gateway.dispatch import json_response
 from services.gateway.model import Role
 from services.gateway.waiting import status_after_change
 from shared.contracts.executions import (

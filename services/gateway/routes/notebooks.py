@@ -1,20 +1,17 @@
-"""Notebooks: create, read, list, change, delete, upload, export."""
+"""Notebooks: create, read, list, change, delete, export."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from typing import Any
 
 import structlog
 
 from services.gateway import examples, transfers
-from services.gateway.bodies import DeleteQuery, Expected, NotebookPatch, NotebooksQuery, NotebookUpload
-from services.gateway.calls import SCOPE, Answered, Asked, Call, Form, Json, json_response
-from services.gateway.decoding import refuse
-from services.gateway.forms import FormFields, parts
+from services.gateway.bodies import DeleteQuery, Expected, NotebookPatch, NotebooksQuery
+from services.gateway.calls import SCOPE, Answered, Asked, Call, Json
+from services.gateway.dispatch import json_response
 from services.gateway.model import Role
-from services.gateway.notebook_files import text_of
 from shared.contracts.executions import BlockNotebook, GetNotebookActivity, NotebookActivity
 from shared.contracts.notebooks import (
     CheckNotebook,
@@ -22,15 +19,13 @@ from shared.contracts.notebooks import (
     DeleteNotebook,
     ExportNotebook,
     GetNotebook,
-    ImportNotebook,
-    Integration,
     ListNotebooks,
     Notebook,
     NotebookDraft,
     NotebookPage,
     UpdateNotebook,
 )
-from shared.errors import AtelierError, Fault, NotFound, OutcomeUnknown, Unavailable
+from shared.errors import AtelierError, NotFound, OutcomeUnknown, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -43,36 +38,7 @@ async def create_notebook(asked: Asked) -> Answered:
     """`POST notebook`."""
     draft: NotebookDraft = asked.body
     command = CreateNotebook(scope=asked.scope, caller=asked.caller, draft=draft, idempotency=asked.idempotency(draft))
-    return _created(asked, await asked.ask(command))
-
-
-async def upload_notebook(asked: Asked) -> Answered:
-    """`POST notebook/upload`."""
-    form = FormFields()
-    content: bytes | None = None
-    async for file in parts(asked.request, form, file_limit=asked.gateway.settings.notebook_max_bytes):
-        content = b"".join([piece async for piece in file.pieces()])
-    fields = form.checked(NotebookUpload)
-    text = ""
-    if content is None:
-        form.faults.append(Fault(path="file", message="is required"))
-    else:
-        text = await asyncio.to_thread(text_of, content, form.faults)
-    refuse(form.faults)
-    if fields is None or content is None:
-        raise LookupError("an upload without faults has its fields and its file")
-    command = ImportNotebook(
-        scope=asked.scope,
-        caller=asked.caller,
-        idempotency=asked.idempotency(fields, file_sha256=hashlib.sha256(content).hexdigest()),
-        file_name=form.file_name or "notebook.ipynb",
-        file=text,
-        notebook_name=fields.notebook_name,
-        notebook_description=fields.notebook_description,
-        kernel_type=fields.kernel_type,
-        integration=Integration(enrichment_mode=fields.enrichment_mode, dataset_binding=fields.dataset_binding),
-    )
-    return _created(asked, await asked.ask(command))
+    return created(asked, await asked.ask(command))
 
 
 async def get_notebook(asked: Asked) -> Answered | NotebookPage:
@@ -177,7 +143,8 @@ async def export_notebook(asked: Asked) -> Any:
     return transfers.ipynb_response(file)
 
 
-def _created(asked: Asked, notebook: Notebook) -> Answered:
+def created(asked: Asked, notebook: Notebook) -> Answered:
+    """The answer to a call that made `notebook`."""
     return Answered(model=notebook, location=asked.address("notebook", notebook.notebook_id), etag=notebook.etag)
 
 
@@ -195,23 +162,6 @@ CALLS = (
         example=examples.CREATED_NOTEBOOK,
         creates=True,
         notes="Only `notebookName` is required. The cells of `template` come before `initialCells`.",
-    ),
-    Call(
-        method="POST",
-        path=f"{SCOPE}/notebook/upload",
-        tag="Notebooks",
-        summary="Upload a notebook",
-        handler=upload_notebook,
-        role=Role.editor,
-        body=Form(
-            model=NotebookUpload, file="an .ipynb file, or a .py script with `# %%` cells", example=examples.UPLOAD
-        ),
-        reply=Notebook,
-        status=201,
-        example=examples.UPLOADED_NOTEBOOK,
-        creates=True,
-        streams=True,
-        refusals=(413,),
     ),
     Call(
         method="GET",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from aiohttp import web
 from pydantic import Field
 
 from services.gateway import examples
@@ -27,9 +26,6 @@ from shared.contracts.executions import (
 )
 from shared.contracts.notebooks import AddCell, Cell, CellDraft, CheckNotebook, GetNotebook
 
-PONG = "Ping Successful"
-"""What every ping answers."""
-
 
 class Block(Cell):
     """A cell as the vendor's client names it."""
@@ -48,16 +44,6 @@ class Address(Wire):
     """Where something is found."""
 
     url: str
-
-
-async def ping(_asked: Asked) -> web.Response:
-    """Every authenticated ping."""
-    return web.json_response(PONG)
-
-
-async def unauthorized_ping(_asked: Asked) -> web.Response:
-    """Every ping that takes no notice of credentials."""
-    return web.json_response(PONG)
 
 
 async def get_blocks(asked: Asked) -> Blocks:
@@ -146,20 +132,7 @@ def _call(method: str, path: str, summary: str, handler: Any, role: Role | None,
     return Call(method=method, path=path, tag="Vendor's client", summary=summary, handler=handler, role=role, **more)
 
 
-def _pings() -> tuple[Call, ...]:
-    known = [f"{SCOPE}/{thing}/ping" for thing in ("notebook", "execution", "dataset")] + ["/api/ping/ping"]
-    open_to_all = [f"{SCOPE}/{thing}/unauthorized-ping" for thing in ("notebook", "execution", "dataset")]
-    return (
-        *(_call("GET", path, "Ping with a credential", ping, Role.viewer, example=PONG) for path in known),
-        *(
-            _call("GET", path, "Ping without a credential", unauthorized_ping, None, example=PONG)
-            for path in [*open_to_all, "/api/ping/unauthorizedping"]
-        ),
-    )
-
-
 CALLS = (
-    *_pings(),
     _call(
         "GET",
         f"{SCOPE}/notebook/{{notebookId}}/blocks",

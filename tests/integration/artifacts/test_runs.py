@@ -11,6 +11,7 @@ import signal
 import zipfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import pyarrow as pa
@@ -340,3 +341,10 @@ async def test_told_to_stop_it_finishes_and_ends_well(client: Client) -> None:
     run = uuid4()
     await client.seal(run, uuid4(), [entry(b"x")])
     assert len(await client.listed(run)) == 1
+
+
+async def test_pandas_never_comes_into_the_process(client: Client) -> None:
+    await client.upload(b"case_id,activity\n1,a\n")
+    loaded = Path(f"/proc/{client.stack.artifacts.pid}/maps").read_text(encoding="utf-8")
+    assert "pyarrow" in loaded
+    assert "pandas" not in loaded

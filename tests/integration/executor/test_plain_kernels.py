@@ -57,9 +57,7 @@ class Session:
 
 @pytest.fixture
 async def session(source: PlainKernels, run_dir: Path) -> AsyncIterator[Session]:
-    request = KernelRequest(
-        kernel_type="python3", run_dir=run_dir, environment=environment_for(run_dir, KERNEL_PYTHON)
-    )
+    request = KernelRequest(kernel_type="python3", run_dir=run_dir, environment=environment_for(run_dir, KERNEL_PYTHON))
     kernel = await source.acquire(request)
     yield Session(kernel, run_dir, [])
     await kernel.close()
@@ -143,9 +141,7 @@ async def test_progress_within_a_cell_is_passed_on_and_is_no_output(session: Ses
 
 async def test_nothing_is_left_after_close(source: PlainKernels, run_dir: Path) -> None:
     before = {process.pid for process in psutil.Process().children(recursive=True)}
-    request = KernelRequest(
-        kernel_type="python3", run_dir=run_dir, environment=environment_for(run_dir, KERNEL_PYTHON)
-    )
+    request = KernelRequest(kernel_type="python3", run_dir=run_dir, environment=environment_for(run_dir, KERNEL_PYTHON))
     kernel = await source.acquire(request)
     session = Session(kernel, run_dir, [])
     await session.run("import subprocess; child = subprocess.Popen(['sleep', '1000']); print(child.pid)")

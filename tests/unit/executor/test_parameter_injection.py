@@ -19,10 +19,10 @@ def test_values_go_after_the_cell_tagged_parameters() -> None:
 
 def test_values_go_to_the_top_without_such_a_cell() -> None:
     notebook = new_notebook(cells=[new_code_cell("x")])
-    assert parameters.inject(notebook, {"x": "a'b\n\"c\""}, "python3") == 0
+    assert parameters.inject(notebook, {"x": 'a\'b\n"c"'}, "python3") == 0
     scope: dict[str, Any] = {}
     exec(notebook.cells[0].source, scope)
-    assert scope["x"] == "a'b\n\"c\""
+    assert scope["x"] == 'a\'b\n"c"'
 
 
 @pytest.mark.parametrize("name", ["not-a-name", "class", "1x", "", "x;import os"])

@@ -39,7 +39,9 @@ def test_a_model_carries_its_members(folder: Path) -> None:
     assert item.details["metrics"] == {"auc": 0.7}
 
 
-@pytest.mark.parametrize("text", ["no json", "[]", '{"kind": "model", "name": "m"}', '{"kind": "unknown", "name": "m"}'])
+@pytest.mark.parametrize(
+    "text", ["no json", "[]", '{"kind": "model", "name": "m"}', '{"kind": "unknown", "name": "m"}']
+)
 def test_a_faulty_record_becomes_a_warning_and_the_rest_is_kept(folder: Path, text: str) -> None:
     (folder / ".atelier" / "000001.json").write_text(text)
     record(folder, 2, kind="value", name="good", value=1)

@@ -1,0 +1,67 @@
+"""`POST notebook/upload`: a notebook file from a form, checked as far as that goes without parsing it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+
+from services.gateway import examples
+from services.gateway.bodies import NotebookUpload
+from services.gateway.calls import SCOPE, Answered, Asked, Call, Form
+from services.gateway.decoding import refuse
+from services.gateway.forms import FormFields, parts
+from services.gateway.model import Role
+from services.gateway.notebook_files import text_of
+from services.gateway.routes.notebooks import created
+from shared.contracts.notebooks import ImportNotebook, Integration, Notebook
+from shared.errors import Fault
+
+
+async def upload_notebook(asked: Asked) -> Answered:
+    """`POST notebook/upload`."""
+    form = FormFields()
+    content: bytes | None = None
+    async for file in parts(asked.request, form, file_limit=asked.gateway.settings.notebook_max_bytes):
+        content = b"".join([piece async for piece in file.pieces()])
+    fields = form.checked(NotebookUpload)
+    text = ""
+    if content is None:
+        form.faults.append(Fault(path="file", message="is required"))
+    else:
+        text = await asyncio.to_thread(text_of, content, form.faults)
+    refuse(form.faults)
+    if fields is None or content is None:
+        raise LookupError("an upload without faults has its fields and its file")
+    command = ImportNotebook(
+        scope=asked.scope,
+        caller=asked.caller,
+        idempotency=asked.idempotency(fields, file_sha256=hashlib.sha256(content).hexdigest()),
+        file_name=form.file_name or "notebook.ipynb",
+        file=text,
+        notebook_name=fields.notebook_name,
+        notebook_description=fields.notebook_description,
+        kernel_type=fields.kernel_type,
+        integration=Integration(enrichment_mode=fields.enrichment_mode, dataset_binding=fields.dataset_binding),
+    )
+    return created(asked, await asked.ask(command))
+
+
+CALLS = (
+    Call(
+        method="POST",
+        path=f"{SCOPE}/notebook/upload",
+        tag="Notebooks",
+        summary="Upload a notebook",
+        handler=upload_notebook,
+        role=Role.editor,
+        body=Form(
+            model=NotebookUpload, file="an .ipynb file, or a .py script with `# %%` cells", example=examples.UPLOAD
+        ),
+        reply=Notebook,
+        status=201,
+        example=examples.UPLOADED_NOTEBOOK,
+        creates=True,
+        streams=True,
+        refusals=(413,),
+    ),
+)
