@@ -24,6 +24,10 @@ TRANSFER_TIMEOUT_S = 20.0
 """The longest a payload may take to travel, in seconds."""
 
 
+ATTEMPTS = 2
+"""A kept connection may have died with a restarted artifacts process; putting and getting can safely be repeated."""
+
+
 class PayloadStore(Protocol):
     """Where large bodies wait for the reader of their message."""
 
@@ -66,15 +70,18 @@ class HttpPayloadStore:
             raise Unavailable("The artifacts service is not available; try again shortly.")
         ticket = tickets.sign({"payload": reference}, key=self._key, purpose=TICKET_PURPOSE, life_s=TICKET_LIFE_S)
         url = f"{self._base_url}/internal/payloads/{reference}"
-        try:
-            async with self._session.request(
-                method,
-                url,
-                data=BytesIO(data) if data is not None else None,  # aiohttp sends a file object in pieces
-                headers={"Authorization": f"Ticket {ticket}"},
-            ) as response:
-                if response.status not in (200, 201, 204):
-                    raise Unavailable("The artifacts service is not available; try again shortly.")
-                return await response.read()
-        except (TimeoutError, aiohttp.ClientError) as error:
-            raise Unavailable("The artifacts service is not available; try again shortly.") from error
+        for attempt in range(ATTEMPTS):
+            try:
+                async with self._session.request(
+                    method,
+                    url,
+                    data=BytesIO(data) if data is not None else None,  # aiohttp sends a file object in pieces
+                    headers={"Authorization": f"Ticket {ticket}"},
+                ) as response:
+                    if response.status not in (200, 201, 204):
+                        raise Unavailable("The artifacts service is not available; try again shortly.")
+                    return await response.read()
+            except (TimeoutError, aiohttp.ClientError) as error:
+                if attempt == ATTEMPTS - 1 or isinstance(error, TimeoutError):
+                    raise Unavailable("The artifacts service is not available; try again shortly.") from error
+        raise Unavailable("The artifacts service is not available; try again shortly.")

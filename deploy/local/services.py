@@ -45,7 +45,7 @@ class ServiceKind:
 
 
 KINDS: Mapping[str, ServiceKind] = {
-    "gateway": ServiceKind(argv=["services.gateway"], schema="gateway", http=True, link_secret=True),
+    "gateway": ServiceKind(argv=["services.gateway"], schema="gateway", http=True, link_secret=True, work_dir=True),
     "catalog": ServiceKind(argv=["services.catalog"], schema="catalog"),
     "control": ServiceKind(argv=["services.executor", "control"], schema="executor"),
     "worker": ServiceKind(argv=["services.executor", "worker"], schema="executor", s3=True, work_dir=True),

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import sys
+from importlib.abc import MetaPathFinder
 
-# pyarrow imports pandas wherever it is installed, at the first Python value it converts: some 60 MB for nothing here.
-sys.modules["pandas"] = None  # type: ignore[assignment]
 
-from services.artifacts.app import main  # noqa: E402 - pyarrow comes with it
+class WithoutPandas(MetaPathFinder):
+    """Makes pandas look absent: pyarrow would import it with the first Python value, some 60 MB for nothing here."""
+
+    def find_spec(self, fullname: str, *_: object) -> None:
+        """Refuse pandas; leave every other module to the usual finders."""
+        if fullname == "pandas":
+            raise ModuleNotFoundError("this service has no use for pandas", name=fullname)
+
 
 if __name__ == "__main__":
+    sys.meta_path.insert(0, WithoutPandas())
+    from services.artifacts.app import main  # not before pandas is out of sight
+
     main()

@@ -21,6 +21,7 @@ COMMANDS: Mapping[type[Command[Any]], Handler] = {
     commands.DeleteCell: changing.delete_cell,
     commands.DeleteNotebook: deleting.delete_notebook,
     commands.CheckNotebook: reading.check_notebook,
+    commands.CheckDatasetUnbound: reading.check_dataset_unbound,
     commands.GetNotebook: reading.get_notebook,
     commands.ListNotebooks: reading.list_notebooks,
     commands.ExportNotebook: reading.export_notebook,

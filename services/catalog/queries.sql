@@ -36,6 +36,13 @@ SELECT version, etag, modified_at
 FROM notebook
 WHERE notebook_id = $1 AND tenant_id = $2 AND project_id = $3 AND deleted_at IS NULL
 
+-- name: bound_to
+-- The notebooks whose present version is bound to a dataset. Reads the whole project: datasets are seldom deleted.
+SELECT n.name FROM notebook n
+JOIN notebook_version v ON v.notebook_id = n.notebook_id AND v.version = n.version
+WHERE n.tenant_id = $1 AND n.project_id = $2 AND n.deleted_at IS NULL AND v.integration ->> 'datasetBinding' = $3
+ORDER BY n.created_at LIMIT 4
+
 -- name: clock
 -- The time by the database's clock, one for all replicas.
 SELECT clock_timestamp()

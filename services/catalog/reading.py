@@ -11,6 +11,7 @@ from services.catalog import listing, store
 from services.catalog.model import check_precondition, is_version
 from shared.contracts.base import Nothing
 from shared.contracts.notebooks import (
+    CheckDatasetUnbound,
     CheckNotebook,
     ExportNotebook,
     GetNotebook,
@@ -21,7 +22,7 @@ from shared.contracts.notebooks import (
     PinnedNotebook,
     PinNotebook,
 )
-from shared.errors import Fault, Invalid
+from shared.errors import Conflict, Fault, Invalid
 from shared.responder import Context
 
 if TYPE_CHECKING:
@@ -52,6 +53,19 @@ async def check_notebook(app: Catalog, command: CheckNotebook, _context: Context
     async with app.database.connection() as connection:
         row = await store.found(store.Outside(connection), store.queries.standing, command.scope, command.notebook_id)
     check_precondition(command.precondition, etag=row["etag"], modified_at=row["modified_at"])
+    return Nothing()
+
+
+async def check_dataset_unbound(app: Catalog, command: CheckDatasetUnbound, _context: Context) -> Nothing:
+    """Whether a dataset may go: a conflict names the notebooks that are bound to it."""
+    scope = command.scope
+    async with app.database.connection() as connection:
+        rows = await connection.fetch(
+            store.queries.bound_to, scope.tenant_id, scope.project_id, str(command.dataset_id)
+        )
+    if rows:
+        names = ", ".join(repr(row["name"]) for row in rows[:3]) + (" and others" if len(rows) > 3 else "")
+        raise Conflict(f"The dataset is bound to {names}; bind another there, or delete it with ?force=true.")
     return Nothing()
 
 

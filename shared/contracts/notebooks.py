@@ -233,6 +233,12 @@ class CheckNotebook(CatalogCommand, Command[Nothing]):
     precondition: Precondition = Precondition()
 
 
+class CheckDatasetUnbound(CatalogCommand, Command[Nothing]):
+    """Answer if no notebook of the project is bound to the dataset; else a conflict that names some."""
+
+    dataset_id: UUID
+
+
 class GetNotebook(CatalogCommand, Command[Notebook]):
     """The notebook object, its run members from catalog's projection."""
 

@@ -10,6 +10,7 @@ from services.gateway.calls import SCOPE, Answered, Asked, Call, Form, Json
 from services.gateway.dispatch import json_response
 from services.gateway.model import Role
 from shared.contracts.datasets import Dataset, DatasetPage, DeleteDataset, GetDataset, ListDatasets
+from shared.contracts.notebooks import CheckDatasetUnbound
 from shared.contracts.transfers import DATASET_DOWNLOAD, DatasetDownload
 
 
@@ -52,7 +53,10 @@ async def get_dataset_data(asked: Asked) -> Any:
 
 
 async def delete_dataset(asked: Asked) -> Any:
-    """`DELETE dataset/{datasetId}`."""
+    """`DELETE dataset/{datasetId}`; 409 while a notebook is bound to it, unless `force`."""
+    if not asked.query.force:
+        await get_dataset(asked)
+        await asked.ask(CheckDatasetUnbound(scope=asked.scope, caller=asked.caller, dataset_id=asked.dataset_id))
     done = await asked.ask(DeleteDataset(scope=asked.scope, caller=asked.caller, dataset_id=asked.dataset_id))
     return json_response(Answered(model=done), 204)
 

@@ -345,6 +345,7 @@ async def test_told_to_stop_it_finishes_and_ends_well(client: Client) -> None:
 
 async def test_pandas_never_comes_into_the_process(client: Client) -> None:
     await client.upload(b"case_id,activity\n1,a\n")
-    loaded = Path(f"/proc/{client.stack.artifacts.pid}/maps").read_text(encoding="utf-8")
+    maps = Path(f"/proc/{client.stack.artifacts.pid}/maps")
+    loaded = await asyncio.to_thread(maps.read_text, encoding="utf-8")
     assert "pyarrow" in loaded
     assert "pandas" not in loaded

@@ -73,7 +73,6 @@ def test_a_package_that_does_not_help_is_an_error(apt_calls: list[str], monkeypa
     assert len(apt_calls) == 1
 
 
-
 def test_services_are_not_started_while_a_package_is_installed(tmp_path: Path) -> None:
     policy = tmp_path / "policy-rc.d"
     with debian.nothing_started(policy):
