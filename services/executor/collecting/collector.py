@@ -176,7 +176,7 @@ class Collector:
             height=output.height,
             content=output.content,
             content_truncated=output.content_truncated,
-            details={"isPlot": output.is_plot, "isTable": output.is_table},
+            details={"isPlot": output.is_plot, "dataFrame": output.is_table},
         )
         self.counts.plots += output.is_plot
         self.counts.data_frames += output.is_table
