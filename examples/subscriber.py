@@ -89,7 +89,7 @@ class Stopping(Exception):
     """The program was told to stop while it waited."""
 
 
-DATABASE_FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError)
+DATABASE_FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 RETRIED = (TryAgain, aiohttp.ClientError, AMQPError, OSError, TimeoutError, ValueError, csv.Error, *DATABASE_FAULTS)
 """What a pause may put right; the last ones are a file or an answer that is not whole."""
 
