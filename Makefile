@@ -60,7 +60,8 @@ format: setup ## bring all Python files into shape
 	@.venv/bin/ruff format
 
 bench: setup ## measure the speed targets
-	@$(PYTHON_IN_VENV) -m pytest tests/bench $(ARGS)
+	@$(PYTHON_IN_VENV) -I deploy/local/debian.py rabbitmq postgresql
+	@$(PYTHON_IN_VENV) -m tests.bench $(ARGS)
 
 kernels: ## make the base environment of notebook kernels anew
 	@rm -f .venv-kernel/atelier.stamp
