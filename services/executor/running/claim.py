@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from uuid import UUID
 
 import asyncpg
@@ -31,7 +30,6 @@ class Means:
     kernels: KernelSource
     environment: BaseEnvironment
     datasets: DatasetCache
-    font_cache: Path | None
 
 
 @dataclass(frozen=True, kw_only=True)
