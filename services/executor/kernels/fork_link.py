@@ -127,7 +127,9 @@ class ForkLink:
             while data := await reader.read(65_536):
                 for message in decoder.feed(data):
                     self._hand_on(message)
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            log.info("fork server's socket closed", reason=error.strerror)
+        except ValueError as error:
             log.error("fork server out of step", reason=str(error))
         finally:
             self._end()

@@ -145,8 +145,6 @@ class ForkedKernels:
 
     async def open(self) -> None:
         """See KernelSource. Raises TooLittleIsolation when the machine does not allow the configured minimum."""
-        self._context = connecting.new_context(reconnecting=False)
-        await self._fallback.open()
         self._scratch.mkdir(mode=0o755)
         try:
             await self._start_server()
@@ -154,6 +152,9 @@ class ForkedKernels:
             self.isolation.require(self._options.minimum)
             self._plain_reason = str(error)
             log.warning("kernels are started plainly, slowly and without isolation", reason=self._plain_reason)
+        await self._fallback.open()
+        self._context = connecting.new_context(reconnecting=False)
+        if self._link is None:
             return
         self._guard = asyncio.create_task(self._watch_over_server())
         self.pool.start()

@@ -39,6 +39,8 @@ class Isolation:
 
     def missing(self, level: Level) -> list[str]:
         """What `level` needs and is not there, each with its reason."""
+        if not self.layers:
+            return self.faults
         needed = {"strong": STRONG_LAYERS, "confined": CONFINED_LAYERS, "none": ()}[level]
         reasons = [f"{name} ({self.layers[name]['detail']})" for name in needed if not self.layers[name]["ok"]]
         if level == "confined" and not reasons and not _scopes_signals(self.layers):
@@ -63,7 +65,9 @@ class Isolation:
         }
 
 
-NOTHING = Isolation(level="none", layers={}, faults=["kernels are plain processes of the worker's user"], user_namespace=False)
+NOTHING = Isolation(
+    level="none", layers={}, faults=["kernels are plain processes of the worker's user"], user_namespace=False
+)
 """Where the fork server does not run."""
 
 

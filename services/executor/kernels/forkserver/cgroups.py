@@ -163,9 +163,9 @@ def _version_1() -> dict[str, Path]:
         _, names, path = line.split(":", 2)
         for name in names.split(","):
             if name in mounts:
-                root, point = mounts[name]
+                root, folder = mounts[name]
                 inner = path.removeprefix(root) if root != "/" else path
-                found[name] = point / inner.lstrip("/")
+                found[name] = folder / inner.lstrip("/")
     return found
 
 

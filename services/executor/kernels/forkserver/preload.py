@@ -35,7 +35,7 @@ KERNEL_MODULES = (
 """What every kernel needs; those that a version does not have are passed over."""
 
 INLINE_BACKEND = "module://matplotlib_inline.backend_inline"
-"""Figures become outputs. The module itself is imported by the fork: it ties itself to the shell it finds then."""
+"""Figures become outputs."""
 
 _thread_limits: Any = None
 
@@ -46,17 +46,18 @@ def load(names: Sequence[str]) -> dict[str, Any]:
     os.environ["MPLBACKEND"] = INLINE_BACKEND
     failed: dict[str, str] = {}
     # Kernels are driven, not debugged; debugpy alone costs every fork 70 ms.
-    sys.modules["debugpy"] = None  # type: ignore[assignment] - this is how Python marks a module as absent
+    modules: dict[str, Any] = sys.modules
+    modules["debugpy"] = None  # so Python marks a module as absent
     for name in ("ipykernel.debugger", *KERNEL_MODULES):
         try:
             importlib.import_module(name)
         except ImportError as error:
             failed[name] = str(error)
-    del sys.modules["debugpy"]
+    del modules["debugpy"]
     if "ipykernel.kernelapp" in failed:
         raise ImportError(f"no ipykernel: {failed['ipykernel.kernelapp']}")
     kernel_failures = set(failed)
-    for name in names:
+    for name in (*names, *(["matplotlib_inline.backend_inline"] if "matplotlib.pyplot" in names else [])):
         try:
             importlib.import_module(name)
         except Exception as error:
@@ -113,6 +114,9 @@ def run_kernel(spawn: Spawn, bound: int) -> None:
     application.initialize(
         ["-f", spawn.connection_file, "--HistoryManager.enabled=False", "--IPKernelApp.no_stdout=False"]
     )
+    inline: Any = sys.modules.get("matplotlib_inline.backend_inline")
+    if inline is not None:
+        inline._enable_matplotlib_integration()  # it did so when it was imported, but there was no shell then
     os.write(bound, b"bound")
     os.close(bound)
     application.start()
@@ -150,10 +154,10 @@ def _refresh(spawn: Spawn) -> None:
 
     random.seed()
     multiprocessing.process.current_process().authkey = os.urandom(32)
-    numpy = sys.modules.get("numpy")
-    if numpy is not None:
-        numpy.random.seed()
-    matplotlib = sys.modules.get("matplotlib")
+    numbers: Any = sys.modules.get("numpy.random")
+    if numbers is not None:
+        numbers.seed()
+    matplotlib: Any = sys.modules.get("matplotlib")
     if matplotlib is not None:
         folder = spawn.environment["MPLCONFIGDIR"]
         matplotlib.get_configdir = matplotlib.get_cachedir = lambda: folder  # it remembers the server's

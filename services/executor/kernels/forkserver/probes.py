@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from services.executor.kernels.forkserver import confinement, landlock, seccomp, system
@@ -136,7 +137,7 @@ def _seccomp() -> str:
     system.prctl(system.PR_SET_NO_NEW_PRIVS, 1)
     seccomp.install()
     for family in (socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK, socket.AF_PACKET):
-        _must_fail(lambda family=family: socket.socket(family), f"{family!r} sockets can be made", errno.EACCES)
+        _must_fail(partial(socket.socket, family), f"{family!r} sockets can be made", errno.EACCES)
     socket.socketpair()[0].close()
     _must_fail(lambda: system.unshare(system.CLONE_NEWUSER), "user namespaces can be made", errno.EPERM)
     ptrace = ctypes.CDLL(None, use_errno=True).ptrace

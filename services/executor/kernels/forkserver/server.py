@@ -61,7 +61,7 @@ class Server:
         self._owner = int(configuration["owner"])
         self._libraries: set[int] = set()
         self._retiring = False
-        self._use_groups = bool(configuration.get("controlGroups", True))
+        self._use_groups = True
         self._skip = frozenset(configuration.get("withoutLayers") or ())
         self._groups: Groups | None = None
         self._footprints = Footprints()
@@ -76,6 +76,7 @@ class Server:
         # A user namespace maps one user only: there is none to change to.
         uids = None if self._in_user_namespace else self._uids
         layers = probes.each_layer(self._canary, uids)
+        self._use_groups = "cgroups" not in self._skip
         for name in self._skip & set(layers):
             layers[name] = {"ok": False, "detail": "switched off"}
         self._uids = uids if layers["uid"]["ok"] else None
