@@ -12,7 +12,6 @@ from pydantic_settings import NoDecode
 
 from shared.settings import ServiceSettings
 
-
 KERNEL_IMPORTS = (
     "numpy",
     "pandas",

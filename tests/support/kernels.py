@@ -24,9 +24,7 @@ KERNEL_PYTHON = Path(".venv-kernel/bin/python").absolute()
 IMPORTS = ["numpy", "pandas", "matplotlib.pyplot", "matplotlib.backends.backend_agg"]
 """Enough to see that imports are shared, and quickly had."""
 
-LIMITS = Limits(
-    memory_bytes=1_000_000_000, processes=200, open_files=1024, file_bytes=100_000_000, cpu_seconds=60
-)
+LIMITS = Limits(memory_bytes=1_000_000_000, processes=200, open_files=1024, file_bytes=100_000_000, cpu_seconds=60)
 
 
 def plain_source() -> PlainKernels:

@@ -27,7 +27,12 @@ PROGRAM = (
     "del sys.path[0]; server.main()"
 )
 
-ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "HOME": "/nonexistent"}
+ENVIRONMENT = {
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "LANG": "C.UTF-8",
+    "OPENBLAS_NUM_THREADS": "1",
+    "HOME": "/nonexistent",
+}
 """All that the server knows of its surroundings. One thread, so that nothing is lost by the fork."""
 
 START_TIMEOUT_S = 120.0
@@ -70,7 +75,9 @@ class ForkLink:
     async def start(self) -> dict[str, Any]:
         """Start the server; gives its report. Raises ForkServerGone."""
         ours, theirs = socket.socketpair()
-        cache = {"PYTHONPYCACHEPREFIX": os.environ["PYTHONPYCACHEPREFIX"]} if "PYTHONPYCACHEPREFIX" in os.environ else {}
+        cache = (
+            {"PYTHONPYCACHEPREFIX": os.environ["PYTHONPYCACHEPREFIX"]} if "PYTHONPYCACHEPREFIX" in os.environ else {}
+        )
         try:
             self._process = await asyncio.create_subprocess_exec(
                 str(self._python),

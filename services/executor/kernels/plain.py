@@ -1,6 +1,7 @@
 """Kernels started when they are asked for: the interpreter starts, imports and answers, about half a second.
 
-The fork server (`forked`) takes this place for base-environment Python kernels (DESIGN.md decision 7); this stays as the fallback.
+The fork server (`forked`) takes this place for base-environment Python kernels (DESIGN.md decision 7); this stays as
+the fallback.
 """
 
 from __future__ import annotations

@@ -268,9 +268,7 @@ class Run:
             epoch=self.claim.epoch,
             output_format=self.claim.notebook.integration.output_format,
         )
-        return Collector(
-            identity, run_dir, self._notebook, objects=self._means.objects, requests=self._means.requests
-        )
+        return Collector(identity, run_dir, self._notebook, objects=self._means.objects, requests=self._means.requests)
 
 
 def _failed(error_type: str, message: str) -> Verdict:

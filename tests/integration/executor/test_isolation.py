@@ -1,4 +1,4 @@
-"""What a hostile notebook can reach, tried from real kernels under the isolation this machine allows (needs `strong`)."""
+"""What a hostile notebook can reach, tried from real kernels where this machine allows level `strong`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import socket
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -22,9 +21,7 @@ from tests.support.kernels import KERNEL_PYTHON, Session, forked_source, until
 MEMORY = 300_000_000
 PROCESSES = 60
 
-HOSTILE_LIMITS = Limits(
-    memory_bytes=MEMORY, processes=PROCESSES, open_files=512, file_bytes=10_000_000, cpu_seconds=20
-)
+HOSTILE_LIMITS = Limits(memory_bytes=MEMORY, processes=PROCESSES, open_files=512, file_bytes=10_000_000, cpu_seconds=20)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +100,10 @@ async def test_other_runs_folders_are_not_there(source: ForkedKernels, session: 
     try:
         await Session(neighbour).says("open('mine', 'w').write('x'); print('ok')")
         assert (neighbour.run_dir / "work" / "mine").exists()
-        code = f"import os; print(sorted(os.listdir({str(tmp_path)!r}))); print(os.path.exists({str(neighbour.run_dir)!r}))"
+        code = (
+            f"import os; print(sorted(os.listdir({str(tmp_path)!r})))\n"
+            f"print(os.path.exists({str(neighbour.run_dir)!r}))"
+        )
         assert (await session.says(code)).splitlines() == ["['run']", "False"]
         ours, theirs = [await each.says("import os; print(os.getuid())") for each in (session, Session(neighbour))]
         if source.isolation.layers["uid"]["ok"]:
@@ -137,7 +137,8 @@ async def test_no_unix_socket_of_the_outside_can_be_reached(session: Session) ->
         server.bind("\0atelier-test-abstract")
         server.listen()
         code = (
-            "import socket\ntry:\n    socket.socket(socket.AF_UNIX).connect('\\0atelier-test-abstract'); print('REACHED')\n"
+            "import socket\ntry:\n    socket.socket(socket.AF_UNIX).connect('\\0atelier-test-abstract')\n"
+            "    print('REACHED')\n"
             "except OSError as error: print(type(error).__name__)"
         )
         assert await session.says(code) in {"ConnectionRefusedError", "PermissionError"}
@@ -191,7 +192,8 @@ async def test_pid_1_the_parent_and_every_other_process_survive_a_kill(source: F
 async def test_nothing_outside_the_run_folder_can_be_written(session: Session) -> None:
     code = """
 import os, sys, numpy
-places = [os.path.dirname(numpy.__file__) + '/x', sys.prefix + '/x', '/usr/x', '/etc/x', '/x', '/proc/sys/kernel/hostname',
+places = [os.path.dirname(numpy.__file__) + '/x', sys.prefix + '/x', '/usr/x', '/etc/x', '/x',
+          '/proc/sys/kernel/hostname',
           os.environ['ATELIER_RUN_DIR'] + '/run.json', os.environ['ATELIER_RUN_DIR'] + '/inputs/x', '/dev/x']
 for place in places:
     try: open(place, 'w'); print('WROTE', place)
@@ -217,7 +219,8 @@ async def test_a_fork_bomb_stops_at_its_limit_and_a_neighbour_runs_on(
     source: ForkedKernels, session: Session, tmp_path: Path
 ) -> None:
     bomb = (
-        "import os, time\nmade = 0\ntry:\n    for _ in range(2000):\n        if os.fork() == 0:\n            time.sleep(60); os._exit(0)\n"
+        "import os, time\nmade = 0\ntry:\n    for _ in range(2000):\n"
+        "        if os.fork() == 0:\n            time.sleep(60); os._exit(0)\n"
         "        made += 1\nexcept BlockingIOError: pass\nprint(made)"
     )
     neighbour = await source.acquire(KernelRequest(kernel_type="python3", run_dir=tmp_path / "other"))
@@ -277,7 +280,9 @@ async def test_a_killed_server_takes_every_kernel_with_it_within_a_second_and_co
     try:
         kernel = await kernels.acquire(KernelRequest(kernel_type="python3", run_dir=tmp_path / "a"))
         session = Session(kernel)
-        code = "import subprocess; subprocess.Popen(['bash', '-c', 'exec -a atelier-doomed sleep 1000']); print('started')"
+        code = (
+            "import subprocess; subprocess.Popen(['bash', '-c', 'exec -a atelier-doomed sleep 1000']); print('started')"
+        )
         assert await session.says(code) == "started"
         await until(lambda: len(_named("atelier-doomed")) == 1)
         first = kernels.server_pid
@@ -300,7 +305,8 @@ async def test_a_killed_server_takes_every_kernel_with_it_within_a_second_and_co
 
 
 async def test_a_changed_environment_makes_ready_kernels_anew(tmp_path: Path) -> None:
-    subprocess.run([KERNEL_PYTHON, "-m", "venv", "--without-pip", tmp_path / "env"], check=True)
+    making = await asyncio.create_subprocess_exec(KERNEL_PYTHON, "-m", "venv", "--without-pip", tmp_path / "env")
+    assert await making.wait() == 0
     python = tmp_path / "env" / "bin" / "python"
     (site_packages,) = (tmp_path / "env").glob("lib/python3*/site-packages")
     (base,) = KERNEL_PYTHON.parent.parent.glob("lib/python3*/site-packages")
@@ -336,7 +342,10 @@ async def test_without_control_groups_a_watchdog_holds_the_memory(tmp_path: Path
     try:
         assert not kernels.isolation.layers["cgroups"]["ok"]
         kernel = await kernels.acquire(KernelRequest(kernel_type="python3", run_dir=tmp_path / "run"))
-        code = "import time\nhog = []\nfor _ in range(60):\n    hog.append(bytes(10_000_000)[:-1] + b'x'); time.sleep(0.05)"
+        code = (
+            "import time\nhog = []\n"
+            "for _ in range(60):\n    hog.append(bytes(10_000_000)[:-1] + b'x'); time.sleep(0.05)"
+        )
         (outcome,) = await Session(kernel).run(code)
         await kernel.close()
         usage = kernel.usage()

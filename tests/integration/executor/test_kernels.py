@@ -141,7 +141,9 @@ async def test_nothing_is_left_after_close(source: KernelSource, run_dir: Path) 
 
 
 def _running(mark: str) -> int:
-    return sum(mark in process.info["cmdline"] for process in psutil.process_iter(["cmdline"]) if process.info["cmdline"])
+    return sum(
+        mark in process.info["cmdline"] for process in psutil.process_iter(["cmdline"]) if process.info["cmdline"]
+    )
 
 
 async def test_plots_and_tables_are_outputs(session: Session) -> None:

@@ -43,13 +43,14 @@ class Group:
         if limits.memory_bytes is not None and "memory" in self.folders:
             self._write("memory", "memory.limit_in_bytes", "memory.max", str(limits.memory_bytes))
             with contextlib.suppress(OSError):  # there may be no swap to keep kernels out of
-                self._write("memory", "memory.memsw.limit_in_bytes", "memory.swap.max",
-                            str(limits.memory_bytes) if self.version == 1 else "0")  # fmt: skip
+                swap = str(limits.memory_bytes) if self.version == 1 else "0"
+                self._write("memory", "memory.memsw.limit_in_bytes", "memory.swap.max", swap)
         if limits.processes is not None and "pids" in self.folders:
             self._write("pids", "pids.max", "pids.max", str(limits.processes))
         if limits.processors is not None and "cpu" in self.folders:
             quota = int(limits.processors * PERIOD_US)
-            self._write("cpu", "cpu.cfs_quota_us", "cpu.max", str(quota) if self.version == 1 else f"{quota} {PERIOD_US}")
+            value = str(quota) if self.version == 1 else f"{quota} {PERIOD_US}"
+            self._write("cpu", "cpu.cfs_quota_us", "cpu.max", value)
 
     def _write(self, controller: str, first: str, second: str, value: str) -> None:
         name = first if self.version == 1 else second

@@ -88,7 +88,7 @@ def hand_over(run_dir: str, uid: int) -> None:
     for name in view.WRITABLE:
         for root, folders, files in os.walk(f"{run_dir}/{name}"):
             os.chown(root, uid, group)
-            os.chmod(root, 0o2770)
+            os.chmod(root, 0o2770)  # noqa: S103 - nobody but the kernel's user and the worker's group
             for file in (*files, *(folder for folder in folders if os.path.islink(f"{root}/{folder}"))):
                 os.chown(f"{root}/{file}", uid, group, follow_symlinks=False)
 
@@ -159,7 +159,7 @@ def restrict(plan: Plan, spawn: Spawn) -> None:
     if plan.has("landlock"):
         writable = [f"{spawn.run_dir}/{name}" for name in view.WRITABLE]
         writable += [f"/dev/{name}" for name in view.DEVICES]
-        # Locks of multiprocessing are made there; without a view it is the machine's, as all files are the worker's user's.
+        # Locks of multiprocessing are made there; without a view it is the machine's own.
         writable.append("/dev/shm")  # noqa: S108
         if plan.has("mount"):
             writable.append("/tmp")  # noqa: S108 - of this view alone

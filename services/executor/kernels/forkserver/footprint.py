@@ -46,7 +46,7 @@ def _descendants(keepers: set[int]) -> dict[int, list[int]]:
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
-                with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as stat:  # noqa: PTH123 - hot loop
+                with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as stat:
                     parents[int(name)] = int(stat.read().rpartition(")")[2].split()[1])
             except (OSError, ValueError, IndexError):
                 continue  # it ended while we looked
@@ -65,7 +65,7 @@ def _descendants(keepers: set[int]) -> dict[int, list[int]]:
 
 def _resident(pid: int) -> int:
     try:
-        with open(f"/proc/{pid}/statm", encoding="ascii") as statm:  # noqa: PTH123 - hot loop
+        with open(f"/proc/{pid}/statm", encoding="ascii") as statm:
             return int(statm.read().split()[1]) * PAGE_BYTES
     except (OSError, ValueError, IndexError):
         return 0
@@ -74,7 +74,7 @@ def _resident(pid: int) -> int:
 def _proportional(pid: int) -> int:
     """Shared pages counted by share: what forks have in common with the server is nearly nobody's."""
     try:
-        with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as rollup:  # noqa: PTH123 - hot loop
+        with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as rollup:
             for line in rollup:
                 if line.startswith("Pss:"):
                     return int(line.split()[1]) * 1024

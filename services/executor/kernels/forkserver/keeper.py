@@ -1,4 +1,4 @@
-"""Stands beside each kernel: pid 1 of its namespace, reaps, passes signals on, tells the end, takes everything with it."""
+"""Stands beside each kernel: pid 1 of its namespace; reaps, passes signals on, tells the end and takes all with it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ Main = Callable[[Spawn, int], None]
 END_MARK = b"bound"
 
 
-def keep(plan: Plan, spawn: Spawn, group: Group | None, channel: socket.socket, libraries: set[int], main: Main) -> NoReturn:
+def keep(
+    plan: Plan, spawn: Spawn, group: Group | None, channel: socket.socket, libraries: set[int], main: Main
+) -> NoReturn:
     """Called in a fresh fork of the server; never returns. `channel` is a packet socket to the server."""
     reason = "the kernel could not be confined"
     try:
@@ -102,7 +104,7 @@ class _Keeper:
             os.chdir(f"{self._spawn.run_dir}/work")
             confinement.restrict(self._plan, self._spawn)
             if self._spawn.argv:
-                os.execvpe(self._spawn.argv[0], self._spawn.argv, self._spawn.environment)
+                os.execvpe(self._spawn.argv[0], self._spawn.argv, self._spawn.environment)  # noqa: S606
             main(self._spawn, bound)
             code = 0
         except SystemExit as end:
@@ -151,7 +153,7 @@ class _Keeper:
             return
         own = f"/proc/self/task/{os.getpid()}/children"
         while True:
-            with open(own, encoding="ascii") as listing:  # noqa: PTH123 - a file of /proc
+            with open(own, encoding="ascii") as listing:
                 children = listing.read().split()
             for child in children:
                 with contextlib.suppress(ProcessLookupError):

@@ -77,8 +77,6 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
         if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
             rights &= ON_FILES
         rule = struct.pack("=Qi", rights, descriptor)
-        system.syscall(
-            ADD_RULE, ruleset, RULE_PATH_BENEATH, ctypes.c_char_p(rule), 0, what=f"landlock_add_rule {path}"
-        )
+        system.syscall(ADD_RULE, ruleset, RULE_PATH_BENEATH, ctypes.c_char_p(rule), 0, what=f"landlock_add_rule {path}")
     finally:
         os.close(descriptor)

@@ -41,7 +41,7 @@ _thread_limits: Any = None
 
 
 def load(names: Sequence[str]) -> dict[str, Any]:
-    """Import the kernel's modules and `names`; gives seconds, and the names that could not be imported with the reason."""
+    """Import the kernel's modules and `names`; gives seconds, and which could not be imported with the reason."""
     started = time.monotonic()
     os.environ["MPLBACKEND"] = INLINE_BACKEND
     failed: dict[str, str] = {}

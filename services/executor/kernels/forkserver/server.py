@@ -1,4 +1,4 @@
-"""The fork server's loop: requests in, forks out, ends told. One thread, no ZeroMQ, no event loop that forks could share."""
+"""The fork server's loop: requests in, forks out, ends told. One thread, no ZeroMQ, no event loop to share."""
 
 from __future__ import annotations
 
@@ -224,9 +224,7 @@ class Server:
         if self._groups is not None:
             group = self._groups.make(
                 f"k{spawn.id}",
-                GroupLimits(
-                    memory_bytes=limits.memory_bytes, processes=limits.processes, processors=limits.processors
-                ),
+                GroupLimits(memory_bytes=limits.memory_bytes, processes=limits.processes, processors=limits.processors),
             )
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
@@ -290,7 +288,14 @@ class Server:
         if message["status"] == -signal.SIGXCPU:
             cause = "cpu"
         self._tell(
-            {"event": "exited", "id": entry.spawn.id, "status": message["status"], "cause": cause, "method": method, **use}
+            {
+                "event": "exited",
+                "id": entry.spawn.id,
+                "status": message["status"],
+                "cause": cause,
+                "method": method,
+                **use,
+            }
         )
 
     def _kill(self, entry: _Entry) -> None:
@@ -307,7 +312,7 @@ class Server:
         by_pid = {entry.pid: entry for entry in self._entries.values()}
         while True:
             try:
-                pid, status, usage = os.wait4(-1, os.WNOHANG)
+                pid, _, usage = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 break
             if pid == 0:

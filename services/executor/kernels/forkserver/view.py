@@ -22,13 +22,13 @@ ETC = (
 )  # fmt: skip
 """What of /etc kernels get, as copies: how programs are found and written for, and no service's configuration."""
 
-PASSWD = "root:x:0:0:root:/root:/usr/sbin/nologin\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+ACCOUNTS = "root:x:0:0:root:/root:/usr/sbin/nologin\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
 GROUP = "root:x:0:\nnogroup:x:65534:\n"
 
 ROOT_OPTIONS = "size=1m,nr_inodes=8k,mode=755"
 SHM_OPTIONS = "size=25%,mode=1777"
 TMP_OPTIONS = "size=256m,mode=1777"
-"""/tmp is for programs that know no other place, in memory; TMPDIR points into the run folder."""
+"""The view's /tmp is in memory, for programs that know no other place; TMPDIR points into the run folder."""
 
 KEPT_FLAGS = system.MS_RDONLY | system.MS_NOSUID | system.MS_NODEV | system.MS_NOEXEC | system.MS_NOATIME
 """Flags of statvfs(3) that have the same bit in mount(2)."""
@@ -61,7 +61,7 @@ def copy_etc(folder: Path) -> None:
                 shutil.copyfile(source, target)
         except (OSError, shutil.Error):
             continue  # what the server's user cannot read is not for kernels either
-    (folder / "passwd").write_text(PASSWD, encoding="ascii")
+    (folder / "passwd").write_text(ACCOUNTS, encoding="ascii")
     (folder / "group").write_text(GROUP, encoding="ascii")
     (folder / "hosts").write_text("127.0.0.1 localhost\n", encoding="ascii")
 
@@ -79,7 +79,7 @@ def enter(stage: str, etc: str, environment: list[str], run_dir: str) -> None:
     for folder in ("tmp", "dev", "proc", "etc", "run"):
         os.mkdir(f"{stage}/{folder}", 0o755)
     flags = system.MS_NOSUID | system.MS_NODEV
-    system.mount("tmpfs", f"{stage}/tmp", "tmpfs", flags, TMP_OPTIONS)
+    system.mount("tmpfs", f"{stage}/tmp", "tmpfs", flags, TMP_OPTIONS)  # noqa: S108 - of the view
     for path in (*SYSTEM, *environment):
         _show(stage, path)
     _bind(etc, f"{stage}/etc", system.MS_RDONLY | flags)
@@ -88,8 +88,8 @@ def enter(stage: str, etc: str, environment: list[str], run_dir: str) -> None:
     for name in DEVICES:
         Path(f"{stage}/dev/{name}").touch()
         system.mount(f"/dev/{name}", f"{stage}/dev/{name}", None, system.MS_BIND)
-    os.mkdir(f"{stage}/dev/shm", 0o1777)
-    system.mount("tmpfs", f"{stage}/dev/shm", "tmpfs", flags | system.MS_NOEXEC, SHM_OPTIONS)
+    os.mkdir(f"{stage}/dev/shm", 0o1777)  # noqa: S108 - of the view
+    system.mount("tmpfs", f"{stage}/dev/shm", "tmpfs", flags | system.MS_NOEXEC, SHM_OPTIONS)  # noqa: S108
     for name, target in (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
         os.symlink(target, f"{stage}/dev/{name}")
     system.mount("proc", f"{stage}/proc", "proc", flags | system.MS_NOEXEC)
@@ -116,4 +116,5 @@ def _show(stage: str, path: str) -> None:
 def _bind(source: str, target: str, flags: int) -> None:
     system.mount(source, target, None, system.MS_BIND)
     # In a user namespace the flags that the source was mounted with may not be taken off.
-    system.mount(None, target, None, system.MS_REMOUNT | system.MS_BIND | flags | os.statvfs(target).f_flag & KEPT_FLAGS)
+    flags |= os.statvfs(target).f_flag & KEPT_FLAGS
+    system.mount(None, target, None, system.MS_REMOUNT | system.MS_BIND | flags)

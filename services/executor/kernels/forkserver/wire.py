@@ -1,8 +1,9 @@
 """Messages between worker and fork server: a length of four bytes, then JSON. A socket's end ends every kernel.
 
 Worker to server: `{"op":"configure",...}` once, then `{"op":"spawn","id",...}`, `{"op":"signal","id","signal"}`,
-`{"op":"kill","id"}`, `{"op":"retire"}` (end with the last kernel). Server to worker: `{"event":"ready","isolation",...}` once, then for each id `spawned` (pid),
-`bound` (its sockets can be connected to), `exited` (status, cause, use), `gone` (nothing of it is left), or `failed`.
+`{"op":"kill","id"}`, `{"op":"retire"}` (end with the last kernel). Server to worker: `{"event":"ready","layers",...}`
+once, then for each id `spawned` (pid), `bound` (its sockets can be connected to), `exited` (status, cause, use) or
+`failed` (reason), `gone` (nothing of it is left).
 """
 
 from __future__ import annotations
