@@ -23,6 +23,11 @@ KERNEL_MODULES = (
     "ipykernel.datapub",
     "ipykernel.comm",
     "IPython.core.completer",
+    "IPython.core.completerlib",
+    "IPython.core.debugger",
+    "IPython.core.oinspect",
+    "IPython.extensions.storemagic",
+    "pdb",
     "IPython.core.pylabtools",
     "matplotlib_inline.config",
     "multiprocessing.process",
@@ -110,10 +115,12 @@ def run_kernel(spawn: Spawn, bound: int) -> None:
     _pipe_without_network(f"ipc://{spawn.run_dir}/k/p")
     kernelapp: Any = sys.modules["ipykernel.kernelapp"]
     sys.argv = ["ipykernel_launcher", "-f", spawn.connection_file]
-    application = kernelapp.IPKernelApp.instance()
-    application.initialize(
-        ["-f", spawn.connection_file, "--HistoryManager.enabled=False", "--IPKernelApp.no_stdout=False"]
-    )
+    application = kernelapp.IPKernelApp.instance(connection_file=spawn.connection_file)
+    application.config.HistoryManager.enabled = False
+    application.no_stdout = False
+    # Its command line is empty and known; building a parser for all its options would take a quarter of the start.
+    application.parse_command_line = lambda _argv=None: None
+    application.initialize([])
     inline: Any = sys.modules.get("matplotlib_inline.backend_inline")
     if inline is not None:
         inline._enable_matplotlib_integration()  # it did so when it was imported, but there was no shell then

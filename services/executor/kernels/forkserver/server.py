@@ -28,6 +28,9 @@ WATCH_MS = 200
 REMOVE_MS = 20
 """How soon a control group that was still busy is tried again, in milliseconds."""
 
+KEEPER_GRACE_S = 0.5
+"""How long a keeper may take to end its kernel and tell of it, in seconds."""
+
 REPORT_BYTES = 65_536
 
 
@@ -42,6 +45,7 @@ class _Entry:
         self.reaped = False
         self.told_end = False
         self.cause: str | None = None
+        self.overdue: float | None = None
 
 
 class Server:
@@ -174,6 +178,7 @@ class Server:
                     os.read(woken, 512)
                 elif descriptor in self._by_descriptor:
                     self._hear(self._by_descriptor[descriptor])
+            self._press()
             self._reap()
             if self._retiring and not self._entries:
                 return
@@ -300,12 +305,25 @@ class Server:
 
     def _kill(self, entry: _Entry) -> None:
         """End a kernel and all that it started; in a pid namespace the end of process 1 is the end of all."""
-        if self._plan.has("pid"):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(entry.pid, signal.SIGKILL)
+        if self._plan.has("pid") and entry.group is not None:
+            self._kill_keeper(entry)
         elif entry.channel is not None:
+            # Where no control group counts, the keeper must live to tell what its kernel has used.
             with contextlib.suppress(OSError):
                 entry.channel.send(str(int(signal.SIGKILL)).encode())
+            if self._plan.has("pid") and entry.overdue is None:
+                entry.overdue = time.monotonic() + KEEPER_GRACE_S
+
+    @staticmethod
+    def _kill_keeper(entry: _Entry) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(entry.pid, signal.SIGKILL)
+
+    def _press(self) -> None:
+        """End keepers that do not come to it, on a machine that is too busy."""
+        for entry in self._entries.values():
+            if entry.overdue is not None and not entry.reaped and time.monotonic() > entry.overdue:
+                self._kill_keeper(entry)
 
     def _reap(self) -> None:
         """Keepers that have ended: with a pid namespace nothing of the kernel is left then."""
@@ -368,6 +386,7 @@ class Server:
             self._kill(entry)
         deadline = time.monotonic() + 2
         while self._entries and time.monotonic() < deadline:
+            self._press()
             self._reap()
             time.sleep(0.005)
         if self._groups is not None:
