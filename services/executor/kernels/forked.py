@@ -285,7 +285,6 @@ class ForkedKernels:
                 "scratch": str(scratch),
                 "canary": str(canary),
                 "uids": self._options.uids,
-                "owner": os.getpid(),
                 "withoutLayers": self._options.without_layers,
             },
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 PREFIX = "atelier-"
-"""Beginning of the name of a worker's group, followed by the worker's process id and a random part."""
+"""Beginning of the name of a server's group, followed by the server's process id and a random part."""
 
 CONTROLLERS = ("memory", "pids", "cpu", "cpuacct")
 
@@ -104,10 +104,10 @@ class Group:
 class Groups:
     """Where groups can be made: below the group this process is in. `controllers` tells which limits hold."""
 
-    def __init__(self, owner: int) -> None:
+    def __init__(self) -> None:
         self.version = 0
         self._base: dict[str, Path] = {}
-        name = f"{PREFIX}{owner}-{os.urandom(3).hex()}"
+        name = f"{PREFIX}{os.getpid()}-{os.urandom(3).hex()}"
         for version, found in ((2, _version_2()), (1, _version_1())):
             usable = {}
             for controller, parent in found.items():
@@ -135,7 +135,7 @@ class Groups:
         """A group with limits. Raises OSError."""
         group = Group({controller: base / name for controller, base in self._base.items()}, self.version)
         for folder in set(group.folders.values()):
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
         try:
             group.limit(limits)
         except OSError:
@@ -189,7 +189,7 @@ def _version_2() -> dict[str, Path]:
 
 
 def _clear_abandoned(parent: Path) -> None:
-    """Remove the groups of workers that are gone."""
+    """Remove the groups of servers that are gone; one that is wrongly taken for that makes its own again."""
     with contextlib.suppress(OSError):
         for base in parent.glob(f"{PREFIX}*-*"):
             owner = base.name.removeprefix(PREFIX).partition("-")[0]

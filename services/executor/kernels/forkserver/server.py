@@ -62,7 +62,6 @@ class Server:
         self._extra = list(configuration.get("readable") or [])
         first, count = configuration["uids"]
         self._uids = range(first, first + count) if system.is_privileged() and os.getuid() == 0 else None
-        self._owner = int(configuration["owner"])
         self._libraries: set[int] = set()
         self._retiring = False
         self._use_groups = True
@@ -88,7 +87,7 @@ class Server:
             layers["mount"] = {"ok": False, "detail": "needs the pid namespace"}
         if self._use_groups:
             with contextlib.suppress(OSError):
-                self._groups = Groups(self._owner)
+                self._groups = Groups()
         controllers = self._groups.controllers if self._groups else []
         layers["cgroups"] = {
             "ok": bool(controllers),
