@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-BREATH_S = 0.1
+BREATH_S = 0.2
 """How long a run that has just taken a kernel has the processors to itself before the next one is made, in seconds."""
 
 RETRY_S = 5.0

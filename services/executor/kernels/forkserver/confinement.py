@@ -164,6 +164,8 @@ def restrict(plan: Plan, spawn: Spawn) -> None:
         if plan.has("mount"):
             writable.append("/tmp")  # noqa: S108 - of this view alone
         readable = [*view.readable(plan.environment), spawn.run_dir]
+        if not plan.has("mount"):
+            readable.append("/sys/fs/cgroup")  # where libraries look how many processors they may use
         landlock.restrict(readable, writable)
     if plan.has("seccomp"):
         seccomp.install()

@@ -82,9 +82,12 @@ class Server:
         self._use_groups = "cgroups" not in self._skip
         for name in self._skip & set(layers):
             layers[name] = {"ok": False, "detail": "switched off"}
-        self._uids = uids if layers["uid"]["ok"] else None
         if not layers["pid"]["ok"]:
             layers["mount"] = {"ok": False, "detail": "needs the pid namespace"}
+        if layers["uid"]["ok"] and not layers["mount"]["ok"]:
+            # Another user could not reach its run folder: the worker's folder around it lets nobody in.
+            layers["uid"] = {"ok": False, "detail": "needs the mount namespace"}
+        self._uids = uids if layers["uid"]["ok"] else None
         if self._use_groups:
             with contextlib.suppress(OSError):
                 self._groups = Groups()
