@@ -144,7 +144,7 @@ async def test_no_unix_socket_of_the_outside_can_be_reached(session: Session) ->
         assert await session.says(code) in {"ConnectionRefusedError", "PermissionError"}
 
 
-async def test_privileged_calls_fail(session: Session) -> None:
+async def test_privileged_calls_fail(source: ForkedKernels, session: Session) -> None:
     code = """
 import ctypes, os
 c = ctypes.CDLL(None, use_errno=True)
@@ -171,7 +171,8 @@ print(open('/proc/self/status').read().split('CapEff:')[1].split()[0])
     for name in ("ptrace", "process_vm_readv", "unshare", "clone", "mount", "keyctl", "bpf", "perf_event_open"):
         assert refused[name] == ("-1", "1"), name
     assert refused["io_uring_setup"] == ("-1", "1")
-    assert refused["setuid"] == ("-1", "1")
+    if not source.isolation.user_namespace:  # there the kernel's user is called 0 and has nobody's rights
+        assert refused["setuid"] == ("-1", "1")
     assert int(lines[-1][0], 16) == 0
     assert await session.says("print('alive')") == "alive"
 
@@ -225,8 +226,11 @@ async def test_a_fork_bomb_stops_at_its_limit_and_a_neighbour_runs_on(
     )
     neighbour = await source.acquire(KernelRequest(kernel_type="python3", run_dir=tmp_path / "other"))
     try:
-        made = int(await session.says(bomb))
-        assert 0 < made < PROCESSES
+        (outcome,) = await session.run(bomb)
+        if source.isolation.layers["cgroups"]["ok"] or source.isolation.layers["uid"]["ok"]:
+            assert 0 < int(session.text()) < PROCESSES
+        else:  # nothing refuses the forks, the watchdog ends them
+            assert f"limit of {PROCESSES} processes reached" in (outcome.error_message or "")
         assert await Session(neighbour).says("print(6 * 7)") == "42"
     finally:
         await neighbour.close()

@@ -93,7 +93,7 @@ def hand_over(run_dir: str, uid: int) -> None:
                 os.chown(f"{root}/{file}", uid, group, follow_symlinks=False)
 
 
-def enter_namespaces(plan: Plan, run_dir: str) -> None:
+def enter_namespaces(plan: Plan, run_dir: str, *, own_user: bool) -> None:
     """For the process that is to be pid 1: namespaces, a loopback of its own, the view. Raises OSError."""
     flags = 0
     for layer, flag in NAMESPACES.items():
@@ -106,7 +106,8 @@ def enter_namespaces(plan: Plan, run_dir: str) -> None:
     if plan.has("uts"):
         socket.sethostname("kernel")
     if plan.has("mount"):
-        view.enter(plan.stage, plan.etc, plan.environment, run_dir)
+        # A user of its own cannot write what the worker owns; without one the mounts see to that.
+        view.enter(plan.stage, plan.etc, plan.environment, run_dir, guarded=not own_user)
 
 
 def raise_loopback() -> None:

@@ -35,7 +35,7 @@ def keep(
             group.enter()
         if not plan.has("pid"):
             system.prctl(system.PR_SET_CHILD_SUBREAPER, 1)
-        confinement.enter_namespaces(plan, spawn.run_dir)
+        confinement.enter_namespaces(plan, spawn.run_dir, own_user=spawn.uid is not None)
         status = _Keeper(plan, spawn, channel, libraries).run(main)
         _tell(channel, {"event": "exited", **status})
     except BaseException as error:

@@ -407,17 +407,14 @@ def _is_file(number: int) -> bool:
         return False
 
 
-def _enter_user_namespace() -> bool:
+def _enter_user_namespace() -> str:
     """An unprivileged server gets its privileges over kernels, and over nothing else, from a user namespace."""
     uid, gid = os.getuid(), os.getgid()
-    try:
-        system.unshare(system.CLONE_NEWUSER | system.CLONE_NEWPID | system.CLONE_NEWNS)
-        Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
-        Path("/proc/self/uid_map").write_text(f"0 {uid} 1", encoding="ascii")
-        Path("/proc/self/gid_map").write_text(f"0 {gid} 1", encoding="ascii")
-    except OSError:
-        return False
-    return True
+    system.unshare(system.CLONE_NEWUSER | system.CLONE_NEWPID | system.CLONE_NEWNS)
+    Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
+    Path("/proc/self/uid_map").write_text(f"0 {uid} 1", encoding="ascii")
+    Path("/proc/self/gid_map").write_text(f"0 {gid} 1", encoding="ascii")
+    return "entered"
 
 
 def _attend(pid: int, descriptor: int) -> NoReturn:
@@ -441,7 +438,9 @@ def main() -> None:
             return
         messages = decoder.feed(data)
     configuration = messages[0]
-    if not system.is_privileged() and configuration.get("userNamespaces", True) and _enter_user_namespace():
+    # A child tries it first: there is no way back out of a namespace that is of no use.
+    if not system.is_privileged() and probes.held(_enter_user_namespace)["ok"]:
+        _enter_user_namespace()
         pid = os.fork()
         if pid:
             _attend(pid, descriptor)

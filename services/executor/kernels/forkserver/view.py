@@ -71,9 +71,10 @@ def readable(environment: list[str]) -> list[str]:
     return [*SYSTEM, "/etc", "/proc", "/dev", PROCESSORS, *environment]
 
 
-def enter(stage: str, etc: str, environment: list[str], run_dir: str) -> None:
+def enter(stage: str, etc: str, environment: list[str], run_dir: str, *, guarded: bool) -> None:
     """Replace the root by the view, built on the empty folder `stage`. The process must have mount and pid namespaces
-    of its own; raises OSError."""
+    of its own; raises OSError. `guarded`: of the run folder only what is the kernel's can be written, whoever owns it.
+    """
     system.mount(None, "/", None, system.MS_REC | system.MS_PRIVATE)
     system.mount("tmpfs", stage, "tmpfs", system.MS_NOSUID | system.MS_NODEV, ROOT_OPTIONS)
     for folder in ("tmp", "dev", "proc", "etc", "run"):
@@ -94,7 +95,10 @@ def enter(stage: str, etc: str, environment: list[str], run_dir: str) -> None:
         os.symlink(target, f"{stage}/dev/{name}")
     system.mount("proc", f"{stage}/proc", "proc", flags | system.MS_NOEXEC)
     os.makedirs(stage + run_dir, 0o755, exist_ok=True)
-    _bind(run_dir, stage + run_dir, flags)
+    _bind(run_dir, stage + run_dir, flags | (system.MS_RDONLY if guarded else 0))
+    if guarded:
+        for name in WRITABLE:
+            _bind(f"{run_dir}/{name}", f"{stage}{run_dir}/{name}", flags)
     system.change_root(stage)
     system.mount(None, "/", None, system.MS_REMOUNT | system.MS_BIND | system.MS_RDONLY | flags)
 
