@@ -11,7 +11,7 @@ import structlog
 from prometheus_client import Gauge
 
 from services.executor import store
-from services.executor.handlers.start import snapshot_of
+from services.executor.handlers.planning import snapshot_of
 from services.executor.running.claim import Claim, Means
 from services.executor.running.folder import WorkerFolder
 from services.executor.running.run import Run
@@ -51,6 +51,7 @@ class Worker:
         self._work = asyncio.Event()
         self._look = asyncio.Event()
         self._strays: set[UUID] = set()
+        self._draining = False
 
     async def open(self) -> None:
         """Take a lease, listen for hints and nudges, begin to claim."""
@@ -62,6 +63,8 @@ class Worker:
     async def close(self) -> None:
         """Drain: claim no more, let runs finish for a while, hand the rest over."""
         self._loops[0].cancel()
+        self._draining = True
+        self._look.set()
         if self._tasks:
             log.info("draining", runs=len(self._tasks))
             await asyncio.wait(self._tasks, timeout=self._settings.drain_timeout)
@@ -185,16 +188,24 @@ class Worker:
     async def _beat(self) -> None:
         known = dict(self._runs)
         async with self._means.database.connection() as connection:
-            rows = await connection.fetch(
-                queries.beat, self.id, LEASE_S, self._settings.worker_slots, socket.gethostname()
-            )
+            slots = 0 if self._draining else self._settings.worker_slots
+            rows = await connection.fetch(queries.beat, self.id, LEASE_S, slots, socket.gethostname())
         held = {row["execution_id"]: row for row in rows}
-        for execution_id, run in known.items():
+        for execution_id, mine in known.items():
             row = held.get(execution_id)
-            if row is None or row["epoch"] != run.claim.epoch:
-                run.lost.set()
-            elif row["cancel"]:
-                run.cancel.set()
+            if row is None or row["epoch"] != mine.claim.epoch:
+                mine.lost.set()
+        for execution_id, row in held.items():
+            run = self._runs.get(execution_id)
+            if run is None:
+                # Perhaps a claim that is just being committed: its cancellation must not wait for the next heartbeat.
+                if row["cancel"] and execution_id not in self._strays:
+                    self._look.set()
+            elif row["epoch"] == run.claim.epoch:
+                if row["cancel"]:
+                    run.cancel.set()
+                if row["draft_wanted"]:
+                    run.draft.ask()
         await self._let_go({execution_id for execution_id in held if execution_id not in self._runs})
 
     async def _let_go(self, unknown: set[UUID]) -> None:
