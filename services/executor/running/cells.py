@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -162,12 +163,16 @@ class NotebookCells:
 
 
 def _timeout_in(metadata: NotebookNode) -> float | None:
-    """`execution.timeout` of a cell's or a notebook's metadata, in seconds."""
+    """`execution.timeout` of a cell's or a notebook's metadata, in seconds; nbformat has it as a string on cells."""
     execution = metadata.get("execution", {})
     timeout = execution.get("timeout") if isinstance(execution, dict) else None
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout <= 0:
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float | str):
         return None
-    return float(timeout)
+    try:
+        seconds = float(timeout)
+    except (ValueError, OverflowError):
+        return None
+    return seconds if 0 < seconds < math.inf else None
 
 
 def _judge(outcome: CellOutcome, cell_id: str | None) -> Verdict:
