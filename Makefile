@@ -38,7 +38,7 @@ reset: ## end the stack and delete its data
 	@test ! -x $(PYTHON_IN_VENV) || $(STACK) reset
 
 test: setup ## run all tests (ARGS="tests/unit -k name": some)
-	@$(PYTHON_IN_VENV) -I deploy/local/debian.py rabbitmq postgresql
+	@$(PYTHON_IN_VENV) -I deploy/local/debian.py rabbitmq postgresql curl
 	@deploy/k8s/tools/install.sh
 	@$(PYTHON_IN_VENV) -m pytest -m "not image" $(ARGS)
 
@@ -60,7 +60,8 @@ format: setup ## bring all Python files into shape
 	@.venv/bin/ruff format
 
 bench: setup ## measure the speed targets
-	@$(PYTHON_IN_VENV) -m pytest tests/bench $(ARGS)
+	@$(PYTHON_IN_VENV) -I deploy/local/debian.py rabbitmq postgresql
+	@$(PYTHON_IN_VENV) -m tests.bench $(ARGS)
 
 kernels: ## make the base environment of notebook kernels anew
 	@rm -f .venv-kernel/atelier.stamp

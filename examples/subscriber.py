@@ -89,7 +89,7 @@ class Stopping(Exception):
     """The program was told to stop while it waited."""
 
 
-DATABASE_FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError)
+DATABASE_FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 RETRIED = (TryAgain, aiohttp.ClientError, AMQPError, OSError, TimeoutError, ValueError, csv.Error, *DATABASE_FAULTS)
 """What a pause may put right; the last ones are a file or an answer that is not whole."""
 
@@ -328,11 +328,13 @@ async def main() -> None:
         try:
             await subscriber.run()
         except Stopping:
-            log.info("the message in hand stays in the queue")
+            log.info("told to stop while it waited; what was in hand stays in the queue")
     log.info("stopped")
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # aio_pika says each lost connection, once
+    logging.getLogger("aio_pika").setLevel(logging.WARNING)
     csv.field_size_limit(2**31 - 1)  # a cell may hold a long text
     asyncio.run(main())

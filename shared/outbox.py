@@ -131,12 +131,22 @@ class Outbox:
             await self._wake.wait()
             self._wake.clear()
             while self._pending:
-                batch = [self._pending[i] for i in range(min(BATCH, len(self._pending)))]
-                sent = await self._publish(batch)
-                if sent:
-                    await self._forget(batch[:sent])
-                if sent < len(batch):
+                try:
+                    all_sent = await self._send_batch()
+                except Exception:
+                    # The pump is the only way out for facts: whatever happens, it goes on.
+                    log.exception("pump failed, it will try again")
+                    all_sent = False
+                if not all_sent:
                     await asyncio.sleep(RETRY_S)
+
+    async def _send_batch(self) -> bool:
+        """Send the next rows; returns whether the broker has confirmed them all."""
+        batch = [self._pending[i] for i in range(min(BATCH, len(self._pending)))]
+        sent = await self._publish(batch)
+        if sent:
+            await self._forget(batch[:sent])
+        return sent == len(batch)
 
     async def _publish(self, batch: list[Row]) -> int:
         """Send a batch pipelined; returns how many, from the first on, the broker has confirmed."""
@@ -152,8 +162,6 @@ class Outbox:
 
     async def _forget(self, rows: list[Row]) -> None:
         """Remove confirmed rows; if the database is away, later. Sending one twice is allowed, losing one is not."""
-        for _ in rows:
-            self._pending.popleft()
         ids = [row.id for row in rows]
         while True:
             try:
@@ -162,8 +170,10 @@ class Outbox:
             except Unavailable:
                 await asyncio.sleep(RETRY_S)
             else:
-                self._known.difference_update(ids)
-                return
+                break
+        for _ in rows:
+            self._pending.popleft()
+        self._known.difference_update(ids)
 
     async def _keep_lease(self) -> None:
         beats = 0
@@ -176,6 +186,9 @@ class Outbox:
                     await self._sweep_command_log()
             except Unavailable:
                 log.warning("lease not renewed: the database is away")
+            except Exception:
+                # Without the lease others would adopt this process's rows and send them twice.
+                log.exception("lease not renewed")
 
     async def _renew(self) -> None:
         async with self._database.connection() as connection:

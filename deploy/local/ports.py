@@ -4,12 +4,15 @@ import json
 import random
 import socket
 import threading
+import time
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
 LOWEST, HIGHEST = 20_000, 32_000
 """Above the well-known ports, below those Linux gives to outgoing connections (32768 and up): these come and go."""
 ATTEMPTS = 500
+LINGER_SECONDS = 2.0
+POLL_SECONDS = 0.02
 
 
 class NoFreePort(RuntimeError):
@@ -52,7 +55,7 @@ class PortBook:
                 if name in self._reserved:
                     continue
                 remembered = self._ports.get(name)
-                held = None if remembered is None else _bind(remembered, reuse=True)
+                held = None if remembered is None else _bind_again(remembered)
                 if held is None:
                     self._choose(name)
                 else:
@@ -84,6 +87,20 @@ class PortBook:
         draft = self._path.with_suffix(".new")
         draft.write_text(json.dumps(self._ports, indent=1, sort_keys=True))
         draft.replace(self._path)
+
+
+def _bind_again(port: int) -> socket.socket | None:
+    """A socket bound to a port that was ours, or None when another server has it and keeps it.
+
+    A server that was just killed may hold its port for a moment, until its last thread is gone; clients should find
+    its successor on the same port.
+    """
+    deadline = time.monotonic() + LINGER_SECONDS
+    while (held := _bind(port, reuse=True)) is None:
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(POLL_SECONDS)
+    return held
 
 
 def _bind(port: int, *, reuse: bool) -> socket.socket | None:

@@ -14,7 +14,7 @@ class ArtifactsSettings(ServiceSettings):
 
     artifacts_postgres_dsn: SecretStr = Field(description="DSN of the artifacts role")
     http_bind: str = Field("127.0.0.1:8081", description="host:port of the internal HTTP address")
-    max_dataset_bytes: int = Field(10 * GIB, gt=0, description="largest dataset file accepted, in bytes")
+    dataset_max_bytes: int = Field(20 * GIB, gt=0, description="largest dataset file accepted, in bytes")
     max_decompressed_bytes: int = Field(
         20 * GIB, gt=0, description="most that a gzip file may decompress to, in bytes: bounds decompression bombs"
     )

@@ -69,7 +69,7 @@ async def _receive(app: App, request: web.Request, spool: Spool, target: Path, w
     loop = asyncio.get_running_loop()
     converting = loop.run_in_executor(app.converters, _converted, spool, target, wishes)
     try:
-        await _spool(request, spool, converting, app.settings.max_dataset_bytes)
+        await _spool(request, spool, converting, app.settings.dataset_max_bytes)
         spool.finish()
     except BaseException:
         spool.abort()

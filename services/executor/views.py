@@ -28,7 +28,6 @@ def execution(row: Row, cells: list[CellResult], queue_position: int | None, que
     started, ended = row["started_at"], row["ended_at"]
     elapsed = _seconds(started, ended or now) if started else None
     waited = _seconds(row["accepted_at"], started or ended or now)
-    resources = Resources.model_validate_json(row["resources"])
     return Execution(
         execution_id=row["execution_id"],
         notebook_id=row["notebook_id"],
@@ -50,13 +49,7 @@ def execution(row: Row, cells: list[CellResult], queue_position: int | None, que
         warnings=orjson.loads(row["warnings"]),
         cell_results=cells,
         outputs=OutputCounts.model_validate_json(row["outputs"]),
-        resources=resources.model_copy(
-            update={
-                "peak_memory_usage": wording.size(resources.peak_memory_usage_bytes),
-                "cpu_time": wording.duration(resources.cpu_time_seconds),
-                "disk_usage": wording.size(resources.disk_usage_bytes),
-            }
-        ),
+        resources=Resources.model_validate_json(row["resources"]),
         error_type=row["error_type"],
         error_message=row["error_message"],
         failed_cell=row["failed_cell"],

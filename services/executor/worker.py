@@ -146,7 +146,7 @@ class Worker:
             notebook, dataset = snapshot_of(await transaction.row(queries.snapshot, row["execution_id"]))
             cells = await store.cells(transaction.connection, row["execution_id"])
         claim = Claim(row=row, notebook=notebook, dataset=dataset, cells=cells)
-        run = Run(claim, self._means, self._folder.run_folder(claim.id, row["epoch"]))
+        run = Run(claim, self._means, self._folder.run_folder())
         self._runs[claim.id] = run
         task = asyncio.create_task(self._execute(run))
         self._tasks.add(task)

@@ -14,6 +14,8 @@ from tests.support.api import Api
 from tests.support.collector import TraceCollector
 from tests.support.recorder import TERMINAL, Recorder
 
+SERVICES = {f"atelier-{name}" for name in ("gateway", "catalog", "executor-control", "executor-worker", "artifacts")}
+
 
 async def read_events(api: Api, execution: dict[str, Any], **options: Any) -> list[dict[str, Any]]:
     """All events of the stream up to its end, with the `id` and `event` fields beside the data."""
@@ -100,18 +102,16 @@ async def test_one_trace_from_the_request_to_the_last_cell(
             span.name == "run notebook" for _, span in collector.of_trace(trace_id)
         ):
             await asyncio.sleep(0.1)
-        known: set[bytes] = set()
         while True:
             spans = collector.of_trace(trace_id)
+            services = {service for service, _ in spans}
             known = {span.span_id for _, span in spans}
             roots = [span for _, span in spans if span.parent_span_id not in known]
-            if len(roots) == 1:
+            if len(roots) == 1 and services >= SERVICES:
                 break
             await asyncio.sleep(0.1)
     assert roots[0].parent_span_id.hex() == "1" * 16
-    services = {service for service, _ in spans}
-    names = ("gateway", "catalog", "executor-control", "executor-worker", "artifacts")
-    assert services >= {f"atelier-{name}" for name in names}
+    assert services == SERVICES
 
 
 async def test_unknown_runs_have_no_events(api: Api, notebook: dict[str, Any]) -> None:

@@ -238,3 +238,31 @@ async def test_tenants_do_not_see_each_other(api: Api, stack: Any) -> None:
     assert status == 404
     status, page, _ = await stranger.get("notebooks")
     assert (status, page["totalCount"]) == (200, 0)
+
+
+async def test_notebooks_and_outputs_over_the_bus_limit_go_by_reference(api: Api) -> None:
+    comment = "# " + "x" * 1_500_000
+    notebook = await api.create(
+        f"{comment}\nprint('y' * 3_000_000)", "from IPython.display import JSON\nJSON({'a': 1})"
+    )
+    status, shown, _ = await api.get(f"notebook/{notebook['notebookId']}")
+    assert (status, len(shown["cells"][0]["content"])) == (200, len(comment) + len("\nprint('y' * 3_000_000)"))
+    execution = await api.run(notebook["notebookId"])
+    assert execution["status"] == "Completed", execution["errorMessage"]
+    long, short = (await api.results(execution))["outputs"]
+    assert long["contentTruncated"] is True
+    assert len(long["content"]) <= 1024 * 1024
+    assert short["content"] == {"a": 1}
+    async with api.session.get(long["downloadUrl"]) as response:
+        assert len(await response.read()) == 3_000_001
+
+
+async def test_many_outputs_of_one_run_are_all_listed(api: Api) -> None:
+    notebook = await api.create(
+        "from IPython.display import display\nfor i in range(3000): display({'number': i, 'text': 'z' * 500})"
+    )
+    execution = await api.run(notebook["notebookId"])
+    assert execution["status"] == "Completed", execution["errorMessage"]
+    outputs = (await api.results(execution))["outputs"]
+    assert len(outputs) == 3000
+    assert "'number': 2999" in outputs[-1]["content"]

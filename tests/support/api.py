@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import aiohttp
+import orjson
 
 from deploy.local import Stack
 
@@ -64,7 +66,9 @@ class Api:
             for source in sources
         ]
         body = {"notebookName": "a test", "initialCells": cells, **members}
-        status, notebook, _ = await self.post("notebook", json=body)
+        # As a file: aiohttp warns of large bodies given as bytes.
+        data, headers = io.BytesIO(orjson.dumps(body)), {"Content-Type": "application/json"}
+        status, notebook, _ = await self.post("notebook", data=data, headers=headers)
         assert status == 201, notebook
         return dict(notebook)
 

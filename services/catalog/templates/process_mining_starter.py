@@ -200,7 +200,7 @@ if "anomaly_detection" in (ml_models or []):
 # %% [markdown]
 # ## Which cases will take long?
 #
-# A random forest tells, when a case begins, whether it will belong to the slow quarter. The score is honest: the model
+# A random forest tells, when a case begins, whether it will belong to the slower half. The score is honest: the model
 # learns from the past and is tested on cases that began later, "slow" is defined by the past alone, and the features
 # are known at that moment (who starts the case, with what, when, and how busy the process is). Case attributes are left
 # out: a log shows their final values. Cases that began too late for the log to show their outcome are not tested.
@@ -208,7 +208,7 @@ if "anomaly_detection" in (ml_models or []):
 # %%
 early = pm.early_cases(events, events=1)
 split = pm.temporal_split(early)
-slow_hours = early.remaining_hours[split.train].quantile(0.75)
+slow_hours = early.remaining_hours[split.train].median()
 is_slow = early.remaining_hours > slow_hours
 log_end = events[pm.TIME].max()
 observed = early.moment <= log_end - pd.Timedelta(hours=slow_hours) if len(split.train) else early.moment.isna()
@@ -228,7 +228,7 @@ elif "process_prediction" in (ml_models or []):
 
     learned = pm.one_hot(early.features.loc[split.train])
     tested = pm.one_hot(early.features.loc[test], like=learned)
-    model = RandomForestClassifier(n_estimators=120, min_samples_leaf=5, class_weight="balanced", random_state=7)
+    model = RandomForestClassifier(n_estimators=120, min_samples_leaf=5, random_state=7)
     model.fit(learned, is_slow[split.train])
     chance = model.predict_proba(tested)[:, 1]
     truth = is_slow[test]

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
 
 import nbformat
 import orjson
-import structlog
 from nbformat import NotebookNode
 
 from services.executor.collecting import outputs as cell_outputs
 from services.executor.collecting import report
+from services.executor.collecting.artifact_writer import ArtifactWriter, RunIdentity, safe_name
 from services.executor.collecting.saved import Saved, SavedFiles
-from shared.contracts.base import Caller, Scope
 from shared.contracts.executions import EnrichedData, OutputCounts
-from shared.contracts.results import ArtifactEntry, ArtifactKind, SealManifest
+from shared.contracts.results import ArtifactKind, SealManifest
 from shared.objects import ObjectStore
 from shared.requests import Requests
-
-log = structlog.get_logger(__name__)
-
-INLINE_BYTES = 32 * 1024
-"""Bytes up to this size travel in the manifest and are kept in its row; larger ones become objects."""
-
-_UNSAFE = re.compile(r"[^\w.\- ]+")
 
 
 @dataclass
@@ -57,23 +45,6 @@ class Counts:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunIdentity:
-    """Where a run's artifacts belong."""
-
-    scope: Scope
-    caller: Caller
-    execution_id: UUID
-    notebook_id: UUID
-    epoch: int
-    output_format: str
-
-    @property
-    def prefix(self) -> str:
-        """The object keys of this epoch begin so (DESIGN.md decision 6)."""
-        return f"{self.scope.tenant_id}/{self.scope.project_id}/{self.execution_id}/{self.epoch}"
-
-
 class Collector:
     """One per run and epoch. `collect_cell` and `finish` raise Unavailable while a store is down; repeat them then."""
 
@@ -83,11 +54,9 @@ class Collector:
         self._identity = identity
         self._run_dir = run_dir
         self._notebook = notebook
-        self._objects = objects
         self._requests = requests
-        self._position = 0
+        self._writer = ArtifactWriter(identity, objects)
         self._saved = SavedFiles(run_dir / "outputs")
-        self._entries: list[ArtifactEntry] = []
         self._registered = 0
         self._todo: list[tuple[str, Any]] = []
         self.counts = Counts()
@@ -113,8 +82,8 @@ class Collector:
 
     def pass_over(self) -> None:
         """Leave out what has been saved since the last look."""
-        for saved in self._saved.new():
-            log.debug("saved by a replayed cell, left out", name=saved.record.name)
+        for _ in self._saved.new():
+            continue
 
     def _supersede(self, newer: Saved) -> None:
         """Of several things saved under one kind and name the last counts; an earlier one that nobody has seen goes."""
@@ -134,7 +103,7 @@ class Collector:
             else:
                 await self._add_saved(*item)
             self._todo.pop(0)
-        new = self._entries[self._registered :]
+        new = self._writer.entries[self._registered :]
         if new or final:
             identity = self._identity
             await self._requests.ask(
@@ -153,7 +122,9 @@ class Collector:
     async def add_notebook(self) -> None:
         """The executed notebook itself."""
         body = await asyncio.to_thread(lambda: nbformat.writes(self._notebook).encode())
-        await self._add_bytes("notebook", "Executed notebook", "notebook.ipynb", "application/x-ipynb+json", body)
+        await self._writer.add_bytes(
+            "notebook", "Executed notebook", "notebook.ipynb", "application/x-ipynb+json", body
+        )
 
     async def add_report(self) -> None:
         """The notebook as an HTML report; a failure to render becomes a warning."""
@@ -164,14 +135,16 @@ class Collector:
         except report.ReportError as error:
             self.warnings.append(f"The notebook's report could not be made: {error}")
             return
-        await self._add_file("report", "Notebook report", "notebook-report.html", "text/html", html, format="html")
+        await self._writer.add_file(
+            "report", "Notebook report", "notebook-report.html", "text/html", html, details={"format": "html"}
+        )
         self.counts.reports += 1
 
     async def _add_output(self, output: cell_outputs.CellOutput) -> None:
-        await self._add_bytes(
+        await self._writer.add_bytes(
             "output",
             output.title or output.output_type,
-            f"{output.cell_id}-{self._position}.{output.extension}",
+            f"{output.cell_id}-{len(self._writer.entries) + 1}.{output.extension}",
             output.content_type,
             output.data,
             cell_id=output.cell_id,
@@ -181,7 +154,7 @@ class Collector:
             height=output.height,
             content=output.content,
             content_truncated=output.content_truncated,
-            details={"isPlot": output.is_plot, "isTable": output.is_table},
+            details={"isPlot": output.is_plot, "dataFrame": output.is_table},
         )
         self.counts.plots += output.is_plot
         self.counts.data_frames += output.is_table
@@ -197,7 +170,7 @@ class Collector:
             kind = kinds[record.kind]
             content_type = record.content_type or ("text/html" if kind == "report" else "application/octet-stream")
             details: dict[str, Any] = {"isPlot": True} if kind == "output" else saved.details
-            await self._add_file(
+            await self._writer.add_file(
                 kind,
                 record.name,
                 saved.path.name,
@@ -206,7 +179,7 @@ class Collector:
                 cell_id=cell_id,
                 output_type=content_type if kind == "output" else None,
                 title=record.name,
-                **details,
+                details=details,
             )
             self.counts.models += kind == "model"
             self.counts.reports += kind == "report"
@@ -215,10 +188,10 @@ class Collector:
     async def _add_value(self, cell_id: str | None, saved: Saved) -> None:
         body = orjson.dumps(saved.record.value)
         truncated = len(body) > cell_outputs.INLINE_CONTENT_BYTES
-        await self._add_bytes(
+        await self._writer.add_bytes(
             "value",
             saved.record.name,
-            f"{_file_name(saved.record.name)}.json",
+            f"{safe_name(saved.record.name)}.json",
             "application/json",
             body,
             cell_id=cell_id,
@@ -252,115 +225,16 @@ class Collector:
             if form == "csv":
                 path, content_type = self._run_dir / "tmp" / f"{saved.number}.csv", "text/csv; charset=utf-8"
                 await asyncio.to_thread(tables.to_csv, parquet, path)
-            await self._add_file(
+            await self._writer.add_file(
                 "enriched_dataset",
                 saved.record.name,
-                f"{_file_name(saved.record.name)}.{form}",
+                f"{safe_name(saved.record.name)}.{form}",
                 content_type,
                 path,
                 cell_id=cell_id,
-                form=form,
-                **details,
+                details={**details, "form": form},
             )
         self.counts.enriched = True
         self.counts.data_frames += 1
         self.counts.records += rows
         self.counts.new_columns += [name for name in new_columns if name not in self.counts.new_columns]
-
-    async def _add_bytes(
-        self,
-        kind: ArtifactKind,
-        name: str,
-        file_name: str,
-        content_type: str,
-        body: bytes,
-        *,
-        details: dict[str, Any] | None = None,
-        **members: Any,
-    ) -> None:
-        identity, key, inline = uuid4(), None, None
-        if len(body) <= INLINE_BYTES:
-            inline = base64.b64encode(body).decode()
-        else:
-            key = f"{self._identity.prefix}/{identity}"
-            await self._objects.put(key, body, content_type)
-        self._entries.append(
-            ArtifactEntry(
-                artifact_id=identity,
-                kind=kind,
-                position=self._next(),
-                name=name[:200],
-                file_name=_file_name(file_name),
-                content_type=content_type,
-                size_bytes=len(body),
-                sha256=hashlib.sha256(body).hexdigest(),
-                object_key=key,
-                inline=inline,
-                details=details or {},
-                **members,
-            )
-        )
-
-    async def _add_file(
-        self,
-        kind: ArtifactKind,
-        name: str,
-        file_name: str,
-        content_type: str,
-        path: Path,
-        *,
-        cell_id: str | None = None,
-        output_type: str | None = None,
-        title: str | None = None,
-        **details: Any,
-    ) -> None:
-        size, digest = await asyncio.to_thread(_measure, path)
-        if size <= INLINE_BYTES:
-            body = await asyncio.to_thread(path.read_bytes)
-            await self._add_bytes(
-                kind,
-                name,
-                file_name,
-                content_type,
-                body,
-                cell_id=cell_id,
-                output_type=output_type,
-                title=title,
-                details=details,
-            )
-            return
-        identity = uuid4()
-        key = f"{self._identity.prefix}/{identity}"
-        await self._objects.put_file(key, path, content_type)
-        self._entries.append(
-            ArtifactEntry(
-                artifact_id=identity,
-                kind=kind,
-                position=self._next(),
-                name=name[:200],
-                file_name=_file_name(file_name),
-                content_type=content_type,
-                size_bytes=size,
-                sha256=digest,
-                object_key=key,
-                cell_id=cell_id,
-                output_type=output_type,
-                title=title,
-                details=details,
-            )
-        )
-
-    def _next(self) -> int:
-        self._position += 1
-        return self._position
-
-
-def _measure(path: Path) -> tuple[int, str]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return path.stat().st_size, digest
-
-
-def _file_name(name: str) -> str:
-    """A name that is safe in every file system and header."""
-    return _UNSAFE.sub("_", name).strip(". ")[:120] or "artifact"

@@ -59,9 +59,11 @@ class WorkerFolder:
                 log.info("removing a dead worker's folder", folder=other.name)
                 shutil.rmtree(other, ignore_errors=True)
 
-    def run_folder(self, execution_id: UUID, epoch: int) -> Path:
-        """Where a run's files go; short, because sockets lie in it."""
-        return self.path / f"{execution_id.hex[:6]}{epoch:02d}"[:8]
+    def run_folder(self) -> Path:
+        """Where a run's files go: a new name, and a short one, because sockets lie in it."""
+        while (path := self.path / uuid4().hex[:8]).exists():
+            continue
+        return path
 
 
 def _abandoned(folder: Path) -> bool:

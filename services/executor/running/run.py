@@ -11,8 +11,9 @@ import nbformat
 import orjson
 import structlog
 
-from services.executor import ending, model, requeueing
-from services.executor.collecting.collector import Collector, RunIdentity
+from services.executor import ending, model, requeueing, wording
+from services.executor.collecting.artifact_writer import RunIdentity
+from services.executor.collecting.collector import Collector
 from services.executor.ending import Ending, Fenced
 from services.executor.environments import EnvironmentBuildError
 from services.executor.kernels import plain
@@ -265,9 +266,13 @@ class Run:
         usage = kernel.usage()
         await kernel.close()
         used = await asyncio.to_thread(folder.size_of, self._dir)
+        memory, cpu = (usage.peak_memory_bytes, usage.cpu_seconds) if usage else (None, None)
         self._resources = Resources(
-            peak_memory_usage_bytes=usage.peak_memory_bytes if usage else None,
-            cpu_time_seconds=usage.cpu_seconds if usage else None,
+            peak_memory_usage=wording.size(memory),
+            peak_memory_usage_bytes=memory,
+            cpu_time=wording.duration(cpu),
+            cpu_time_seconds=cpu,
+            disk_usage=wording.size(used),
             disk_usage_bytes=used,
             method=usage.method if usage else None,
         )
