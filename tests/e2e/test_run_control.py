@@ -179,7 +179,7 @@ async def test_the_notebook_can_be_read_while_it_runs(tenant: Api) -> None:
 
     async def texts() -> dict[str, str]:
         shown = await executed_notebook(tenant, execution)
-        return {cell.id: "".join(output.text for output in cell.outputs) for cell in shown.cells}
+        return {cell.id: "".join(output.get("text", "") for output in cell.outputs) for cell in shown.cells}
 
     async with asyncio.timeout(10):
         while "tick 3\n" not in (earlier := await texts())[cells[1]]:
