@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import time
 from uuid import UUID, uuid4
 
 import structlog
@@ -32,6 +33,9 @@ HEARTBEAT_S = 2.0
 IDLE_POLL_S = 1.0
 """How often an idle worker looks for work without a hint, in seconds; jittered by a quarter."""
 
+COMMITTING_S = 0.2
+"""How long a claim may take to be known here after the database has it, in seconds."""
+
 SLOTS_BUSY = Gauge("atelier_worker_slots_busy", "Runs in hand")
 SLOTS = Gauge("atelier_worker_slots", "Runs this worker takes at a time")
 
@@ -50,7 +54,7 @@ class Worker:
         self._loops: list[asyncio.Task[None]] = []
         self._work = asyncio.Event()
         self._look = asyncio.Event()
-        self._strays: set[UUID] = set()
+        self._strays: dict[UUID, float] = {}
         self._draining = False
 
     async def open(self) -> None:
@@ -195,11 +199,12 @@ class Worker:
             row = held.get(execution_id)
             if row is None or row["epoch"] != mine.claim.epoch:
                 mine.lost.set()
+        now = time.monotonic()
         for execution_id, row in held.items():
             run = self._runs.get(execution_id)
             if run is None:
                 # Perhaps a claim that is just being committed: its cancellation must not wait for the next heartbeat.
-                if row["cancel"] and execution_id not in self._strays:
+                if row["cancel"] and now - self._strays.get(execution_id, now) < COMMITTING_S:
                     self._look.set()
             elif row["epoch"] == run.claim.epoch:
                 if row["cancel"]:
@@ -209,10 +214,13 @@ class Worker:
         await self._let_go({execution_id for execution_id in held if execution_id not in self._runs})
 
     async def _let_go(self, unknown: set[UUID]) -> None:
-        """Give up runs that are ours in the database but that nothing here works on, seen so twice in a row (the first
-        time it may be a claim that is just being committed); the sweeper takes them back."""
-        strays, self._strays = unknown & self._strays, unknown
-        for execution_id in strays:
+        """Give up runs that are ours in the database but that nothing here has worked on for a whole heartbeat (a claim
+        may just be being committed, and nudges make heartbeats come quickly); the sweeper takes them back."""
+        now = time.monotonic()
+        self._strays = {execution_id: self._strays.get(execution_id, now) for execution_id in unknown}
+        for execution_id, since in self._strays.items():
+            if now - since < HEARTBEAT_S:
+                continue
             log.error("run let go: nothing here works on it", execution_id=str(execution_id))
             async with self._means.database.connection() as connection:
                 await connection.execute(queries.let_go, execution_id, self.id)
