@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
@@ -160,3 +161,20 @@ async def test_while_a_report_is_rendered(tenant: Api, database: asyncpg.Connect
     await until(tenant, execution, phase="CollectingResults")
     await cancel(tenant, execution, PROMPT_S)
     await check_ended_once(tenant, execution, database)
+
+
+async def test_at_any_moment(tenant: Api, database: asyncpg.Connection) -> None:
+    """A promised cancellation holds, whatever the run was just about to do."""
+    notebook = await tenant.create("print(1)")
+
+    async def one(delay_s: float) -> None:
+        execution = await tenant.start(notebook["notebookId"])
+        await asyncio.sleep(delay_s)  # the moment is what is tested; any will do
+        code, _, _ = await tenant.post(f"{address(execution)}/cancel")
+        ended = await tenant.wait(notebook["notebookId"], execution["executionId"])
+        assert (code, ended["status"]) in {(202, "Cancelled"), (409, "Completed")}
+        assert await terminal_events(tenant, execution) == [f"execution.{ended['status'].lower()}"]
+
+    for step in range(0, 30, SLOTS):
+        await asyncio.gather(*(one((step + slot) * 0.05) for slot in range(SLOTS)))
+    assert await counters(database, tenant) == (0, 0)
