@@ -59,6 +59,13 @@ class Context:
         """When the caller stops waiting."""
         return self.envelope.deadline
 
+    async def recall(self) -> None:
+        """Raise AlreadyDone when the Idempotency-Key has been answered before, or Conflict: for a handler that asks
+        others before its transaction, since what they say may have changed since then."""
+        if self._command.idempotency is not None:
+            async with self._database.transaction() as transaction:
+                await WriteTransaction(transaction, self.envelope, self._command).look_up()
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[WriteTransaction]:
         """The transaction of a write: answers what was answered before, or does the work and stores the reply with it.

@@ -121,6 +121,7 @@ def metadata_with(present: Json, metadata: Json | None, tags: list[str] | None) 
     Without a difference the very same metadata comes back, so that a PUT of what GET said makes no new version.
     """
     result = present
+    metadata = None if metadata is None else with_timeout_as_text(metadata)
     if metadata is not None and metadata != {name: value for name, value in present.items() if name != "tags"}:
         result = deepcopy(metadata)
         if "tags" not in metadata and "tags" in present:
@@ -130,3 +131,12 @@ def metadata_with(present: Json, metadata: Json | None, tags: list[str] | None) 
         if tags:
             result["tags"] = list(tags)
     return result
+
+
+def with_timeout_as_text(metadata: Json) -> Json:
+    """`execution.timeout` of a cell as a string, which is all that nbformat 4.5 allows there; people write a number."""
+    execution = metadata.get("execution")
+    timeout = execution.get("timeout") if isinstance(execution, dict) else None
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        return metadata
+    return {**metadata, "execution": {**metadata["execution"], "timeout": str(timeout)}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -54,29 +54,21 @@ class Ending:
 async def end(transaction: Transaction, row: asyncpg.Record, sequence: int, ending: Ending) -> asyncpg.Record:
     """End the run of `row` (as read under its present epoch), whose last fact had number `sequence`.
 
-    Takes the locks itself, in order. Raises Fenced when the run has moved on.
+    Takes the locks itself, in order. A run whose cancellation was promised ends as cancelled, however far it came.
+    Raises Fenced when the run has moved on.
     """
-    verdict = ending.verdict
     was_queued = row["state"] == "Queued"
     await transaction.row(queries.lock_notebook, row["notebook_id"], row["tenant_id"], row["project_id"])
     await transaction.row(queries.lock_tenant, row["tenant_id"])
-    ended = await transaction.row(
-        queries.end_execution,
-        row["execution_id"],
-        row["epoch"],
-        sequence,
-        verdict.state,
-        dumps(ending.progress),
-        dumps(ending.outputs),
-        dumps(ending.resources),
-        verdict.error_type,
-        verdict.error_message,
-        verdict.failed_cell,
-        ending.manifest_epoch,
-        None if ending.warnings is None else dumps(ending.warnings),
-    )
+    ended = await _end_as(transaction, row, sequence, ending)
+    if ended is None and ending.verdict.state != "Cancelled":
+        progress = model.progress_of(ending.all_cells, None, completed=False)
+        ending = replace(ending, verdict=model.CANCELLED, progress=progress)
+        ended = await _end_as(transaction, row, sequence, ending)
     if ended is None:
         raise Fenced("The run has been taken over or has ended.")
+    verdict = ending.verdict
+    await transaction.execute(queries.remove_draft, row["execution_id"])
     await store.put_cells(transaction, row["execution_id"], ending.changed_cells)
     await transaction.execute(queries.count_ended, row["tenant_id"], 0 if was_queued else 1, 1 if was_queued else 0)
     activity = await _note_on_notebook(transaction, ended, ending)
@@ -103,6 +95,36 @@ async def end(transaction: Transaction, row: asyncpg.Record, sequence: int, endi
     )
     await store.put_events(transaction, row["execution_id"], [envelope])
     return ended
+
+
+async def end_as_found(transaction: Transaction, row: asyncpg.Record, verdict: Verdict) -> asyncpg.Record:
+    """End a run that no worker of ours drives, with its cells as the database has them. Raises Fenced."""
+    tally = model.Tally(await store.cells(transaction.connection, row["execution_id"]))
+    changed = tally.leave_rest("Cancelled" if verdict.state == "Cancelled" else "Skipped")
+    ending = Ending(verdict=verdict, changed_cells=changed, all_cells=tally.results, progress=tally.progress())
+    return await end(transaction, row, row["last_seq"], ending)
+
+
+async def _end_as(
+    transaction: Transaction, row: asyncpg.Record, sequence: int, ending: Ending
+) -> asyncpg.Record | None:
+    """The terminal step itself; None when the fence refuses it."""
+    verdict = ending.verdict
+    return await transaction.row(
+        queries.end_execution,
+        row["execution_id"],
+        row["epoch"],
+        sequence,
+        verdict.state,
+        dumps(ending.progress),
+        dumps(ending.outputs),
+        dumps(ending.resources),
+        verdict.error_type,
+        verdict.error_message,
+        verdict.failed_cell,
+        ending.manifest_epoch,
+        None if ending.warnings is None else dumps(ending.warnings),
+    )
 
 
 async def _note_on_notebook(transaction: Transaction, ended: asyncpg.Record, ending: Ending) -> dict[str, CellActivity]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from shared.contracts.executions import CellRange, CellResult, ExecutionStatus, Phase, Progress
+from shared.contracts.executions import CellRange, CellResult, ExecutionRequest, ExecutionStatus, Phase, Progress
 from shared.errors import Fault, Invalid
 
 State = Literal["Queued", "Claimed", "Running", "Collecting", "Completed", "Error", "Cancelled"]
@@ -106,6 +106,53 @@ def cells_in_range(cells: list[dict[str, Any]], wanted: CellRange | None) -> ran
     if faults:
         raise Invalid("The cell range does not fit the notebook.", faults=faults)
     return range(start, end + 1)
+
+
+def cells_asked_for(cells: list[dict[str, Any]], request: ExecutionRequest) -> range:
+    """The positions that a request covers; raises Invalid."""
+    if request.execution_mode == "all":
+        return cells_in_range(cells, None)
+    if request.cell_range is None:
+        fault = Fault(path="cellRange", message="executionMode range needs startCell and endCell")
+        raise Invalid("The cell range is missing.", faults=[fault])
+    return cells_in_range(cells, request.cell_range)
+
+
+def cells_from(cells: list[dict[str, Any]], covered: range, from_cell: str | None) -> tuple[range, range]:
+    """The positions to replay and the positions to run when a run of `covered` begins at `from_cell`; raises Invalid
+    for a cell that is not among those covered."""
+    if from_cell is None:
+        return range(covered.start, covered.start), covered
+    positions = {cell["id"]: position for position, cell in enumerate(cells)}
+    position = positions.get(from_cell)
+    if position is None:
+        message = f"the notebook has no cell {from_cell!r}"
+    elif position not in covered:
+        message = f"{from_cell!r} is not among the cells of the range"
+    else:
+        return range(covered.start, position), range(position, covered.stop)
+    raise Invalid("The first cell does not fit the notebook.", faults=[Fault(path="fromCell", message=message)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Queue:
+    """What decides when a waiting run is taken: its tenant's numbers and those of all workers."""
+
+    active: int
+    max_active: int
+    workers: int
+    free_slots: int
+
+
+def reason_to_wait(queue: Queue) -> str:
+    """Why a queued run is not running, in words."""
+    if queue.workers == 0:
+        return "no worker is running"
+    if queue.active >= queue.max_active:
+        return f"the tenant's limit of {queue.max_active} concurrent runs is reached"
+    if queue.free_slots <= 0:
+        return "waiting for a free worker slot"
+    return "about to be taken by a worker"
 
 
 @dataclass

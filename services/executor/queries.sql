@@ -20,12 +20,13 @@ RETURNING queued
 
 -- name: insert_execution
 INSERT INTO execution (execution_id, tenant_id, project_id, notebook_id, notebook_version, state, phase, priority,
-    queue_deadline, created_by, request, warnings, estimated_seconds, last_seq, progress, traceparent, correlation_id)
+    queue_deadline, created_by, request, warnings, estimated_seconds, last_seq, progress, traceparent, correlation_id,
+    rerun_of, from_cell)
 VALUES ($1, $2, $3, $4, $5, 'Queued', 'Queued', $6, clock_timestamp() + $7 * interval '1 s', $8, $9, $10,
     (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) FROM (
         SELECT extract(epoch FROM ended_at - started_at) AS seconds FROM execution
         WHERE notebook_id = $4 AND state = 'Completed' ORDER BY accepted_at DESC LIMIT 9) recent),
-    1, $11, $12, $13)
+    1, $11, $12, $13, $14, $15)
 RETURNING *
 
 -- name: insert_snapshot
@@ -57,6 +58,20 @@ SELECT execution_id, result FROM execution_cell WHERE execution_id = ANY($1::uui
 -- How many of the tenant's runs go before this one, itself included.
 SELECT count(*) FROM execution WHERE state = 'Queued' AND tenant_id = $1
 AND (priority > $2 OR (priority = $2 AND accepted_at <= $3))
+
+-- name: queue
+-- What decides when the tenant's next run is taken. $2: the default of its limit. A draining worker has no slots.
+SELECT COALESCE(t.active, 0) AS active, COALESCE(t.max_active, $2) AS max_active, w.workers, w.slots - w.held AS free
+FROM (
+    SELECT count(*) AS workers, COALESCE(sum(slots), 0) AS slots, COALESCE(sum((
+        SELECT count(*) FROM execution e
+        WHERE e.worker_id = worker.worker_id AND e.state IN ('Claimed', 'Running', 'Collecting'))), 0) AS held
+    FROM worker WHERE expires_at >= clock_timestamp() AND slots > 0
+) w LEFT JOIN tenant t ON t.tenant_id = $1
+
+-- name: quota
+-- A tenant's numbers; no row before its first run.
+SELECT active, queued, max_active, max_queued FROM tenant WHERE tenant_id = $1
 
 -- name: list_executions
 -- One page and one row more, newest first. $4 status words, $5/$6 the cursor's key, $7 limit, $8 offset.
@@ -113,10 +128,36 @@ SELECT notebook, dataset FROM execution_snapshot WHERE execution_id = $1
 -- Renew the worker's lease and read which runs it still holds, and which of them are to be cancelled.
 WITH beat AS (
     INSERT INTO worker (worker_id, expires_at, slots, host) VALUES ($1, clock_timestamp() + $2 * interval '1 s', $3, $4)
-    ON CONFLICT (worker_id) DO UPDATE SET expires_at = excluded.expires_at
+    ON CONFLICT (worker_id) DO UPDATE SET expires_at = excluded.expires_at, slots = excluded.slots
 )
-SELECT execution_id, epoch, cancel_requested_at IS NOT NULL AS cancel FROM execution
-WHERE worker_id = $1 AND state IN ('Claimed', 'Running', 'Collecting')
+SELECT e.execution_id, e.epoch, e.cancel_requested_at IS NOT NULL AS cancel,
+    d.execution_id IS NOT NULL AND (d.made_at IS NULL OR d.made_at < d.asked_at) AS draft_wanted
+FROM execution e LEFT JOIN execution_draft d USING (execution_id)
+WHERE e.worker_id = $1 AND e.state IN ('Claimed', 'Running', 'Collecting')
+
+-- name: ask_for_draft
+-- Somebody wants the notebook so far. Answers when it was asked.
+INSERT INTO execution_draft (execution_id)
+SELECT execution_id FROM execution WHERE execution_id = $1 AND state IN ('Claimed', 'Running', 'Collecting')
+ON CONFLICT (execution_id) DO UPDATE SET asked_at = clock_timestamp()
+RETURNING asked_at
+
+-- name: put_draft
+-- The worker's answer; nothing changes when the run is no longer its own. $4: when it was begun.
+UPDATE execution_draft d SET epoch = $2, notebook = $3, made_at = $4 FROM execution e
+WHERE d.execution_id = $1 AND e.execution_id = $1 AND e.epoch = $2
+AND e.state IN ('Claimed', 'Running', 'Collecting')
+
+-- name: clock
+SELECT clock_timestamp()
+
+-- name: draft
+SELECT e.state, d.notebook, d.made_at FROM execution e
+LEFT JOIN execution_draft d ON d.execution_id = e.execution_id AND d.epoch = e.epoch
+WHERE e.execution_id = $1
+
+-- name: remove_draft
+DELETE FROM execution_draft WHERE execution_id = $1
 
 -- name: let_go
 UPDATE execution SET worker_id = NULL WHERE execution_id = $1 AND worker_id = $2
@@ -146,12 +187,13 @@ SELECT execution_id FROM fenced
 SELECT state, epoch, last_seq FROM execution WHERE execution_id = $1
 
 -- name: end_execution
--- The terminal step, fenced by epoch and sequence number; nothing comes back when the run is no longer the writer's.
+-- The terminal step, fenced by epoch and sequence number; nothing comes back when the run is no longer the writer's, or
+-- when somebody was told that it will be cancelled and $4 is another end.
 UPDATE execution SET state = $4, phase = NULL, ended_at = clock_timestamp(), last_seq = last_seq + 1,
     current_cell = NULL, progress = $5, outputs = $6, resources = $7, error_type = $8, error_message = $9,
     failed_cell = $10, manifest_epoch = COALESCE($11, manifest_epoch), warnings = COALESCE($12, warnings)
 WHERE execution_id = $1 AND epoch = $2 AND last_seq = $3
-AND state IN ('Queued', 'Claimed', 'Running', 'Collecting')
+AND state IN ('Queued', 'Claimed', 'Running', 'Collecting') AND ($4 = 'Cancelled' OR cancel_requested_at IS NULL)
 RETURNING *
 
 -- name: put_cells
@@ -184,8 +226,10 @@ SELECT NOT EXISTS (SELECT 1 FROM worker WHERE worker_id = $1 AND expires_at >= c
 SELECT execution_id FROM execution WHERE state = 'Queued' AND queue_deadline < clock_timestamp() LIMIT 100
 
 -- name: requeue
+-- The time that it may wait begins anew: the run had been taken within it.
 UPDATE execution SET state = 'Queued', phase = 'Queued', epoch = epoch + 1, worker_id = NULL, started_at = NULL,
-    attempt = attempt - $4, last_seq = last_seq + 1, current_cell = NULL, progress = $5
+    attempt = attempt - $4, last_seq = last_seq + 1, current_cell = NULL, progress = $5,
+    queue_deadline = clock_timestamp() + (request ->> 'queueTimeout')::integer * interval '1 s'
 WHERE execution_id = $1 AND epoch = $2 AND last_seq = $3 AND state IN ('Claimed', 'Running', 'Collecting')
 RETURNING *
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncpg
 
-from services.executor import model, store
+from services.executor import ending, model, store
 from services.executor.ending import Fenced
 from services.executor.store import dumps, queries
 from shared.contracts.base import Scope
@@ -13,7 +13,13 @@ from shared.database import Transaction
 
 
 async def requeue(transaction: Transaction, row: asyncpg.Record, *, reason: str, attempts_back: int) -> None:
-    """Put a run back into its tenant's queue with its cells pending; `attempts_back` 1 counts no attempt (drain)."""
+    """Put a run back into its tenant's queue with its cells pending; `attempts_back` 1 counts no attempt (drain).
+
+    A run whose cancellation was promised ends instead: nobody might take it any more. Raises Fenced.
+    """
+    if row["cancel_requested_at"] is not None:
+        await ending.end_as_found(transaction, row, model.CANCELLED)
+        return
     await transaction.row(queries.lock_tenant, row["tenant_id"])
     cells = await store.cells(transaction.connection, row["execution_id"])
     fresh = model.pending_cells(cell.cell_id for cell in cells)

@@ -14,9 +14,10 @@ import asyncpg
 import orjson
 from pydantic import BaseModel
 
-from services.executor import views
+from services.executor import model, views
+from services.executor.settings import ExecutorSettings
 from shared.contracts.base import Scope
-from shared.contracts.executions import CellResult, Execution
+from shared.contracts.executions import CellResult, Execution, Quota
 from shared.database import Transaction
 from shared.envelope import Envelope
 from shared.errors import Fault, Invalid, NotFound
@@ -42,16 +43,18 @@ async def find(
     return row
 
 
-async def view(connection: asyncpg.Connection, row: asyncpg.Record) -> Execution:
-    """The status object of a row."""
-    return (await view_all(connection, [row]))[0]
+async def view(connection: asyncpg.Connection, row: asyncpg.Record, max_active: int) -> Execution:
+    """The status object of a row; `max_active` is the default of a tenant's limit."""
+    return (await view_all(connection, [row], max_active))[0]
 
 
-async def view_all(connection: asyncpg.Connection, rows: Sequence[asyncpg.Record]) -> list[Execution]:
-    """The status objects of rows, cells included, in their order."""
+async def view_all(connection: asyncpg.Connection, rows: Sequence[asyncpg.Record], max_active: int) -> list[Execution]:
+    """The status objects of rows of one tenant, cells included, in their order."""
     cells: dict[UUID, list[CellResult]] = {row["execution_id"]: [] for row in rows}
     for record in await connection.fetch(queries.cells_of, list(cells)):
         cells[record["execution_id"]].append(views.cell(CellResult.model_validate_json(record["result"])))
+    waiting = [row["tenant_id"] for row in rows if row["state"] == "Queued"]
+    reason = model.reason_to_wait(await _queue(connection, waiting[0], max_active)) if waiting else None
     found = []
     for row in rows:
         position = None
@@ -59,8 +62,28 @@ async def view_all(connection: asyncpg.Connection, rows: Sequence[asyncpg.Record
             position = await connection.fetchval(
                 queries.queue_position, row["tenant_id"], row["priority"], row["accepted_at"]
             )
-        found.append(views.execution(row, cells[row["execution_id"]], position))
+        found.append(views.execution(row, cells[row["execution_id"]], position, reason))
     return found
+
+
+async def _queue(connection: asyncpg.Connection, tenant_id: UUID, max_active: int) -> model.Queue:
+    row = await connection.fetchrow(queries.queue, tenant_id, max_active)
+    return model.Queue(
+        active=row["active"], max_active=row["max_active"], workers=row["workers"], free_slots=row["free"]
+    )
+
+
+async def quota(connection: asyncpg.Connection, tenant_id: UUID, settings: ExecutorSettings) -> Quota:
+    """The numbers in force for a tenant."""
+    row = await connection.fetchrow(queries.quota, tenant_id)
+    if row is None:
+        return Quota(max_active=settings.max_active_runs, max_queued=settings.max_queued_runs, active=0, queued=0)
+    return Quota(
+        max_active=settings.max_active_runs if row["max_active"] is None else row["max_active"],
+        max_queued=settings.max_queued_runs if row["max_queued"] is None else row["max_queued"],
+        active=row["active"],
+        queued=row["queued"],
+    )
 
 
 async def cells(connection: asyncpg.Connection, execution_id: UUID) -> list[CellResult]:

@@ -11,14 +11,14 @@ import time
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
-import asyncpg
 import structlog
 from prometheus_client import Counter, Gauge
 
-from services.executor import ending, model, requeueing, store
-from services.executor.ending import Ending, Fenced
+from services.executor import ending, model, requeueing
+from services.executor.ending import Fenced
 from services.executor.model import Verdict
 from services.executor.store import queries
+from services.executor.views import request_of
 from shared.broker import Broker
 from shared.database import Database, Transaction
 from shared.errors import AtelierError, Unavailable
@@ -100,12 +100,13 @@ class Sweeper:
         row = await transaction.row("SELECT * FROM execution WHERE execution_id = $1", execution_id)
         if row is None or row["state"] != "Queued":
             return
+        limit = request_of(row).queue_timeout
         verdict = Verdict(
             state="Error",
             error_type="QueueTimeoutError",
-            error_message="No worker was free within the run's queueTimeout.",
+            error_message=f"The run was not taken by a worker within its queueTimeout of {limit} seconds.",
         )
-        await _end(transaction, row, verdict)
+        await ending.end_as_found(transaction, row, verdict)
 
     async def _take_back(self, transaction: Transaction, execution_id: UUID) -> None:
         row = await transaction.row("SELECT * FROM execution WHERE execution_id = $1", execution_id)
@@ -114,9 +115,9 @@ class Sweeper:
         if not await transaction.value(queries.lease_expired, row["worker_id"]):
             return
         if row["cancel_requested_at"] is not None:
-            await _end(transaction, row, model.CANCELLED)
+            await ending.end_as_found(transaction, row, model.CANCELLED)
         elif row["attempt"] >= model.MAX_ATTEMPTS:
-            await _end(
+            await ending.end_as_found(
                 transaction,
                 row,
                 Verdict(
@@ -130,14 +131,3 @@ class Sweeper:
             await requeueing.requeue(transaction, row, reason="the worker was lost", attempts_back=0)
             WORKERS_LOST.inc()
             log.warning("run taken back from a lost worker", execution_id=str(execution_id), attempt=row["attempt"])
-
-
-async def _end(transaction: Transaction, row: asyncpg.Record, verdict: Verdict) -> None:
-    tally = model.Tally(await store.cells(transaction.connection, row["execution_id"]))
-    changed = tally.leave_rest("Cancelled" if verdict.state == "Cancelled" else "Skipped")
-    await ending.end(
-        transaction,
-        row,
-        row["last_seq"],
-        Ending(verdict=verdict, changed_cells=changed, all_cells=tally.results, progress=tally.progress()),
-    )

@@ -20,8 +20,8 @@ def request_of(row: Row) -> ExecutionRequest:
     return ExecutionRequest.model_validate_json(row["request"])
 
 
-def execution(row: Row, cells: list[CellResult], queue_position: int | None) -> Execution:
-    """The status object."""
+def execution(row: Row, cells: list[CellResult], queue_position: int | None, queue_reason: str | None) -> Execution:
+    """The status object; position and reason are those of a run that waits."""
     request = request_of(row)
     state: model.State = row["state"]
     now = datetime.now(UTC)
@@ -42,7 +42,7 @@ def execution(row: Row, cells: list[CellResult], queue_position: int | None) -> 
         total_duration_seconds=elapsed,
         queued_seconds=waited,
         queue_position=queue_position,
-        queue_reason="waiting for a free worker slot" if state == "Queued" else None,
+        queue_reason=queue_reason if state == "Queued" else None,
         current_cell=row["current_cell"],
         progress=Progress.model_validate_json(row["progress"]),
         parameters=request.parameters,
@@ -57,6 +57,8 @@ def execution(row: Row, cells: list[CellResult], queue_position: int | None) -> 
         priority=request.priority,
         timeout=request.timeout,
         created_by=row["created_by"],
+        rerun_of=row["rerun_of"],
+        from_cell=row["from_cell"],
     )
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import time
 from uuid import UUID, uuid4
 
 import structlog
 from prometheus_client import Gauge
 
 from services.executor import store
-from services.executor.handlers.start import snapshot_of
+from services.executor.handlers.planning import snapshot_of
 from services.executor.running.claim import Claim, Means
 from services.executor.running.folder import WorkerFolder
 from services.executor.running.run import Run
@@ -32,6 +33,9 @@ HEARTBEAT_S = 2.0
 IDLE_POLL_S = 1.0
 """How often an idle worker looks for work without a hint, in seconds; jittered by a quarter."""
 
+COMMITTING_S = 0.2
+"""How long a claim may take to be known here after the database has it, in seconds."""
+
 SLOTS_BUSY = Gauge("atelier_worker_slots_busy", "Runs in hand")
 SLOTS = Gauge("atelier_worker_slots", "Runs this worker takes at a time")
 
@@ -50,7 +54,8 @@ class Worker:
         self._loops: list[asyncio.Task[None]] = []
         self._work = asyncio.Event()
         self._look = asyncio.Event()
-        self._strays: set[UUID] = set()
+        self._strays: dict[UUID, float] = {}
+        self._draining = False
 
     async def open(self) -> None:
         """Take a lease, listen for hints and nudges, begin to claim."""
@@ -62,6 +67,8 @@ class Worker:
     async def close(self) -> None:
         """Drain: claim no more, let runs finish for a while, hand the rest over."""
         self._loops[0].cancel()
+        self._draining = True
+        self._look.set()
         if self._tasks:
             log.info("draining", runs=len(self._tasks))
             await asyncio.wait(self._tasks, timeout=self._settings.drain_timeout)
@@ -185,23 +192,35 @@ class Worker:
     async def _beat(self) -> None:
         known = dict(self._runs)
         async with self._means.database.connection() as connection:
-            rows = await connection.fetch(
-                queries.beat, self.id, LEASE_S, self._settings.worker_slots, socket.gethostname()
-            )
+            slots = 0 if self._draining else self._settings.worker_slots
+            rows = await connection.fetch(queries.beat, self.id, LEASE_S, slots, socket.gethostname())
         held = {row["execution_id"]: row for row in rows}
-        for execution_id, run in known.items():
+        for execution_id, mine in known.items():
             row = held.get(execution_id)
-            if row is None or row["epoch"] != run.claim.epoch:
-                run.lost.set()
-            elif row["cancel"]:
-                run.cancel.set()
+            if row is None or row["epoch"] != mine.claim.epoch:
+                mine.lost.set()
+        now = time.monotonic()
+        for execution_id, row in held.items():
+            run = self._runs.get(execution_id)
+            if run is None:
+                # Perhaps a claim that is just being committed: its cancellation must not wait for the next heartbeat.
+                if row["cancel"] and now - self._strays.get(execution_id, now) < COMMITTING_S:
+                    self._look.set()
+            elif row["epoch"] == run.claim.epoch:
+                if row["cancel"]:
+                    run.cancel.set()
+                if row["draft_wanted"]:
+                    run.draft.ask()
         await self._let_go({execution_id for execution_id in held if execution_id not in self._runs})
 
     async def _let_go(self, unknown: set[UUID]) -> None:
-        """Give up runs that are ours in the database but that nothing here works on, seen so twice in a row (the first
-        time it may be a claim that is just being committed); the sweeper takes them back."""
-        strays, self._strays = unknown & self._strays, unknown
-        for execution_id in strays:
+        """Give up runs that are ours in the database but that nothing here has worked on for a whole heartbeat (a claim
+        may just be being committed, and nudges make heartbeats come quickly); the sweeper takes them back."""
+        now = time.monotonic()
+        self._strays = {execution_id: self._strays.get(execution_id, now) for execution_id in unknown}
+        for execution_id, since in self._strays.items():
+            if now - since < HEARTBEAT_S:
+                continue
             log.error("run let go: nothing here works on it", execution_id=str(execution_id))
             async with self._means.database.connection() as connection:
                 await connection.execute(queries.let_go, execution_id, self.id)

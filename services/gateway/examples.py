@@ -233,8 +233,35 @@ EXECUTION: Json = {
     "priority": "Normal",
     "timeout": 1800,
     "createdBy": "user123",
+    "rerunOf": None,
+    "fromCell": None,
 }
 STARTED_EXECUTION: Json = {**EXECUTION, **RUNNING}
+RERUN_REQUEST: Json = {"fromCell": "cell-003", "parameters": {"analysis_period": "2024-02"}}
+RERUN: Json = {
+    **EXECUTION,
+    "executionId": "ff0e8400-e29b-41d4-a716-446655440000",
+    "status": "Running",
+    "phase": "Queued",
+    "endTime": None,
+    "totalDuration": "unknown",
+    "totalDurationSeconds": None,
+    "queuePosition": 1,
+    "queueReason": "waiting for a free worker slot",
+    "progress": {
+        "totalCells": 10,
+        "completedCells": 0,
+        "successfulCells": 0,
+        "failedCells": 0,
+        "currentCellIndex": None,
+        "percentComplete": 0,
+    },
+    "parameters": {**PARAMETERS, "analysis_period": "2024-02"},
+    "warnings": ["2 cells before cell-003 replayed to prepare: not counted, and without a place among the results."],
+    "cellResults": [],
+    "rerunOf": EXECUTION_ID,
+    "fromCell": "cell-003",
+}
 EXECUTION_PAGE: Json = {"executions": [EXECUTION], **PAGE}
 EVENT_STREAM = (
     "id: 1\nevent: execution.queued\n"
@@ -332,4 +359,8 @@ LIMITS: Json = {
     "defaultExecutionTimeoutSeconds": 1_800,
     "downloadLinkSeconds": 900,
     "idempotencyKeyLength": 255,
+    "maxConcurrentRuns": 100,
+    "maxQueuedRuns": 10_000,
+    "concurrentRuns": 2,
+    "queuedRuns": 0,
 }

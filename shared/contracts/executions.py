@@ -58,6 +58,38 @@ class ExecutionRequest(Body):
     dry_run: bool = Field(False, description="check the request and run nothing")
 
 
+class RerunRequest(Body):
+    """The body of `POST …/execution/{id}/rerun`. A member that is absent or null is that of the run to repeat;
+    `parameters` are merged by name. The version is always that run's."""
+
+    from_cell: str | None = Field(
+        None, description="first cell to run and count; the cells before it are replayed to prepare, and not counted"
+    )
+    execution_mode: Literal["all", "range"] | None = None
+    cell_range: CellRange | None = None
+    parameters: dict[str, JsonValue] | None = Field(None, description="override those of the run, name by name")
+    output_options: OutputOptions | None = None
+    timeout: int | None = Field(None, ge=1, le=MAX_TIMEOUT_S, description="seconds, from leaving the queue")
+    priority: Priority | None = None
+    cell_timeout: int | None = Field(None, ge=1, le=MAX_TIMEOUT_S, description="seconds a cell may take")
+    queue_timeout: int | None = Field(None, ge=1, le=MAX_TIMEOUT_S, description="seconds the run may wait")
+    error_policy: Literal["stop", "continue"] | None = None
+    strict_parameters: bool | None = None
+    dry_run: bool = Field(False, description="check the request and run nothing")
+
+    def applied_to(self, before: ExecutionRequest) -> ExecutionRequest:
+        """The request of the new run."""
+        given = {
+            name: value
+            for name in type(self).model_fields
+            if name not in ("from_cell", "parameters", "dry_run") and (value := getattr(self, name)) is not None
+        }
+        if self.cell_range is not None and self.execution_mode is None:
+            given["execution_mode"] = "range"
+        given["parameters"] = {**before.parameters, **(self.parameters or {})}
+        return before.model_copy(update={**given, "version": None, "dry_run": False})
+
+
 class Progress(Wire):
     """How far a run is, in cells."""
 
@@ -146,6 +178,8 @@ class Execution(Wire):
     priority: Priority
     timeout: int
     created_by: str
+    rerun_of: UUID | None = Field(None, description="the run that this one repeats")
+    from_cell: str | None = Field(None, description="cells of the range before it were replayed and are not counted")
 
 
 class ExecutionPage(Page):
@@ -183,6 +217,52 @@ class CheckExecution(ControlCommand, Command[DryRun]):
 
     notebook_id: UUID
     request: ExecutionRequest
+
+
+class RerunExecution(ControlCommand, Command[Execution]):
+    """Accept a new run of what another run had pinned: the same version, the same dataset version."""
+
+    write = True
+    execution_id: UUID
+    rerun_of: UUID
+    notebook_id: UUID
+    request: RerunRequest
+
+
+class CheckRerun(ControlCommand, Command[DryRun]):
+    """`dryRun` of a rerun: everything RerunExecution checks, and nothing kept."""
+
+    rerun_of: UUID
+    notebook_id: UUID
+    request: RerunRequest
+
+
+class Quota(Wire):
+    """How many runs a tenant may have, and has."""
+
+    max_active: int
+    max_queued: int
+    active: int
+    queued: int
+
+
+class GetQuota(ControlCommand, Command[Quota]):
+    """The tenant's numbers in force; the scope's project does not matter."""
+
+
+class ExecutionNotebook(Wire):
+    """A run's notebook as far as control knows it; `ended` says whether there can be more of it among the results."""
+
+    file_name: str
+    content: dict[str, Any]
+    ended: bool
+
+
+class GetExecutionNotebook(ControlCommand, Command[ExecutionNotebook]):
+    """While the run goes on, its notebook with the outputs so far; else the pinned one without."""
+
+    execution_id: UUID
+    notebook_id: UUID
 
 
 class GetExecution(ControlCommand, Command[Execution]):

@@ -14,7 +14,7 @@ import orjson
 
 from services.catalog import cell_ids, validity
 from services.catalog.cell_ids import Numbering
-from services.catalog.document import Document, Json
+from services.catalog.document import Document, Json, with_timeout_as_text
 from services.catalog.faults import MOST_FAULTS, path_of, refuse
 from services.catalog.importing.parsed import Parsed
 from services.catalog.limits import MAX_NESTING, deeper_than
@@ -165,6 +165,12 @@ def _mend(cells: list[Json], warnings: list[str]) -> None:
             if cell.get(name) is None:
                 cell[name] = value
                 mended[f"had no {name}"] += 1
+        if isinstance(cell["metadata"], dict):
+            metadata = with_timeout_as_text(cell["metadata"])
+            mended["had a number for metadata.execution.timeout, which nbformat has as a string"] += (
+                metadata is not cell["metadata"]
+            )
+            cell["metadata"] = metadata
         if cell.get("cell_type") == "code":
             for name in _ONLY_ON_CODE:
                 if name not in cell or (name == "outputs" and cell[name] is None):
@@ -175,7 +181,7 @@ def _mend(cells: list[Json], warnings: list[str]) -> None:
                 if name in cell:
                     del cell[name]
                     mended[f"had {name}, which only code cells have"] += 1
-    warnings += [f"{count} cell{'s' if count > 1 else ''} {what}; mended." for what, count in mended.items()]
+    warnings += [f"{count} cell{'s' if count > 1 else ''} {what}; mended." for what, count in mended.items() if count]
 
 
 def _identify(cells: list[Json], numbering: Numbering, warnings: list[str], *, ids_expected: bool) -> None:

@@ -80,6 +80,11 @@ class Collector:
         self._todo += found
         return bool(found)
 
+    def pass_over(self) -> None:
+        """Leave out what has been saved since the last look."""
+        for _ in self._saved.new():
+            continue
+
     def _supersede(self, newer: Saved) -> None:
         """Of several things saved under one kind and name the last counts; an earlier one that nobody has seen goes."""
         same = (newer.record.kind, newer.record.name)

@@ -27,9 +27,11 @@ async def render(notebook: Path, html: Path) -> None:
         async with asyncio.timeout(RENDER_TIMEOUT_S):
             _, errors = await process.communicate()
     except TimeoutError:
-        process.kill()
-        await process.wait()
         raise ReportError(f"rendering took longer than {RENDER_TIMEOUT_S:.0f} seconds") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     if process.returncode != 0:
         lines = errors.decode(errors="replace").strip().splitlines()
         raise ReportError(lines[-1][:200] if lines else f"the renderer ended with status {process.returncode}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from services.executor.handlers import reading, start, stopping
+from services.executor.handlers import draft, reading, start, stopping
 from shared.contracts import executions as commands
 from shared.contracts.base import Command, Event
 from shared.contracts.notebooks import NotebookDeleted
@@ -15,9 +15,13 @@ from shared.subscriber import EventHandler
 COMMANDS: Mapping[type[Command[Any]], Handler] = {
     commands.StartExecution: start.start_execution,
     commands.CheckExecution: start.check_execution,
+    commands.RerunExecution: start.rerun_execution,
+    commands.CheckRerun: start.check_rerun,
     commands.GetExecution: reading.get_execution,
     commands.GetLatestExecution: reading.get_latest_execution,
     commands.ListExecutions: reading.list_executions,
+    commands.GetQuota: reading.get_quota,
+    commands.GetExecutionNotebook: draft.get_execution_notebook,
     commands.GetNotebookActivity: reading.get_notebook_activity,
     commands.ListExecutionEvents: reading.list_execution_events,
     commands.LocateResults: reading.locate_results,

@@ -16,10 +16,12 @@ from shared.contracts.executions import (
     GetExecution,
     GetLatestExecution,
     GetNotebookActivity,
+    GetQuota,
     ListExecutionEvents,
     ListExecutions,
     LocateResults,
     NotebookActivity,
+    Quota,
     ResultsLocation,
 )
 from shared.errors import NotFound
@@ -39,7 +41,7 @@ async def get_execution(app: ControlApp, command: GetExecution, _context: Contex
     """The status object."""
     async with app.database.connection() as connection:
         row = await store.find(connection, command.scope, command.execution_id, command.notebook_id)
-        return await store.view(connection, row)
+        return await store.view(connection, row, app.settings.max_active_runs)
 
 
 async def get_latest_execution(app: ControlApp, command: GetLatestExecution, _context: Context) -> Execution:
@@ -49,7 +51,7 @@ async def get_latest_execution(app: ControlApp, command: GetLatestExecution, _co
         row = await connection.fetchrow(queries.find_latest, command.notebook_id, scope.tenant_id, scope.project_id)
         if row is None:
             raise NotFound("This notebook has not been executed.")
-        return await store.view(connection, row)
+        return await store.view(connection, row, app.settings.max_active_runs)
 
 
 async def list_executions(app: ControlApp, command: ListExecutions, _context: Context) -> ExecutionPage:
@@ -83,13 +85,19 @@ async def list_executions(app: ControlApp, command: ListExecutions, _context: Co
         shown = rows[: command.page_size]
         more = len(rows) > len(shown)
         return ExecutionPage(
-            executions=await store.view_all(connection, shown),
+            executions=await store.view_all(connection, shown, app.settings.max_active_runs),
             total_count=total,
             page=command.page,
             page_size=command.page_size,
             has_next_page=more,
             next_cursor=store.cursor_of(shown[-1]) if more else None,
         )
+
+
+async def get_quota(app: ControlApp, command: GetQuota, _context: Context) -> Quota:
+    """The tenant's numbers in force."""
+    async with app.database.connection() as connection:
+        return await store.quota(connection, command.scope.tenant_id, app.settings)
 
 
 async def get_notebook_activity(app: ControlApp, command: GetNotebookActivity, _context: Context) -> NotebookActivity:

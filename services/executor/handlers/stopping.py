@@ -38,7 +38,7 @@ async def cancel_execution(app: ControlApp, command: CancelExecution, context: C
         row = await cancel_in(transaction.sql, command.execution_id)
         if row is None:
             raise Conflict("The execution has already ended.")
-        answer = transaction.reply(await store.view(transaction.sql.connection, row))
+        answer = transaction.reply(await store.view(transaction.sql.connection, row, app.settings.max_active_runs))
     await app.broker.publish_nudge()
     return answer
 
@@ -54,25 +54,9 @@ async def cancel_in(transaction: Transaction, execution_id: UUID) -> asyncpg.Rec
     if row is None or row["state"] in model.ENDED:
         return None
     if row["state"] == "Queued":
-        return await _end_queued(transaction, row)
+        return await ending.end_as_found(transaction, row, model.CANCELLED)
     await transaction.execute(queries.request_cancel, execution_id)
     return row
-
-
-async def _end_queued(transaction: Transaction, row: asyncpg.Record) -> asyncpg.Record:
-    tally = model.Tally(await store.cells(transaction.connection, row["execution_id"]))
-    changed = tally.leave_rest("Cancelled")
-    return await ending.end(
-        transaction,
-        row,
-        row["last_seq"],
-        ending.Ending(
-            verdict=model.CANCELLED,
-            changed_cells=changed,
-            all_cells=tally.results,
-            progress=tally.progress(),
-        ),
-    )
 
 
 async def block_notebook(app: ControlApp, command: BlockNotebook, context: Context) -> Nothing:

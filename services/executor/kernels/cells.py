@@ -140,6 +140,10 @@ class CellRunner:
         self._notebook = notebook
         self._cancel = cancel
 
+    def catch_up(self) -> None:
+        """Write into the notebook what the running cell has put out so far."""
+        self._driver.end_stream()
+
     async def run(self, index: int, *, timeout_s: float, timeout_name: str) -> CellOutcome:
         """Run the code cell at `index`; its outputs are in the notebook afterwards, whatever the outcome.
 

@@ -214,8 +214,8 @@ class ForkedKernels:
         return await self._start(self._new_folder())
 
     async def _start(self, run_dir: Path) -> ForkedKernel:
-        await asyncio.to_thread(self._lay_out, run_dir)
         try:
+            await asyncio.to_thread(self._lay_out, run_dir)
             return await self._start_in(run_dir)
         except BaseException:
             await asyncio.to_thread(shutil.rmtree, run_dir, ignore_errors=True)

@@ -119,8 +119,8 @@ class PlainKernels:
                 f"this worker has no {request.kernel_type} kernel; it has: {available}. Ask the operator to add it."
             )
         run_dir = request.run_dir
-        await asyncio.to_thread(self._lay_out, run_dir)
         try:
+            await asyncio.to_thread(self._lay_out, run_dir)
             return await self._start(request.kernel_type, command, run_dir)
         except BaseException:
             await asyncio.to_thread(shutil.rmtree, run_dir, ignore_errors=True)

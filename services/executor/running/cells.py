@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from nbformat import NotebookNode
 
@@ -33,44 +35,76 @@ class NotebookCells:
         stop: asyncio.Event,
         deadline: float,
         on_cell: Callable[[int], None],
+        on_replayed: Callable[[], None],
     ) -> None:
         self._request = claim.request
+        self._replayed = claim.replayed
         self._policy = self._request.error_policy or claim.notebook.integration.error_policy or "stop"
-        self._injected = parameters.inject(notebook, self._request.parameters, claim.notebook.kernel_type)
+        self._injected = parameters.inject(notebook, claim.parameters, claim.notebook.kernel_type)
         self._notebook = notebook
         self._chronicle = chronicle
         self._runner = CellRunner(notebook, kernel, cancel=stop, on_progress=chronicle.cell_progressed)
         self._deadline = deadline
         self._on_cell = on_cell
+        self._on_replayed = on_replayed
+
+    def catch_up(self) -> None:
+        """Bring the notebook up to what the running cell has put out so far."""
+        self._runner.catch_up()
 
     async def run(self) -> Verdict:
-        """Run every covered cell, or up to the one that stops the run."""
+        """Replay what comes before, then run every covered cell, or up to the one that stops the run."""
         index_of = {cell.id: index for index, cell in enumerate(self._notebook.cells)}
         injected = self._injected
-        for cell_id in [result.cell_id for result in self._chronicle.tally.results]:
+        covered = [result.cell_id for result in self._chronicle.tally.results]
+        for cell_id in [*self._replayed, *covered]:
             index = index_of[cell_id]
-            if injected is not None and index > injected:
-                preset = await self._runner.run(injected, timeout_s=self._remaining(), timeout_name="run's time limit")
-                if preset.status != "Success":
-                    return _judge(preset, None)
+            if injected is not None and index >= injected:
+                if index > injected:
+                    preset = await self._drive(injected)
+                    if preset.status != "Success":
+                        return _judge(preset, None)
                 injected = None
-            outcome = await self._run_cell(index, cell_id)
+            if cell_id in self._replayed:
+                outcome = await self._replay(index, cell_id)
+            else:
+                outcome = await self._run_cell(index, cell_id)
             if outcome is not None and not self._tolerated(outcome, index):
                 return _judge(outcome, cell_id)
         return model.COMPLETED
+
+    async def _drive(self, index: int) -> CellOutcome:
+        """Run a code cell within its limit."""
+        limit, is_own = self._limit(index)
+        name = "cell's time limit" if is_own else "run's time limit"
+        outcome = await self._runner.run(index, timeout_s=limit, timeout_name=name)
+        if outcome.timed_out and not is_own:
+            message = f"the run's time limit of {self._request.timeout} seconds was reached in {self._id(index)}"
+            return replace(outcome, error_message=message)
+        return outcome
+
+    async def _replay(self, index: int, cell_id: str) -> CellOutcome | None:
+        """Run a cell for what it leaves in the kernel; it does not count, and its results are passed over."""
+        if self._has_nothing_to_run(index) or model.SKIP_TAG in self._tags(index):
+            return None
+        with telemetry.span(f"replay {cell_id}", cell_id=cell_id):
+            outcome = await self._drive(index)
+        self._on_replayed()
+        if outcome.status == "Error":
+            return replace(outcome, error_message=f"{cell_id} was replayed and failed: {outcome.error_message}")
+        return outcome
 
     async def _run_cell(self, index: int, cell_id: str) -> CellOutcome | None:
         """Run one cell, or pass over one that has nothing to run (None)."""
         cell = self._notebook.cells[index]
         skip = model.SKIP_TAG in self._tags(index)
-        if cell.cell_type != "code" or not cell.source.strip() or skip:
+        if self._has_nothing_to_run(index) or skip:
             passed = CellResult(cell_id=cell_id, status="Skipped" if skip else "Success")
             self._chronicle.cell_done(passed)
             return None
         self._chronicle.cell_started(cell_id)
-        limit, name = self._limit(index)
         with telemetry.span(f"cell {cell_id}", cell_id=cell_id) as span:
-            outcome = await self._runner.run(index, timeout_s=limit, timeout_name=name)
+            outcome = await self._drive(index)
             span.set_attribute("status", outcome.status)
         if not self._request.output_options.capture_outputs:
             cell.outputs = [output for output in cell.outputs if output.output_type == "error"]
@@ -102,22 +136,43 @@ class NotebookCells:
             return False
         return self._policy == "continue" or model.RAISES_TAG in self._tags(index)
 
-    def _limit(self, index: int) -> tuple[float, str]:
-        """Seconds the cell may take, and whose limit that is."""
-        own = self._notebook.cells[index].metadata.get("execution", {})
-        timeout = own.get("timeout") if isinstance(own, dict) else None
-        limit = timeout if isinstance(timeout, int | float) and timeout > 0 else self._request.cell_timeout
+    def _limit(self, index: int) -> tuple[float, bool]:
+        """Seconds the cell may take, and whether that limit is the cell's own rather than what is left of the run's.
+        The cell's metadata come first, then the request, then the notebook's metadata."""
+        limit = _timeout_in(self._notebook.cells[index].metadata)
+        limit = self._request.cell_timeout if limit is None else limit
+        limit = _timeout_in(self._notebook.metadata) if limit is None else limit
         remaining = self._remaining()
         if limit is not None and limit < remaining:
-            return float(limit), "cell's time limit"
-        return remaining, "run's time limit"
+            return limit, True
+        return remaining, False
 
     def _remaining(self) -> float:
         return max(self._deadline - time.monotonic(), 0.001)
 
+    def _has_nothing_to_run(self, index: int) -> bool:
+        cell = self._notebook.cells[index]
+        return cell.cell_type != "code" or not cell.source.strip()
+
+    def _id(self, index: int) -> str:
+        return str(self._notebook.cells[index].id)
+
     def _tags(self, index: int) -> list[str]:
         tags = self._notebook.cells[index].metadata.get("tags", [])
         return tags if isinstance(tags, list) else []
+
+
+def _timeout_in(metadata: NotebookNode) -> float | None:
+    """`execution.timeout` of a cell's or a notebook's metadata, in seconds; nbformat has it as a string on cells."""
+    execution = metadata.get("execution", {})
+    timeout = execution.get("timeout") if isinstance(execution, dict) else None
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float | str):
+        return None
+    try:
+        seconds = float(timeout)
+    except (ValueError, OverflowError):
+        return None
+    return seconds if 0 < seconds < math.inf else None
 
 
 def _judge(outcome: CellOutcome, cell_id: str | None) -> Verdict:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 
+from services.executor import model, parameter_rules
 from services.executor.environments import BaseEnvironment
 from services.executor.kernels.port import KernelSource
 from services.executor.running.dataset_cache import DatasetCache
@@ -57,6 +59,18 @@ class Claim:
     def scope(self) -> Scope:
         """Whose run it is."""
         return Scope(tenant_id=self.row["tenant_id"], project_id=self.row["project_id"])
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The values that the notebook is given."""
+        return parameter_rules.seen_by_run(self.notebook, self.request.parameters)
+
+    @property
+    def replayed(self) -> list[str]:
+        """Ids of the cells that are run before the first one that counts."""
+        cells = self.notebook.content["cells"]
+        covered = model.cells_asked_for(cells, self.request)
+        return [cells[at]["id"] for at in model.cells_from(cells, covered, self.row["from_cell"])[0]]
 
     @property
     def request(self) -> ExecutionRequest:

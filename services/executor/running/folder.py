@@ -15,7 +15,6 @@ import orjson
 import structlog
 
 from shared.contracts.datasets import PinnedDataset
-from shared.contracts.executions import ExecutionRequest
 from shared.contracts.notebooks import PinnedNotebook
 
 log = structlog.get_logger(__name__)
@@ -91,7 +90,7 @@ def describe(
     project_id: UUID,
     notebook: PinnedNotebook,
     dataset: PinnedDataset | None,
-    request: ExecutionRequest,
+    parameters: dict[str, Any],
 ) -> dict[str, Any]:
     """What run.json tells the SDK."""
     described = None
@@ -120,7 +119,7 @@ def describe(
         "notebookId": str(notebook.notebook_id),
         "notebookVersion": notebook.version,
         "projectId": str(project_id),
-        "parameters": request.parameters,
+        "parameters": parameters,
         "enrichmentMode": notebook.integration.enrichment_mode,
         "outputFormat": notebook.integration.output_format,
         "dataset": described,

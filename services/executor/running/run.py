@@ -23,6 +23,8 @@ from services.executor.running import folder
 from services.executor.running.cells import NotebookCells
 from services.executor.running.chronicle import Chronicle
 from services.executor.running.claim import Claim, Means
+from services.executor.running.draft import Draft
+from services.executor.running.halting import OutOfTime, Stopped, unless_stopped
 from services.executor.running.patience import RETRY_S, GaveUpOnStore, patiently
 from services.executor.running.progress import ProgressWriter
 from services.executor.store import queries
@@ -32,6 +34,10 @@ from shared.contracts.executions import CellResult, OutputCounts, Resources
 from shared.errors import AtelierError, NotFound, OutcomeUnknown, Unavailable
 
 log = structlog.get_logger(__name__)
+
+CANCELLED_SEAL_S = 1.0
+"""How long a cancelled run may go on storing results, in seconds. What a store that is down has not taken by then is
+lost: whoever cancels a run wants its end."""
 
 
 class Run:
@@ -43,6 +49,7 @@ class Run:
         self.lost = asyncio.Event()
         self.handover = asyncio.Event()
         self._stop = asyncio.Event()
+        self._warnings: list[str] = []
         self._means = means
         self._new_dir = run_dir
         self._dir: Path | None = None
@@ -50,6 +57,7 @@ class Run:
         self._writer = ProgressWriter(means.database, claim.row)
         self._chronicle = Chronicle(claim, self._writer)
         self._options = claim.request.output_options
+        self.draft = Draft(claim, means.database, self._notebook)
         self._kernel: Kernel | None = None
         self._collector: Collector | None = None
         self._registering: asyncio.Task[None] | None = None
@@ -77,6 +85,7 @@ class Run:
             if self._registering is not None:
                 self._registering.cancel()
                 await asyncio.gather(self._registering, return_exceptions=True)
+            await self.draft.close()
             watching.cancel()
             await self._writer.stop()
             if self._dir is not None:
@@ -103,6 +112,11 @@ class Run:
             dataset_file = await self._fetch_dataset()
             self._chronicle.enter("StartingKernel")
             self._kernel = kernel = await self._start_kernel()
+        except Stopped:
+            return model.CANCELLED
+        except OutOfTime:
+            limit = self.claim.request.timeout
+            return _failed("TimeoutError", f"the run's time limit of {limit} seconds was reached before its first cell")
         except EnvironmentBuildError as error:
             return _failed("EnvironmentBuildError", str(error))
         except KernelStartError as error:
@@ -111,12 +125,10 @@ class Run:
             return _failed("ArtifactStoreError", f"The dataset could not be fetched: {error.detail}")
         except GaveUpOnStore as error:
             return _failed("ArtifactStoreError", str(error))
-        if kernel is None:
-            return model.CANCELLED
         self._dir = kernel.run_dir
         await asyncio.to_thread(folder.fill, self._dir, self._description(), dataset_file)
         self._chronicle.enter("ExecutingCells", state="Running")
-        self._collector = self._new_collector(self._dir)
+        collector = self._collector = self._new_collector(self._dir)
         cells = NotebookCells(
             self.claim,
             self._notebook,
@@ -125,14 +137,17 @@ class Run:
             stop=self._stop,
             deadline=self._deadline,
             on_cell=self._collect_from,
+            on_replayed=collector.pass_over,
         )
+        self.draft.catch_up = cells.catch_up
         return await cells.run()
 
     async def _fetch_dataset(self) -> Path | None:
         if self.claim.dataset is None:
             return None
         dataset = self.claim.dataset
-        return await patiently(lambda: self._means.datasets.file(dataset), lost=self.lost)
+        fetching = patiently(lambda: self._means.datasets.file(dataset), lost=self.lost)
+        return await unless_stopped(fetching, self._stop, deadline=self._deadline)
 
     def _description(self) -> dict[str, Any]:
         return folder.describe(
@@ -140,27 +155,14 @@ class Run:
             self.claim.scope.project_id,
             self.claim.notebook,
             self.claim.dataset,
-            self.claim.request,
+            self.claim.parameters,
         )
 
-    async def _start_kernel(self) -> Kernel | None:
-        """A ready kernel, or None when the run was stopped first."""
+    async def _start_kernel(self) -> Kernel:
+        """A ready kernel; raises Stopped or OutOfTime when the run came to its end first."""
         request = KernelRequest(kernel_type=self.claim.notebook.kernel_type, run_dir=self._new_dir)
         with telemetry.span("start kernel", kernel=request.kernel_type):
-            acquiring = asyncio.create_task(self._means.kernels.acquire(request))
-            stopped = asyncio.create_task(self._stop.wait())
-            try:
-                await asyncio.wait({acquiring, stopped}, return_when=asyncio.FIRST_COMPLETED)
-                if acquiring.done():
-                    return acquiring.result()
-                acquiring.cancel()
-                (late,) = await asyncio.gather(acquiring, return_exceptions=True)
-                if not isinstance(late, BaseException):
-                    await late.close()
-                    await asyncio.to_thread(shutil.rmtree, late.run_dir, ignore_errors=True)
-                return None
-            finally:
-                stopped.cancel()
+            return await unless_stopped(self._means.kernels.acquire(request), self._stop, deadline=self._deadline)
 
     def _collect_from(self, index: int) -> None:
         """Note what a cell produced; register it right away where the request asks to see results while running."""
@@ -185,17 +187,30 @@ class Run:
         """Seal the manifest, then commit the end."""
         self._chronicle.enter("CollectingResults", state="Collecting")
         changed = self._chronicle.tally.leave_rest("Cancelled" if verdict.state == "Cancelled" else "Skipped")
-        if self._registering is not None:
-            await asyncio.gather(self._registering, return_exceptions=True)
-        epoch = None
+        epoch, enough = None, asyncio.Event()
+        waiting = asyncio.create_task(self._lose_patience(enough))
         try:
-            epoch = await self._seal()
+            epoch = await unless_stopped(self._seal(), enough)
         except GaveUpOnStore as error:
             if verdict.state == "Completed":
                 verdict = _failed("ArtifactStoreError", str(error))
+        except Stopped:
+            self._warnings.append("The run was cancelled while its results were being stored; some are missing.")
+        finally:
+            waiting.cancel()
+        if self.cancel.is_set():
+            verdict = model.CANCELLED
         await self._commit_end(verdict, changed, epoch)
 
+    async def _lose_patience(self, enough: asyncio.Event) -> None:
+        """Set `enough` when a cancelled run has had its time to store results."""
+        await self.cancel.wait()
+        await asyncio.sleep(CANCELLED_SEAL_S)
+        enough.set()
+
     async def _seal(self) -> int | None:
+        if self._registering is not None:
+            await asyncio.gather(self._registering, return_exceptions=True)
         collector = self._collector
         if collector is None:
             return None
@@ -216,7 +231,11 @@ class Run:
             outputs=collector.counts.answer() if collector else OutputCounts(),
             resources=self._resources,
             manifest_epoch=epoch,
-            warnings=[*orjson.loads(self.claim.row["warnings"]), *(collector.warnings if collector else [])],
+            warnings=[
+                *orjson.loads(self.claim.row["warnings"]),
+                *(collector.warnings if collector else []),
+                *self._warnings,
+            ],
         )
         while True:
             await self._writer.drain()

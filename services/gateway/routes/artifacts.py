@@ -10,8 +10,8 @@ from services.gateway.calls import Asked, Call
 from services.gateway.model import Role
 from services.gateway.results import results_object
 from services.gateway.routes.executions import EXECUTION
-from shared.contracts.executions import GetExecution, LocateResults, ResultsLocation
-from shared.contracts.notebooks import ExportNotebook
+from shared.contracts.executions import GetExecutionNotebook, LocateResults, ResultsLocation
+from shared.contracts.notebooks import IpynbFile
 from shared.contracts.results import ArtifactEntry, GetArtifact, ListArtifacts, Results
 from shared.contracts.transfers import ARCHIVE_DOWNLOAD, ARTIFACT_DOWNLOAD, ArchiveDownload, ArtifactDownload
 from shared.errors import Fault, Invalid, NotFound
@@ -58,25 +58,20 @@ async def get_artifact(asked: Asked) -> Any:
 
 
 async def get_executed_notebook(asked: Asked) -> Any:
-    """`GET …/execution/{executionId}/notebook`: with outputs once there are any, else the version that runs."""
-    location = await _location(asked)
-    found = await _entries(asked, location, kind="notebook", with_content=False)
-    if found:
-        return await _bytes(asked, location, found[-1], content_type=transfers.IPYNB)
-    execution = await asked.ask(
-        GetExecution(
-            scope=asked.scope, caller=asked.caller, execution_id=asked.execution_id, notebook_id=asked.notebook_id
+    """`GET …/execution/{executionId}/notebook`: while the run goes on, what there is so far."""
+    while True:
+        location = await _location(asked)
+        found = await _entries(asked, location, kind="notebook", with_content=False)
+        if found:
+            return await _bytes(asked, location, found[-1], content_type=transfers.IPYNB)
+        notebook = await asked.ask(
+            GetExecutionNotebook(
+                scope=asked.scope, caller=asked.caller, execution_id=asked.execution_id, notebook_id=asked.notebook_id
+            )
         )
-    )
-    file = await asked.ask(
-        ExportNotebook(
-            scope=asked.scope,
-            caller=asked.caller,
-            notebook_id=asked.notebook_id,
-            version=execution.notebook_version,
-        )
-    )
-    return transfers.ipynb_response(file)
+        if location.status != "Running" or not notebook.ended:
+            return transfers.ipynb_response(IpynbFile(file_name=notebook.file_name, content=notebook.content))
+        # It has ended in between: now its notebook is among the results, if it got that far.
 
 
 async def download(asked: Asked) -> Any:
@@ -186,6 +181,7 @@ CALLS = (
         media_type="application/x-ipynb+json",
         example=examples.IPYNB,
         streams=True,
+        notes="While the execution goes on: with the outputs so far, those of the running cell included.",
     ),
     Call(
         method="GET",

@@ -14,6 +14,7 @@ from services.gateway.waiting import status_after_change
 from shared.contracts.executions import (
     CancelExecution,
     CheckExecution,
+    CheckRerun,
     DryRun,
     Execution,
     ExecutionPage,
@@ -21,6 +22,8 @@ from shared.contracts.executions import (
     GetExecution,
     ListExecutions,
     PurgeExecution,
+    RerunExecution,
+    RerunRequest,
     StartExecution,
 )
 
@@ -45,6 +48,25 @@ async def start_execution(asked: Asked) -> Answered:
             request=request,
         )
     )
+    location = asked.address("notebook", execution.notebook_id, "execution", execution.execution_id)
+    return Answered(model=execution, location=location)
+
+
+async def rerun_execution(asked: Asked) -> Answered:
+    """`POST …/execution/{executionId}/rerun`."""
+    request: RerunRequest = asked.body
+    who: dict[str, Any] = {"scope": asked.scope, "caller": asked.caller, "notebook_id": asked.notebook_id}
+    if request.dry_run:
+        plan: DryRun = await asked.ask(CheckRerun(**who, rerun_of=asked.execution_id, request=request))
+        return Answered(model=plan, status=200)
+    command = RerunExecution(
+        **who,
+        idempotency=asked.idempotency(request),
+        execution_id=uuid4(),
+        rerun_of=asked.execution_id,
+        request=request,
+    )
+    execution = await asked.ask(command)
     location = asked.address("notebook", execution.notebook_id, "execution", execution.execution_id)
     return Answered(model=execution, location=location)
 
@@ -117,6 +139,7 @@ CALLS = (
         status=202,
         example=examples.STARTED_EXECUTION,
         creates=True,
+        refusals=(429,),
         notes="With `dryRun: true` nothing runs: 200 with `valid`, `parameters`, `warnings`, `totalCells`.",
     ),
     Call(
@@ -166,6 +189,24 @@ CALLS = (
         reply=Execution,
         status=202,
         example=examples.STARTED_EXECUTION,
+    ),
+    Call(
+        method="POST",
+        path=f"{EXECUTION}/rerun",
+        tag="Executions",
+        summary="Repeat an execution",
+        handler=rerun_execution,
+        role=Role.runner,
+        body=Json(model=RerunRequest, optional=True, example=examples.RERUN_REQUEST),
+        reply=Execution,
+        status=202,
+        example=examples.RERUN,
+        creates=True,
+        refusals=(429,),
+        notes="Runs the same notebook version on the same dataset version. Members that are given replace those of the "
+        "execution; `parameters` are merged by name, and `dataset_id` among them chooses another dataset. The cells "
+        "before `fromCell` are replayed to prepare: they do not count, and their output is not among the results. With "
+        "`dryRun: true` nothing runs: 200, as for `execute`.",
     ),
     Call(
         method="GET",

@@ -17,11 +17,15 @@ from services.gateway.model import Role
 from services.gateway.nesting import MAX_NESTING
 from services.gateway.settings import LINK_LIFE_S
 from shared import ops
-from shared.contracts.base import Wire
-from shared.contracts.executions import DEFAULT_TIMEOUT_S, MAX_TIMEOUT_S
+from shared.contracts.base import Scope, Wire
+from shared.contracts.executions import DEFAULT_TIMEOUT_S, MAX_TIMEOUT_S, GetQuota
 
 DOCS_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
 """The documentation page loads nothing, from here or elsewhere, and runs no script."""
+
+
+NO_PROJECT = UUID(int=0)
+"""In commands that are about a whole tenant."""
 
 
 class Me(Wire):
@@ -34,7 +38,7 @@ class Me(Wire):
 
 
 class Limits(Wire):
-    """Sizes in force."""
+    """Sizes and quotas in force for the caller's tenant."""
 
     notebook_file_bytes: int
     dataset_file_bytes: int
@@ -46,6 +50,10 @@ class Limits(Wire):
     default_execution_timeout_seconds: int
     download_link_seconds: int
     idempotency_key_length: int
+    max_concurrent_runs: int = Field(description="runs of the tenant at a time; further ones wait")
+    max_queued_runs: int = Field(description="runs of the tenant that may wait; further ones are refused with 429")
+    concurrent_runs: int = Field(description="how many run now")
+    queued_runs: int = Field(description="how many wait now")
 
 
 async def get_me(asked: Asked) -> Me:
@@ -61,7 +69,10 @@ async def get_me(asked: Asked) -> Me:
 
 async def get_limits(asked: Asked) -> Limits:
     """`GET /api/limits`."""
-    settings = asked.gateway.settings
+    settings, who = asked.gateway.settings, asked.principal
+    # Quotas belong to the tenant; a key that is good for all its projects names none.
+    scope = Scope(tenant_id=who.tenant_id, project_id=who.project_id or NO_PROJECT)
+    quota = await asked.ask(GetQuota(scope=scope, caller=asked.caller))
     return Limits(
         notebook_file_bytes=settings.notebook_max_bytes,
         dataset_file_bytes=settings.dataset_max_bytes,
@@ -73,6 +84,10 @@ async def get_limits(asked: Asked) -> Limits:
         default_execution_timeout_seconds=DEFAULT_TIMEOUT_S,
         download_link_seconds=int(LINK_LIFE_S),
         idempotency_key_length=LONGEST_IDEMPOTENCY_KEY,
+        max_concurrent_runs=quota.max_active,
+        max_queued_runs=quota.max_queued,
+        concurrent_runs=quota.active,
+        queued_runs=quota.queued,
     )
 
 

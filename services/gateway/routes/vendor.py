@@ -212,6 +212,7 @@ CALLS = (
         status=202,
         example=examples.STARTED_EXECUTION,
         creates=True,
+        refusals=(429,),
     ),
     _call(
         "DELETE",

@@ -309,3 +309,10 @@ def test_odd_files_are_mended_or_refused_and_nothing_else(content: Any) -> None:
 )
 def test_names_from_files(file_name: str, name: str) -> None:
     assert importing.name_for(file_name) == name
+
+
+def test_a_cells_time_limit_may_be_a_number() -> None:
+    imported = read(notebook([code(metadata={"execution": {"timeout": 30}})]))
+    nbformat.validate(nbformat.from_dict(imported.document.body), version=4, version_minor=5)
+    assert imported.document.cells[0]["metadata"] == {"execution": {"timeout": "30"}}
+    assert any("metadata.execution.timeout" in warning for warning in imported.parsing.warnings)

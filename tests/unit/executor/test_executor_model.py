@@ -4,7 +4,7 @@ import pytest
 
 from services.executor import model
 from services.executor.model import Tally, Verdict
-from shared.contracts.executions import CellRange, CellResult
+from shared.contracts.executions import CellRange, CellResult, ExecutionRequest, RerunRequest
 from shared.errors import Invalid
 
 CELLS = [{"id": "a"}, {"id": "b"}, {"id": "c"}]
@@ -91,3 +91,64 @@ def test_the_rest_is_left_with_a_status_and_reported_once() -> None:
 )
 def test_what_the_notebook_becomes(verdict: Verdict, status: str) -> None:
     assert verdict.notebook_status == status
+
+
+@pytest.mark.parametrize(
+    ("covered", "from_cell", "expected"),
+    [
+        (range(3), None, ([], [0, 1, 2])),
+        (range(3), "a", ([], [0, 1, 2])),
+        (range(3), "c", ([0, 1], [2])),
+        (range(1, 3), "c", ([1], [2])),
+    ],
+)
+def test_cells_before_the_first_are_replayed(
+    covered: range, from_cell: str | None, expected: tuple[list[int], list[int]]
+) -> None:
+    replayed, run = model.cells_from(CELLS, covered, from_cell)
+    assert (list(replayed), list(run)) == expected
+
+
+@pytest.mark.parametrize("from_cell", ["x", "a"])
+def test_the_first_cell_must_be_among_those_covered(from_cell: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        model.cells_from(CELLS, range(1, 3), from_cell)
+    assert [fault.path for fault in caught.value.faults] == ["fromCell"]
+
+
+def test_a_range_without_ends_is_refused() -> None:
+    with pytest.raises(Invalid) as caught:
+        model.cells_asked_for(CELLS, ExecutionRequest(execution_mode="range"))
+    assert caught.value.faults[0].path == "cellRange"
+    unused = ExecutionRequest(cell_range=CellRange(start_cell="x"))
+    assert model.cells_asked_for(CELLS, unused) == range(3)
+
+
+@pytest.mark.parametrize(
+    ("queue", "reason"),
+    [
+        (model.Queue(active=5, max_active=5, workers=0, free_slots=0), "no worker is running"),
+        (
+            model.Queue(active=5, max_active=5, workers=1, free_slots=3),
+            "the tenant's limit of 5 concurrent runs is reached",
+        ),
+        (model.Queue(active=4, max_active=5, workers=2, free_slots=0), "waiting for a free worker slot"),
+        (model.Queue(active=0, max_active=5, workers=2, free_slots=1), "about to be taken by a worker"),
+    ],
+)
+def test_why_a_run_waits(queue: model.Queue, reason: str) -> None:
+    assert model.reason_to_wait(queue) == reason
+
+
+def test_a_rerun_changes_only_what_it_names() -> None:
+    before = ExecutionRequest(
+        parameters={"x": 1, "y": [1]}, timeout=60, priority="High", version="1.0.0", error_policy="continue"
+    )
+    same = RerunRequest().applied_to(before)
+    assert same == before.model_copy(update={"version": None})
+    changed = RerunRequest(
+        parameters={"y": None, "z": 2}, cell_range=CellRange(start_cell="b"), timeout=5, dry_run=True
+    ).applied_to(before)
+    assert changed.parameters == {"x": 1, "y": None, "z": 2}
+    assert (changed.execution_mode, changed.timeout, changed.priority) == ("range", 5, "High")
+    assert changed.dry_run is False

@@ -1,0 +1,203 @@
+"""The rules of a run's parameters: do they fit the notebook's schema, which can be variables, what are the defaults.
+
+Pure, no I/O. A schema may come from a client (`metadata.atelier.parameters`), so nothing here trusts it: it fetches no
+reference, and `pattern` is not checked, because a regular expression can be made to run for ever.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import jsonschema
+from jsonschema.exceptions import SchemaError
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+
+from shared.contracts.notebooks import KernelType, PinnedNotebook
+from shared.errors import Fault
+
+DATASET_PARAMETER = "dataset_id"
+"""Selects the run's dataset; every notebook takes it (SPEC.md: Executions)."""
+
+MESSAGE_LENGTH = 300
+"""Longest message about one value, in characters: the value itself may be megabytes."""
+
+_R_NAME = re.compile(r"^([A-Za-z]|\.(?![0-9]))[A-Za-z0-9._]*\Z")
+_R_WORDS = frozenset({"if", "else", "repeat", "while", "function", "for", "next", "break", "in"})
+_R_WORDS |= {"TRUE", "FALSE", "NULL", "Inf", "NaN", "NA"}
+_SCALA_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_]*\Z")
+# fmt: off
+_SCALA_WORDS = frozenset({
+    "abstract", "case", "catch", "class", "def", "do", "else", "extends", "false", "final", "finally", "for",
+    "forSome", "if", "implicit", "import", "lazy", "match", "new", "null", "object", "override", "package",
+    "private", "protected", "return", "sealed", "super", "this", "throw", "trait", "try", "true", "type", "val",
+    "var", "while", "with", "yield",
+})
+# fmt: on
+
+_JSON_WORDS: tuple[tuple[type, str], ...] = (
+    (bool, "a boolean"),  # before int: a bool is one
+    (int, "an integer"),
+    (float, "a number"),
+    (str, "a string"),
+    (list, "an array"),
+    (dict, "an object"),
+)
+_SCHEMA_WORDS = {"null": "null"} | {word.split()[1]: word for _, word in _JSON_WORDS}
+
+
+def _additional_properties(validator: Any, wanted: Any, instance: Any, schema: Any) -> Iterator[Any]:
+    """jsonschema's own, except beside `patternProperties`, which it would match."""
+    if "patternProperties" not in schema:
+        yield from jsonschema.Draft202012Validator.VALIDATORS["additionalProperties"](
+            validator, wanted, instance, schema
+        )
+
+
+_Validator: Any = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    {
+        "pattern": None,
+        "patternProperties": None,
+        "unevaluatedProperties": None,
+        "additionalProperties": _additional_properties,
+    },
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What there is to say about the parameters of a request."""
+
+    faults: list[Fault] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def nameable(name: str, kernel_type: KernelType) -> bool:
+    """Whether a parameter can be a variable in the notebook's language."""
+    if kernel_type == "python3":
+        return name.isidentifier() and not keyword.iskeyword(name)
+    if kernel_type == "r":
+        return _R_NAME.match(name) is not None and name not in _R_WORDS
+    return _SCALA_NAME.match(name) is not None and name not in _SCALA_WORDS
+
+
+def defaults(schema: dict[str, Any]) -> dict[str, Any]:
+    """The defaults of a schema's properties."""
+    return {
+        name: member["default"]
+        for name, member in _properties(schema).items()
+        if isinstance(member, dict) and "default" in member
+    }
+
+
+def seen_by_run(notebook: PinnedNotebook, given: dict[str, Any]) -> dict[str, Any]:
+    """The values that a run is given: those of the request over the defaults of a schema in the notebook's metadata.
+    Defaults of a cell tagged `parameters` are not among them: the cell itself sets those."""
+    explicit = _settings(notebook).get("parameters")
+    return {**(defaults(explicit) if isinstance(explicit, dict) else {}), **given}
+
+
+def check(notebook: PinnedNotebook, given: dict[str, Any], *, strict: bool) -> Findings:
+    """Hold `given` against the notebook's schema; every fault is found. `strict`, or the notebook's own
+    `strictParameters`, makes names that the notebook does not declare faults; otherwise they are warnings."""
+    schema = notebook.parameters
+    declared = _properties(schema)
+    strict = strict or _settings(notebook).get("strictParameters") is True
+    strict = strict or schema.get("additionalProperties") is False
+    faults = [
+        Fault(path=f"parameters.{name}", message="is required")
+        for name in _required(schema)
+        if name not in given and name not in defaults(schema)
+    ]
+    warnings: list[str] = []
+    try:
+        faults += _misfits(schema, given, is_ours="parameters" not in _settings(notebook))
+    except (SchemaError, Unresolvable, RecursionError, ValueError, TypeError) as error:
+        warnings.append(
+            f"The notebook's own parameter schema cannot be used ({_short(_first_line(error))}); the values were not "
+            "checked against it."
+        )
+    undeclared = sorted(set(given) - set(declared) - {DATASET_PARAMETER})
+    if strict:
+        known = ", ".join(sorted(declared)) or "none"
+        message = f"the notebook does not declare it; it declares: {known}"
+        faults += [Fault(path=f"parameters.{name}", message=message) for name in undeclared]
+    else:
+        warnings += [_undeclared(name, notebook.kernel_type) for name in undeclared]
+    warnings += [
+        f"The parameter {_short(repr(name))} cannot be the name of a variable; {_elsewhere(notebook.kernel_type)}."
+        for name in sorted(set(given) & set(declared))
+        if not nameable(name, notebook.kernel_type)
+    ]
+    return Findings(faults=faults, warnings=warnings)
+
+
+def _undeclared(name: str, kernel_type: KernelType) -> str:
+    shown = _short(repr(name))
+    if nameable(name, kernel_type):
+        return f"The notebook does not declare the parameter {shown}; it is injected all the same."
+    return (
+        f"The notebook does not declare the parameter {shown}, and it cannot be the name of a variable; "
+        f"{_elsewhere(kernel_type)}."
+    )
+
+
+def _elsewhere(kernel_type: KernelType) -> str:
+    place = "client.parameters" if kernel_type == "python3" else "the parameters of the run folder's run.json"
+    return f"it is only in {place}"
+
+
+def _settings(notebook: PinnedNotebook) -> dict[str, Any]:
+    metadata = notebook.content.get("metadata")
+    settings = metadata.get("atelier") if isinstance(metadata, dict) else None
+    return settings if isinstance(settings, dict) else {}
+
+
+def _properties(schema: dict[str, Any]) -> dict[str, Any]:
+    properties = schema.get("properties")
+    return properties if isinstance(properties, dict) else {}
+
+
+def _required(schema: dict[str, Any]) -> list[str]:
+    required = schema.get("required")
+    return [name for name in required if isinstance(name, str)] if isinstance(required, list) else []
+
+
+def _misfits(schema: dict[str, Any], given: dict[str, Any], *, is_ours: bool) -> list[Fault]:
+    """Values that do not fit. What is missing or not declared is the caller's to say, in its own words."""
+    plain = {name: member for name, member in schema.items() if name not in ("required", "additionalProperties")}
+    if not is_ours:
+        _Validator.check_schema(plain)
+    errors = _Validator(plain, registry=Registry()).iter_errors(given)
+    return [Fault(path=_path(error.absolute_path), message=_words(error)) for error in errors]
+
+
+def _path(parts: Any) -> str:
+    return "parameters" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
+
+
+def _words(error: Any) -> str:
+    if error.validator == "type":
+        wanted = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
+        names = " or ".join(_SCHEMA_WORDS.get(word, str(word)) for word in wanted)
+        return f"must be {names}, not {_kind(error.instance)}"
+    if error.validator == "enum":
+        return _short("must be one of: " + ", ".join(map(repr, error.validator_value)))
+    return _short(error.message)
+
+
+def _kind(value: Any) -> str:
+    return next((word for kind, word in _JSON_WORDS if isinstance(value, kind)), "null")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(getattr(error, "message", error)) or type(error).__name__).splitlines()[0]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MESSAGE_LENGTH else text[: MESSAGE_LENGTH - 1] + "…"

@@ -1,0 +1,58 @@
+"""A stack for tests of run control: two slots, and a kernel interpreter whose start can be held up."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import asyncpg
+import pytest
+
+from deploy.local import Stack
+from deploy.local.services import KERNEL_PYTHON
+from tests.support.api import Api
+
+SLOTS = 2
+"""Runs at a time on that stack."""
+
+
+@dataclass
+class Controlled:
+    """The stack, and the file that holds up kernels for as long as it exists."""
+
+    stack: Stack
+    hold: Path
+
+
+@pytest.fixture(scope="package")
+def controlled() -> Iterator[Controlled]:
+    """See the module."""
+    folder = Path(tempfile.mkdtemp(prefix="atelier-"))
+    folder.chmod(0o755)  # PostgreSQL's own user must be able to enter
+    hold, python = folder / "hold", folder / "python"
+    python.write_text(f'#!/bin/sh\nwhile [ -e {hold} ]; do sleep 0.05; done\nexec {KERNEL_PYTHON} "$@"\n')
+    python.chmod(0o755)
+    try:
+        own = {"worker": {"ATELIER_KERNEL_PYTHON": str(python)}}
+        with Stack(folder / "c", slots=SLOTS, service_env=own) as running:
+            yield Controlled(running, hold)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+async def tenant(controlled: Controlled, http: aiohttp.ClientSession) -> Api:
+    """A new tenant of that stack."""
+    return await Api.of(controlled.stack, http)
+
+
+@pytest.fixture
+async def database(controlled: Controlled) -> AsyncIterator[asyncpg.Connection]:
+    """That stack's database, as its owner sees it."""
+    connection = await asyncpg.connect(controlled.stack.postgres_dsn)
+    yield connection
+    await connection.close()

@@ -1,0 +1,180 @@
+"""A run can be cancelled in every phase, within two seconds (five for a cell that will not listen), and ends once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from deploy.local.component import Component
+from tests.e2e.conftest import SLOTS, Controlled
+from tests.support.api import Api
+from tests.support.runs import address, counters, status, terminal_events, until
+
+PROMPT_S, STUBBORN_S = 2.0, 5.0
+"""How long a cancellation may take, in seconds (issue 3)."""
+
+STUBBORN = """
+import signal
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+print("deaf", flush=True)
+while True:
+    pass
+"""
+
+
+@contextmanager
+def frozen(component: Component) -> Iterator[None]:
+    """The component stands still meanwhile."""
+    pid = component.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+async def cancel(api: Api, execution: dict[str, Any], within_s: float) -> dict[str, Any]:
+    """Cancel and wait for the end; returns the status object then."""
+    began = time.monotonic()
+    code, answer, _ = await api.post(f"{address(execution)}/cancel")
+    assert code == 202, answer
+    ended = await api.wait(execution["notebookId"], execution["executionId"])
+    took = time.monotonic() - began
+    assert took < within_s
+    assert ended["status"] == "Cancelled"
+    assert (ended["errorType"], ended["failedCell"], ended["phase"]) == (None, None, None)
+    assert ended["progress"]["percentComplete"] < 100
+    return ended
+
+
+async def check_ended_once(api: Api, execution: dict[str, Any], database: asyncpg.Connection) -> None:
+    assert await terminal_events(api, execution) == ["execution.cancelled"]
+    assert (await status(api, execution))["status"] == "Cancelled"
+    assert await counters(database, api) == (0, 0)
+    code, notebook, _ = await api.get(f"notebook/{execution['notebookId']}")
+    assert (code, notebook["status"]) == (200, "Ready")
+    code, _, _ = await api.post(f"{address(execution)}/cancel")
+    assert code == 409
+
+
+async def test_while_it_waits(tenant: Api, database: asyncpg.Connection) -> None:
+    notebook = await tenant.create("import time; time.sleep(60)")
+    running = [await tenant.start(notebook["notebookId"]) for _ in range(SLOTS)]
+    for execution in running:
+        await until(tenant, execution, phase="ExecutingCells")
+    waiting = await tenant.start(notebook["notebookId"])
+    assert (waiting["phase"], waiting["queuePosition"]) == ("Queued", 1)
+    await cancel(tenant, waiting, PROMPT_S)
+    for execution in running:
+        await cancel(tenant, execution, PROMPT_S)
+    await check_ended_once(tenant, waiting, database)
+
+
+async def test_while_its_dataset_is_fetched(
+    controlled: Controlled, tenant: Api, database: asyncpg.Connection, simulated_log: Path
+) -> None:
+    dataset = await tenant.upload_dataset(simulated_log)
+    notebook = await tenant.create("print(1)", integration={"datasetBinding": dataset["datasetId"]})
+    with frozen(controlled.stack.object_store):
+        execution = await tenant.start(notebook["notebookId"])
+        await until(tenant, execution, phase="PreparingEnvironment")
+        ended = await cancel(tenant, execution, PROMPT_S)
+    assert [cell["status"] for cell in ended["cellResults"]] == ["Cancelled"]
+    await check_ended_once(tenant, execution, database)
+    # The fetch that was left alone serves the next run.
+    assert (await tenant.run(notebook["notebookId"]))["status"] == "Completed"
+
+
+async def test_while_its_kernel_starts(controlled: Controlled, tenant: Api, database: asyncpg.Connection) -> None:
+    notebook = await tenant.create("print(1)")
+    controlled.hold.touch()
+    try:
+        execution = await tenant.start(notebook["notebookId"])
+        await until(tenant, execution, phase="StartingKernel")
+        await cancel(tenant, execution, PROMPT_S)
+    finally:
+        controlled.hold.unlink()
+    await check_ended_once(tenant, execution, database)
+
+
+@pytest.mark.parametrize(
+    ("source", "within_s"),
+    [
+        ("print('kept', flush=True)\nimport time; time.sleep(60)", PROMPT_S),
+        ("import time\nprint('kept', flush=True)\ntry: time.sleep(60)\nexcept KeyboardInterrupt: pass", PROMPT_S),
+        (STUBBORN + "# kept", STUBBORN_S),
+    ],
+    ids=["sleeps", "catches", "ignores"],
+)
+async def test_while_a_cell_runs(tenant: Api, database: asyncpg.Connection, source: str, within_s: float) -> None:
+    notebook = await tenant.create("print('before')", source, "print('after')")
+    execution = await tenant.start(notebook["notebookId"])
+    cell_id = notebook["cells"][1]["cellId"]
+    await until(tenant, execution, currentCell=cell_id)
+    ended = await cancel(tenant, execution, within_s)
+    assert [cell["status"] for cell in ended["cellResults"]] == ["Success", "Cancelled", "Cancelled"]
+    assert "before" in str((await tenant.results(ended))["outputs"])
+    await check_ended_once(tenant, execution, database)
+
+
+@pytest.mark.parametrize("down", ["artifacts", "object_store"])
+async def test_while_results_are_collected(
+    controlled: Controlled, tenant: Api, database: asyncpg.Connection, down: str
+) -> None:
+    notebook = await tenant.create("import time; time.sleep(1)", "print('x' * 200_000)")
+    execution = await tenant.start(notebook["notebookId"])
+    await until(tenant, execution, phase="ExecutingCells")
+    with frozen(getattr(controlled.stack, down)):
+        await until(tenant, execution, phase="CollectingResults")
+        ended = await cancel(tenant, execution, PROMPT_S)
+    assert {cell["status"] for cell in ended["cellResults"]} == {"Success"}
+    assert any("cancelled while its results" in warning for warning in ended["warnings"])
+    results = await tenant.results(ended)
+    await check_ended_once(tenant, execution, database)
+    assert await tenant.results(ended) == results
+
+
+async def test_while_a_cell_runs_and_the_results_cannot_be_stored(
+    controlled: Controlled, tenant: Api, database: asyncpg.Connection
+) -> None:
+    notebook = await tenant.create("import time; time.sleep(60)")
+    execution = await tenant.start(notebook["notebookId"])
+    await until(tenant, execution, currentCell=notebook["cells"][0]["cellId"])
+    with frozen(controlled.stack.artifacts):
+        await cancel(tenant, execution, PROMPT_S)
+    await check_ended_once(tenant, execution, database)
+
+
+async def test_while_a_report_is_rendered(tenant: Api, database: asyncpg.Connection) -> None:
+    notebook = await tenant.create("print(1)")
+    execution = await tenant.start(notebook["notebookId"], {"outputOptions": {"generateReport": True}})
+    await until(tenant, execution, phase="CollectingResults")
+    await cancel(tenant, execution, PROMPT_S)
+    await check_ended_once(tenant, execution, database)
+
+
+async def test_at_any_moment(tenant: Api, database: asyncpg.Connection) -> None:
+    """A promised cancellation holds, whatever the run was just about to do."""
+    notebook = await tenant.create("print(1)")
+
+    async def one(delay_s: float) -> None:
+        execution = await tenant.start(notebook["notebookId"])
+        await asyncio.sleep(delay_s)  # the moment is what is tested; any will do
+        code, _, _ = await tenant.post(f"{address(execution)}/cancel")
+        ended = await tenant.wait(notebook["notebookId"], execution["executionId"])
+        assert (code, ended["status"]) in {(202, "Cancelled"), (409, "Completed")}
+        assert await terminal_events(tenant, execution) == [f"execution.{ended['status'].lower()}"]
+
+    for step in range(0, 30, SLOTS):
+        await asyncio.gather(*(one((step + slot) * 0.05) for slot in range(SLOTS)))
+    assert await counters(database, tenant) == (0, 0)

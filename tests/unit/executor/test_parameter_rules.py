@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from services.executor import parameter_rules
+from shared.contracts.notebooks import Environment, Integration, KernelType, PinnedNotebook
+
+
+def notebook(
+    schema: dict[str, Any] | None = None, *, settings: dict[str, Any] | None = None, kernel: KernelType = "python3"
+) -> PinnedNotebook:
+    own = settings or {}
+    return PinnedNotebook(
+        notebook_id=uuid4(),
+        notebook_name="a test",
+        version="1.0.0",
+        kernel_type=kernel,
+        integration=Integration(),
+        environment=Environment(),
+        parameters=schema or {"type": "object", "properties": {}, **own.get("parameters", {})},
+        content={"cells": [], "metadata": {"atelier": own}, "nbformat": 4, "nbformat_minor": 5},
+    )
+
+
+def faults(pinned: PinnedNotebook, given: dict[str, Any], *, strict: bool = False) -> dict[str, str]:
+    return {fault.path: fault.message for fault in parameter_rules.check(pinned, given, strict=strict).faults}
+
+
+TYPED = {
+    "type": "object",
+    "properties": {
+        "year": {"type": "integer", "default": 2024},
+        "region": {"type": "string", "enum": ["north", "south"]},
+        "flag": {"type": "boolean"},
+        "names": {"type": "array", "items": {"type": "string"}},
+    },
+    "required": ["year", "region"],
+}
+
+
+def test_every_fault_is_found_at_once() -> None:
+    found = faults(notebook(TYPED), {"year": "2024", "flag": 1, "names": ["a", None], "other": 1}, strict=True)
+    assert found == {
+        "parameters.region": "is required",
+        "parameters.year": "must be an integer, not a string",
+        "parameters.flag": "must be a boolean, not an integer",
+        "parameters.names[1]": "must be a string, not null",
+        "parameters.other": "the notebook does not declare it; it declares: flag, names, region, year",
+    }
+
+
+def test_choices_are_named() -> None:
+    assert faults(notebook(TYPED), {"region": "east"})["parameters.region"] == "must be one of: 'north', 'south'"
+
+
+def test_what_has_a_default_is_not_required() -> None:
+    assert faults(notebook(TYPED), {"region": "north"}) == {}
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_the_notebook_can_insist_whatever_the_request_says(strict: bool) -> None:
+    pinned = notebook(settings={"strictParameters": True})
+    assert set(faults(pinned, {"x": 1, "dataset_id": "d"}, strict=strict)) == {"parameters.x"}
+
+
+def test_a_schema_without_further_properties_is_strict() -> None:
+    assert set(faults(notebook({**TYPED, "additionalProperties": False}), {"region": "north", "x": 1})) == {
+        "parameters.x"
+    }
+
+
+def test_names_that_cannot_be_variables_are_said_to_be_in_the_client_only() -> None:
+    pinned = notebook({"type": "object", "properties": {"my-name": {"type": "integer"}}})
+    first, second, third = parameter_rules.check(pinned, {"my-name": 1, "class": 2, "größe": 3}, strict=False).warnings
+    assert "'class'" in first
+    assert "only in client.parameters" in first
+    assert "'größe'" in second
+    assert "injected all the same" in second
+    assert "'my-name'" in third
+    assert "only in client.parameters" in third
+
+
+@pytest.mark.parametrize(
+    ("kernel", "good", "bad"),
+    [
+        ("python3", ["a", "_a", "straße"], ["", "a b", "1a", "class", "a;b", "a\n"]),
+        ("r", ["a", "my.name", ".x"], ["", "_a", ".1x", "if", "TRUE", "a b", "a\n"]),
+        ("scala", ["a", "aB_1"], ["", "val", "type", "a.b", "_", "a\n"]),
+    ],
+)
+def test_which_names_can_be_variables(kernel: KernelType, good: list[str], bad: list[str]) -> None:
+    assert [name for name in good + bad if parameter_rules.nameable(name, kernel)] == good
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"x": {"type": "no such type"}}},
+        {"properties": {"x": {"$ref": "http://127.0.0.1:9/schema"}}},
+        {"properties": {"x": {"$ref": "#/properties/x"}}},
+        {"properties": {"x": {"$ref": "#/$defs/none"}}},
+        {"properties": {"x": {"minimum": "1"}}},
+    ],
+)
+def test_a_schema_that_cannot_be_used_is_a_warning(schema: dict[str, Any]) -> None:
+    findings = parameter_rules.check(notebook(settings={"parameters": schema}), {"x": 1}, strict=False)
+    assert findings.faults == []
+    assert "cannot be used" in findings.warnings[0]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"x": {"type": "string", "pattern": "(a+)+$"}}},
+        {"properties": {"x": {"type": "string"}}, "patternProperties": {"(x+)+$": {"type": "integer"}}},
+        {"properties": {"x": True, "y": {"patternProperties": {"(a+)+$": True}, "additionalProperties": False}}},
+    ],
+)
+@pytest.mark.timeout(5)
+def test_regular_expressions_of_a_schema_are_not_run(schema: dict[str, Any]) -> None:
+    given = {"x": "a" * 60 + "!", "y": {"a" * 60 + "!": 1}}
+    assert parameter_rules.check(notebook(settings={"parameters": schema}), given, strict=False).faults == []
+
+
+def test_a_huge_value_makes_a_short_message() -> None:
+    schema = {"type": "object", "properties": {"x": {"type": "string", "maxLength": 5}}}
+    (message,) = faults(notebook(schema), {"x": "y" * 100_000}).values()
+    assert len(message) <= parameter_rules.MESSAGE_LENGTH
+
+
+def test_a_run_sees_the_defaults_of_the_metadata_but_leaves_those_of_the_cell_to_the_cell() -> None:
+    schema = {"properties": {"x": {"default": 1}, "y": {"default": 2}, "z": True}}
+    assert parameter_rules.seen_by_run(notebook(settings={"parameters": schema}), {"y": 3}) == {"x": 1, "y": 3}
+    assert parameter_rules.seen_by_run(notebook(TYPED), {"region": "north"}) == {"region": "north"}
+    assert parameter_rules.defaults(TYPED) == {"year": 2024}
