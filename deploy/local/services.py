@@ -28,8 +28,16 @@ WORK_MODE = 0o755  # a kernel may run as another user, who has to reach its run 
 SOURCES = ("services", "shared", "uv.lock")
 """A running process is replaced by `make up` when any of these has changed since it was started."""
 
-PASSED_ON = ("ATELIER_LOG_LEVEL", "ATELIER_CORS_ORIGINS", "ATELIER_PUBLIC_URL", "ATELIER_WORKER_SLOTS", "ATELIER_JWT_")
-"""Settings of the caller that go to the services as they are; the last is the beginning of several names."""
+PASSED_ON = (
+    "ATELIER_LOG_LEVEL",
+    "ATELIER_CORS_ORIGINS",
+    "ATELIER_PUBLIC_URL",
+    "ATELIER_WORKER_SLOTS",
+    "ATELIER_ISOLATION_MINIMUM",
+    "ATELIER_KERNEL_",
+    "ATELIER_JWT_",
+)
+"""Settings of the caller that go to the services as they are; the last two are the beginnings of several names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +126,8 @@ class Service(Component):
             env["ATELIER_WORK_DIR"] = str(self.folder.data(self.name, mode=WORK_MODE))
         if self._kind_name == "worker":
             env["ATELIER_KERNEL_PYTHON"] = str(KERNEL_PYTHON)
+            # A developer's machine may not allow more; the worker says in its log and at /readyz what holds.
+            env.setdefault("ATELIER_ISOLATION_MINIMUM", "none")
             if wiring.slots is not None:
                 env["ATELIER_WORKER_SLOTS"] = str(wiring.slots)
         for extra in (wiring.env, wiring.service_env.get(self._kind_name, {}), wiring.service_env.get(self.name, {})):

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from services.executor import handlers
 from services.executor.environments import BaseEnvironment
 from services.executor.font_cache import FontCache
+from services.executor.kernels.forked import ForkedKernels, ForkOptions
+from services.executor.kernels.forkserver.confinement import Limits
 from services.executor.kernels.plain import PYTHON_ARGUMENTS, PlainKernels
 from services.executor.running.claim import Means
 from services.executor.running.dataset_cache import DatasetCache
 from services.executor.running.folder import WorkerFolder
+from services.executor.running.folder import lay_out as lay_out_folder
 from services.executor.settings import ExecutorSettings, WorkerSettings
 from services.executor.sweeper import Sweeper
 from services.executor.worker import Worker
@@ -85,6 +89,26 @@ def build_control(settings: ExecutorSettings, readiness: Readiness) -> list[Part
     ]
 
 
+def _fork_options(settings: WorkerSettings) -> ForkOptions:
+    slots = settings.worker_slots
+    return ForkOptions(
+        python=settings.kernel_python,
+        imports=list(settings.kernel_imports),
+        uids=(settings.kernel_first_uid, settings.kernel_uids),
+        limits=Limits(
+            memory_bytes=settings.kernel_memory_mb * 1_000_000,
+            processes=settings.kernel_processes,
+            file_bytes=settings.kernel_file_mb * 1_000_000,
+            open_files=settings.kernel_open_files,
+            cpu_seconds=settings.kernel_cpu_seconds,
+            processors=settings.kernel_processors,
+        ),
+        pool_size=slots if settings.kernel_pool_size is None else settings.kernel_pool_size,
+        minimum=settings.isolation_minimum,
+        start_timeout_s=settings.kernel_start_timeout,
+    )
+
+
 def build_worker(settings: WorkerSettings, readiness: Readiness) -> list[Part]:
     """Claims, kernels, results."""
     bones = _bones(settings, "worker", readiness)
@@ -93,8 +117,25 @@ def build_worker(settings: WorkerSettings, readiness: Readiness) -> list[Part]:
     environment = BaseEnvironment(settings.kernel_python)
     folder = WorkerFolder(WorkDirectory().work_dir)
     python = str(settings.kernel_python)
-    kernels = PlainKernels({"python3": [python, *PYTHON_ARGUMENTS]}, start_timeout_s=settings.kernel_start_timeout)
     fonts = FontCache(settings.kernel_python, folder.path / "fonts")
+
+    def lay_out(path: Path) -> None:
+        lay_out_folder(path, fonts.folder)
+
+    plain = PlainKernels(
+        {"python3": [python, *PYTHON_ARGUMENTS]},
+        python=settings.kernel_python,
+        lay_out=lay_out,
+        start_timeout_s=settings.kernel_start_timeout,
+    )
+    kernels = ForkedKernels(
+        _fork_options(settings),
+        scratch=folder.path / "kernels",
+        new_folder=folder.spare_folder,
+        lay_out=lay_out,
+        fallback=plain,
+    )
+    readiness.add("kernels", kernels.check)
     means = Means(
         database=bones.database,
         objects=objects,
@@ -102,7 +143,6 @@ def build_worker(settings: WorkerSettings, readiness: Readiness) -> list[Part]:
         kernels=kernels,
         environment=environment,
         datasets=DatasetCache(folder.path / "datasets", objects),
-        font_cache=fonts.folder,
     )
     worker = Worker(settings, means, bones.broker, folder)
     return [*bones.parts(), objects, environment, folder, fonts, kernels, worker]

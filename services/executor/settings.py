@@ -5,10 +5,36 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
 
 from shared.settings import ServiceSettings
+
+KERNEL_IMPORTS = (
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "pyarrow.parquet",
+    "matplotlib",
+    "matplotlib.pyplot",
+    "matplotlib.backends.backend_agg",
+    "scipy.stats",
+    "sklearn",
+    "sklearn.cluster",
+    "sklearn.compose",
+    "sklearn.ensemble",
+    "sklearn.linear_model",
+    "sklearn.metrics",
+    "sklearn.model_selection",
+    "sklearn.pipeline",
+    "sklearn.preprocessing",
+    "sklearn.tree",
+    "mindzie_sdk",
+    "process_mining_utils",
+)
+"""What most notebooks import; it is imported once, not by every kernel."""
 
 
 class ExecutorSettings(ServiceSettings):
@@ -26,3 +52,23 @@ class WorkerSettings(ExecutorSettings):
     kernel_python: Path = Field(Path(sys.executable), description="interpreter of the base kernel environment")
     kernel_start_timeout: float = Field(60.0, gt=0, description="seconds until a starting kernel counts as stuck")
     drain_timeout: float = Field(30.0, ge=0, description="seconds that runs may take to finish on SIGTERM")
+    isolation_minimum: Literal["strong", "confined", "none"] = Field(
+        "strong", description="the worker refuses to start where kernels cannot be isolated this well"
+    )
+    kernel_pool_size: int | None = Field(None, ge=0, description="kernels kept ready; as many as slots where not set")
+    kernel_imports: Annotated[tuple[str, ...], NoDecode] = Field(
+        KERNEL_IMPORTS, description="comma separated modules that kernels find imported"
+    )
+    kernel_first_uid: int = Field(200_000, ge=1000, description="the first of the users that kernels run as")
+    kernel_uids: int = Field(65_536, ge=1, description="how many users there are for kernels")
+    kernel_memory_mb: int = Field(4096, ge=256, description="memory of one run's processes together, in MB")
+    kernel_processes: int = Field(512, ge=16, description="processes and threads of one run")
+    kernel_open_files: int = Field(4096, ge=256, description="open files of one process")
+    kernel_file_mb: int = Field(10_000, ge=1, description="size of one file that a run writes, in MB")
+    kernel_cpu_seconds: int | None = Field(None, ge=1, description="processor time of one process of a run, in seconds")
+    kernel_processors: float | None = Field(None, gt=0, description="processors one run may use at a time")
+
+    @field_validator("kernel_imports", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value

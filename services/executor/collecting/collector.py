@@ -128,7 +128,7 @@ class Collector:
 
     async def add_report(self) -> None:
         """The notebook as an HTML report; a failure to render becomes a warning."""
-        source, html = self._run_dir / "tmp" / "report.ipynb", self._run_dir / "tmp" / "report.html"
+        source, html = self._run_dir / "report.ipynb", self._run_dir / "report.html"
         await asyncio.to_thread(nbformat.write, self._notebook, source)
         try:
             await report.render(source, html)
@@ -223,7 +223,7 @@ class Collector:
         for form in tables.FORMS[wanted]:
             path, content_type = parquet, "application/vnd.apache.parquet"
             if form == "csv":
-                path, content_type = self._run_dir / "tmp" / f"{saved.number}.csv", "text/csv; charset=utf-8"
+                path, content_type = self._run_dir / f"{saved.number}.csv", "text/csv; charset=utf-8"
                 await asyncio.to_thread(tables.to_csv, parquet, path)
             await self._writer.add_file(
                 "enriched_dataset",

@@ -1,27 +1,26 @@
 """Kernels started when they are asked for: the interpreter starts, imports and answers, about half a second.
 
-The fork server takes this place for base-environment Python kernels (DESIGN.md decision 7); this stays as the fallback.
+The fork server (`forked`) takes this place for base-environment Python kernels (DESIGN.md decision 7); this stays as
+the fallback.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import secrets
+import shutil
 import signal
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import structlog
 import zmq.asyncio
 from jupyter_client.asynchronous.client import AsyncKernelClient
-from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.kernelspec import KernelSpec
 
-from services.executor.kernels import processes
-from services.executor.kernels.port import Kernel, KernelExit, KernelRequest, KernelStartError, Usage
+from services.executor.kernels import connecting, processes
+from services.executor.kernels.connecting import Connection
+from services.executor.kernels.port import Kernel, KernelExit, KernelRequest, KernelStartError, LayOut, Usage
 from services.executor.kernels.provisioner import ChildProcessProvisioner
 
 log = structlog.get_logger(__name__)
@@ -43,11 +42,14 @@ KILL_WAIT_S = 2.0
 class PlainKernel:
     """See `port.Kernel`."""
 
-    def __init__(self, provisioner: ChildProcessProvisioner, client: AsyncKernelClient, sockets: list[Path]) -> None:
+    def __init__(
+        self, provisioner: ChildProcessProvisioner, connection: Connection, client: AsyncKernelClient, run_dir: Path
+    ) -> None:
+        self.run_dir = run_dir
         self.client = client
         self.exited: asyncio.Future[KernelExit] = asyncio.get_running_loop().create_future()
         self._provisioner = provisioner
-        self._sockets = sockets
+        self._connection = connection
         self._usage: Usage | None = None
         assert provisioner.exited is not None  # noqa: S101 - made by the launch
         provisioner.exited.add_done_callback(self._on_exit)
@@ -84,23 +86,24 @@ class PlainKernel:
         if process is not None:
             processes.kill_session(process.pid)
         self.client.stop_channels()
-        for socket in self._sockets:
-            socket.unlink(missing_ok=True)
+        self._connection.remove()
 
 
 class PlainKernels:
-    """A KernelSource that starts a kernel for each request. `commands` maps kernel types to their argv."""
+    """A kernel source that starts a kernel for each request. `commands` maps kernel types to their argv."""
 
-    def __init__(self, commands: Mapping[str, list[str]], *, start_timeout_s: float) -> None:
+    def __init__(
+        self, commands: Mapping[str, list[str]], *, python: Path, lay_out: LayOut, start_timeout_s: float
+    ) -> None:
         self._commands = commands
+        self._python = python
+        self._lay_out = lay_out
         self._start_timeout_s = start_timeout_s
         self._context: zmq.asyncio.Context | None = None
 
     async def open(self) -> None:
         """See KernelSource."""
-        self._context = zmq.asyncio.Context()
-        # Without it ZeroMQ drops outputs silently when a cell prints faster than we read.
-        self._context.setsockopt(zmq.RCVHWM, 0)
+        self._context = connecting.new_context(reconnecting=True)
 
     async def close(self) -> None:
         """See KernelSource."""
@@ -115,32 +118,26 @@ class PlainKernels:
             raise KernelStartError(
                 f"this worker has no {request.kernel_type} kernel; it has: {available}. Ask the operator to add it."
             )
-        stem = request.run_dir / "k"
-        connection: dict[str, Any] = {
-            "transport": "ipc",
-            "ip": str(stem),
-            "key": secrets.token_hex(32),
-            "signature_scheme": "hmac-sha256",
-            "shell_port": 1,
-            "iopub_port": 2,
-            "stdin_port": 3,
-            "control_port": 4,
-            "hb_port": 5,
-        }
-        connection_file = request.run_dir / "kernel.json"
-        connection_file.write_text(json.dumps(connection), encoding="utf-8")
-        connection_file.chmod(0o600)
-        spec = KernelSpec(argv=command, display_name=request.kernel_type)
-        provisioner = ChildProcessProvisioner(kernel_id=request.run_dir.name, kernel_spec=spec)
-        provisioner.connection_info = cast("KernelConnectionInfo", {**connection, "key": connection["key"].encode()})
-        argv = [part.format(connection_file=connection_file) for part in command]
-        await provisioner.launch_kernel(argv, env=request.environment, cwd=request.run_dir / "work")
-        client = AsyncKernelClient(context=self._context)
-        client.load_connection_info(provisioner.connection_info)
-        sockets = [Path(f"{stem}-{number}") for number in range(1, 6)]
-        kernel = PlainKernel(provisioner, client, [*sockets, connection_file])
+        run_dir = request.run_dir
         try:
-            await self._wait_ready(kernel, sockets[:2])
+            await asyncio.to_thread(self._lay_out, run_dir)
+            return await self._start(request.kernel_type, command, run_dir)
+        except BaseException:
+            await asyncio.to_thread(shutil.rmtree, run_dir, ignore_errors=True)
+            raise
+
+    async def _start(self, kernel_type: str, command: list[str], run_dir: Path) -> Kernel:
+        connection = Connection(run_dir)
+        connection.write()
+        spec = KernelSpec(argv=command, display_name=kernel_type)
+        provisioner = ChildProcessProvisioner(kernel_id=run_dir.name, kernel_spec=spec)
+        provisioner.connection_info = connection.info
+        argv = [part.format(connection_file=connection.file) for part in command]
+        environment = connecting.environment_for(run_dir, self._python)
+        await provisioner.launch_kernel(argv, env=environment, cwd=run_dir / "work")
+        kernel = PlainKernel(provisioner, connection, connection.client(self._context), run_dir)
+        try:
+            await self._wait_ready(kernel, connection.sockets[:2])
         except KernelStartError as error:
             await kernel.close()
             tail = " ".join(list(provisioner.stderr_tail)[-3:])
@@ -173,25 +170,4 @@ class PlainKernels:
 async def _handshake(client: AsyncKernelClient, sockets: list[Path]) -> None:
     while not all(socket.exists() for socket in sockets):
         await asyncio.sleep(0.005)
-    client.start_channels(stdin=False, hb=False)
-    while (await client.get_iopub_msg(timeout=None))["msg_type"] != "iopub_welcome":
-        pass
-    request = client.kernel_info()
-    while (await client.get_shell_msg(timeout=None))["parent_header"].get("msg_id") != request:
-        pass
-
-
-def environment_for(run_dir: Path, python: Path) -> dict[str, str]:
-    """The whole environment of a kernel: nothing of the worker's own reaches it."""
-    return {
-        "PATH": f"{python.parent}:/usr/local/bin:/usr/bin:/bin",
-        "LANG": "C.UTF-8",
-        "TZ": os.environ.get("TZ", "UTC"),
-        "HOME": str(run_dir / "home"),
-        "TMPDIR": str(run_dir / "tmp"),
-        "MPLCONFIGDIR": str(run_dir / "home" / "matplotlib"),
-        "IPYTHONDIR": str(run_dir / "home" / "ipython"),
-        "JUPYTER_RUNTIME_DIR": str(run_dir / "tmp"),
-        "ATELIER_RUN_DIR": str(run_dir),
-        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-    }
+    await connecting.shake_hands(client)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -17,22 +18,24 @@ class KernelStartError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class KernelRequest:
-    """What a run needs of its kernel."""
+    """What a run needs of its kernel. `run_dir` is where its folder goes if the kernel does not come with one."""
 
     kernel_type: str
     run_dir: Path
-    environment: dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class KernelExit:
-    """How a kernel's process ended: `code` as waitpid tells it, negative for a signal."""
+    """How a kernel's process ended: `code` as waitpid tells it, negative for a signal; `cause` where a limit did it."""
 
     code: int
+    cause: str | None = None
 
     @property
     def reason(self) -> str:
         """In plain words, for `errorMessage`."""
+        if self.cause is not None:
+            return self.cause
         if self.code < 0:
             number = -self.code
             try:
@@ -52,8 +55,9 @@ class Usage:
 
 
 class Kernel(Protocol):
-    """A ready kernel, used by one run and then ended."""
+    """A ready kernel with its run folder laid out, used by one run and then ended."""
 
+    run_dir: Path
     client: AsyncKernelClient
     exited: asyncio.Future[KernelExit]
 
@@ -64,20 +68,24 @@ class Kernel(Protocol):
         """End the kernel and everything it started, at once."""
 
     def usage(self) -> Usage | None:
-        """What it has used; None when that cannot be told any more."""
+        """What it has used; complete after `close`. None when that cannot be told."""
 
     async def close(self) -> None:
-        """Kill, close the channels, leave no process or socket. Safe to call twice."""
+        """Kill, close the channels, leave no process or socket; the folder stays. Safe to call twice."""
+
+
+LayOut = Callable[[Path], None]
+"""Makes a run folder: everything but what only the run knows."""
 
 
 class KernelSource(Protocol):
-    """Where ready kernels come from: started when asked (`plain`), later forked from a warm server."""
+    """Where ready kernels come from: started when asked (`plain`) or forked from a warm server (`forked`)."""
 
     async def open(self) -> None:
         """Prepare; raises when this worker could never start a kernel."""
 
     async def acquire(self, request: KernelRequest) -> Kernel:
-        """A kernel that has answered kernel_info; raises KernelStartError."""
+        """A kernel that has answered kernel_info; raises KernelStartError, and leaves no folder then."""
 
     async def close(self) -> None:
         """End every kernel that is not with a run."""

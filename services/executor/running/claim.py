@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -33,7 +32,6 @@ class Means:
     kernels: KernelSource
     environment: BaseEnvironment
     datasets: DatasetCache
-    font_cache: Path | None
 
 
 @dataclass(frozen=True, kw_only=True)

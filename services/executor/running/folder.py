@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import itertools
 import os
 import shutil
 from pathlib import Path
@@ -24,7 +25,8 @@ SCHEMA_VERSION = 1
 MAX_SOCKET_PATH = 107
 """Longest path of a unix socket on Linux (unix(7)), in bytes."""
 
-SUBFOLDERS = ("inputs", "outputs", "outputs/.atelier", "work", "home", "home/matplotlib", "home/ipython", "tmp")
+SUBFOLDERS = ("inputs", "outputs", "outputs/.atelier", "work", "home", "home/matplotlib", "home/ipython", "tmp", "k")
+"""`k` holds the kernel's sockets; what a run's own user may write, `forkserver.view.WRITABLE` tells."""
 
 
 class WorkerFolder:
@@ -34,6 +36,7 @@ class WorkerFolder:
         self._runs = work_dir / "runs"
         self.path = self._runs / uuid4().hex[:8]
         self._lock: IO[bytes] | None = None
+        self._spares = itertools.count(1)
 
     async def open(self) -> None:
         """Make the folder, and clear away what killed workers left."""
@@ -47,7 +50,7 @@ class WorkerFolder:
 
     def _open(self) -> None:
         self.path.mkdir(parents=True, mode=0o700)
-        longest = self.path / "12345678" / "k-5"
+        longest = self.path / "12345678" / "k" / "s-5"
         if len(os.fsencode(longest)) > MAX_SOCKET_PATH:
             raise ValueError(
                 f"ATELIER_WORK_DIR is too long for unix sockets: {longest} has over {MAX_SOCKET_PATH} bytes"
@@ -64,6 +67,10 @@ class WorkerFolder:
         while (path := self.path / uuid4().hex[:8]).exists():
             continue
         return path
+
+    def spare_folder(self) -> Path:
+        """Where a kernel's files go that is made before its run."""
+        return self.path / f"p{next(self._spares):07x}"
 
 
 def _abandoned(folder: Path) -> bool:
@@ -119,24 +126,30 @@ def describe(
     }
 
 
-def create(path: Path, description: dict[str, Any], dataset_file: Path | None, font_cache: Path | None) -> None:
-    """Lay a run folder out. A bound dataset enters as a read-only hard link, or a copy across file systems."""
-    path.mkdir(mode=0o770)
+def lay_out(path: Path, font_cache: Path | None = None) -> None:
+    """Make a run folder, all but what only its run knows. Others than the owner reach it through a kernel's view alone:
+    the worker's folder around it lets nobody in."""
+    path.mkdir(mode=0o755)
     for name in SUBFOLDERS:
         (path / name).mkdir()
+    if font_cache is not None:
+        for file in font_cache.glob("*.json"):
+            shutil.copyfile(file, path / "home" / "matplotlib" / file.name)
+
+
+def fill(path: Path, description: dict[str, Any], dataset_file: Path | None) -> None:
+    """Tell a run folder what its run is. A bound dataset enters as a read-only hard link, or a copy across file
+    systems."""
     run_json = path / "run.json"
     run_json.write_bytes(orjson.dumps(description, option=orjson.OPT_INDENT_2))
-    run_json.chmod(0o440)
+    run_json.chmod(0o444)
     if dataset_file is not None:
         target = path / "inputs" / "dataset.parquet"
         try:
             os.link(dataset_file, target)
         except OSError:
             shutil.copyfile(dataset_file, target)
-            target.chmod(0o440)
-    if font_cache is not None:
-        for file in font_cache.glob("*.json"):
-            shutil.copyfile(file, path / "home" / "matplotlib" / file.name)
+            target.chmod(0o444)
 
 
 def size_of(path: Path) -> int:

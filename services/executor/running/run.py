@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import orjson
@@ -16,7 +17,6 @@ from services.executor.collecting.artifact_writer import RunIdentity
 from services.executor.collecting.collector import Collector
 from services.executor.ending import Ending, Fenced
 from services.executor.environments import EnvironmentBuildError
-from services.executor.kernels import plain
 from services.executor.kernels.port import Kernel, KernelRequest, KernelStartError
 from services.executor.model import Verdict
 from services.executor.running import folder
@@ -51,7 +51,8 @@ class Run:
         self._stop = asyncio.Event()
         self._warnings: list[str] = []
         self._means = means
-        self._dir = run_dir
+        self._new_dir = run_dir
+        self._dir: Path | None = None
         self._notebook = nbformat.from_dict(claim.notebook.content)
         self._writer = ProgressWriter(means.database, claim.row)
         self._chronicle = Chronicle(claim, self._writer)
@@ -87,7 +88,8 @@ class Run:
             await self.draft.close()
             watching.cancel()
             await self._writer.stop()
-            await asyncio.to_thread(shutil.rmtree, self._dir, ignore_errors=True)
+            if self._dir is not None:
+                await asyncio.to_thread(shutil.rmtree, self._dir, ignore_errors=True)
 
     async def _watch(self) -> None:
         """Any reason to stop sets one event, which is what the cells look at."""
@@ -107,9 +109,9 @@ class Run:
         """Prepare, start the kernel, run the cells."""
         try:
             self._means.environment.check(self.claim.notebook.environment)
-            await self._prepare()
+            dataset_file = await self._fetch_dataset()
             self._chronicle.enter("StartingKernel")
-            self._kernel = await self._start_kernel()
+            self._kernel = kernel = await self._start_kernel()
         except Stopped:
             return model.CANCELLED
         except OutOfTime:
@@ -123,12 +125,14 @@ class Run:
             return _failed("ArtifactStoreError", f"The dataset could not be fetched: {error.detail}")
         except GaveUpOnStore as error:
             return _failed("ArtifactStoreError", str(error))
+        self._dir = kernel.run_dir
+        await asyncio.to_thread(folder.fill, self._dir, self._description(), dataset_file)
         self._chronicle.enter("ExecutingCells", state="Running")
-        collector = self._collector = self._new_collector()
+        collector = self._collector = self._new_collector(self._dir)
         cells = NotebookCells(
             self.claim,
             self._notebook,
-            self._kernel,
+            kernel,
             self._chronicle,
             stop=self._stop,
             deadline=self._deadline,
@@ -138,28 +142,25 @@ class Run:
         self.draft.catch_up = cells.catch_up
         return await cells.run()
 
-    async def _prepare(self) -> None:
-        dataset_file = None
-        if self.claim.dataset is not None:
-            dataset = self.claim.dataset
-            fetching = patiently(lambda: self._means.datasets.file(dataset), lost=self.lost)
-            dataset_file = await unless_stopped(fetching, self._stop, deadline=self._deadline)
-        description = folder.describe(
+    async def _fetch_dataset(self) -> Path | None:
+        if self.claim.dataset is None:
+            return None
+        dataset = self.claim.dataset
+        fetching = patiently(lambda: self._means.datasets.file(dataset), lost=self.lost)
+        return await unless_stopped(fetching, self._stop, deadline=self._deadline)
+
+    def _description(self) -> dict[str, Any]:
+        return folder.describe(
             self.claim.id,
             self.claim.scope.project_id,
             self.claim.notebook,
             self.claim.dataset,
             self.claim.parameters,
         )
-        await asyncio.to_thread(folder.create, self._dir, description, dataset_file, self._means.font_cache)
 
     async def _start_kernel(self) -> Kernel:
         """A ready kernel; raises Stopped or OutOfTime when the run came to its end first."""
-        request = KernelRequest(
-            kernel_type=self.claim.notebook.kernel_type,
-            run_dir=self._dir,
-            environment=plain.environment_for(self._dir, self._means.environment.python),
-        )
+        request = KernelRequest(kernel_type=self.claim.notebook.kernel_type, run_dir=self._new_dir)
         with telemetry.span("start kernel", kernel=request.kernel_type):
             return await unless_stopped(self._means.kernels.acquire(request), self._stop, deadline=self._deadline)
 
@@ -263,9 +264,9 @@ class Run:
         kernel, self._kernel = self._kernel, None
         if kernel is None:
             return
-        usage = kernel.usage()
         await kernel.close()
-        used = await asyncio.to_thread(folder.size_of, self._dir)
+        usage = kernel.usage()
+        used = await asyncio.to_thread(folder.size_of, kernel.run_dir)
         memory, cpu = (usage.peak_memory_bytes, usage.cpu_seconds) if usage else (None, None)
         self._resources = Resources(
             peak_memory_usage=wording.size(memory),
@@ -277,7 +278,7 @@ class Run:
             method=usage.method if usage else None,
         )
 
-    def _new_collector(self) -> Collector:
+    def _new_collector(self, run_dir: Path) -> Collector:
         identity = RunIdentity(
             scope=self.claim.scope,
             caller=Caller(subject=self.claim.row["created_by"]),
@@ -286,9 +287,7 @@ class Run:
             epoch=self.claim.epoch,
             output_format=self.claim.notebook.integration.output_format,
         )
-        return Collector(
-            identity, self._dir, self._notebook, objects=self._means.objects, requests=self._means.requests
-        )
+        return Collector(identity, run_dir, self._notebook, objects=self._means.objects, requests=self._means.requests)
 
 
 def _failed(error_type: str, message: str) -> Verdict:

@@ -1,0 +1,122 @@
+"""A jupyter_client kernel provisioner that has the fork server make the kernel and learns of its end by notice."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import Any
+
+from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
+
+from services.executor.kernels.fork_link import ForkLink
+from services.executor.kernels.port import KernelExit, Usage
+
+GIGABYTE = 1_000_000_000
+
+
+class ForkedKernelProvisioner(KernelProvisionerBase):
+    """One kernel of the fork server. `bound`, `exited` and `gone` resolve by the server's notices."""
+
+    link: ForkLink
+    identity: int
+    limits: dict[str, Any]
+    usage: Usage | None = None
+    failure: str | None = None
+    _spawned = False
+
+    def prepare(self, link: ForkLink, identity: int, limits: dict[str, Any]) -> None:
+        """To be called before `launch_kernel`: which server, under which number, within which limits."""
+        loop = asyncio.get_running_loop()
+        self.link, self.identity, self.limits = link, identity, limits
+        self.bound: asyncio.Future[None] = loop.create_future()
+        self.exited: asyncio.Future[KernelExit] = loop.create_future()
+        self.gone: asyncio.Event = asyncio.Event()
+
+    @property
+    def has_process(self) -> bool:
+        """See KernelProvisionerBase; asked right after launch."""
+        return self._spawned and not self.gone.is_set()
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
+        """Ask for a kernel; `cmd` runs in the sandbox instead of the server's fork when it is not empty."""
+        self.link.expect(self.identity, self._on_notice)
+        self._spawned = True
+        self.link.send(
+            {
+                "op": "spawn",
+                "id": self.identity,
+                "runDir": str(kwargs["run_dir"]),
+                "connectionFile": str(kwargs["connection_file"]),
+                "environment": kwargs["env"],
+                "limits": self.limits,
+                "threads": kwargs["threads"],
+                "argv": cmd,
+            }
+        )
+        if self.link.ended.is_set():
+            self._end(KernelExit(code=-signal.SIGKILL, cause="the fork server has ended"))
+            self.gone.set()
+        return self.connection_info
+
+    def _on_notice(self, message: dict[str, Any]) -> None:
+        event = message["event"]
+        if event == "bound":
+            if not self.bound.done():
+                self.bound.set_result(None)
+        elif event == "failed":
+            self.failure = message["reason"]
+            self._end(KernelExit(code=1, cause=self.failure))
+        elif event == "exited":
+            if message.get("cpuSeconds") is not None:
+                self.usage = Usage(
+                    cpu_seconds=message["cpuSeconds"],
+                    peak_memory_bytes=message["peakMemoryBytes"],
+                    method=message["method"],
+                )
+            self._end(KernelExit(code=message["status"], cause=self._cause(message.get("cause"))))
+        elif event == "gone":
+            self.link.forget(self.identity)
+            self.gone.set()
+
+    def _cause(self, limit: str | None) -> str | None:
+        if limit == "memory":
+            return f"memory limit of {self.limits['memory_bytes'] / GIGABYTE:g} GB reached"
+        if limit == "cpu":
+            return f"CPU time limit of {self.limits['cpu_seconds']} seconds reached"
+        if limit == "processes":
+            return f"limit of {self.limits['processes']} processes reached"
+        if limit == "server":
+            return "the fork server ended, and every kernel with it"
+        return None
+
+    def _end(self, end: KernelExit) -> None:
+        if not self.exited.done():
+            self.exited.set_result(end)
+
+    async def poll(self) -> int | None:
+        """None while the kernel runs, else its exit code."""
+        return self.exited.result().code if self.exited.done() else None
+
+    async def wait(self) -> int | None:
+        """Wait for the kernel's end."""
+        return (await asyncio.shield(self.exited)).code
+
+    async def send_signal(self, signum: int) -> None:
+        """Signal the kernel; SIGKILL ends everything it started too."""
+        if signum == signal.SIGKILL:
+            self.link.send({"op": "kill", "id": self.identity})
+        else:
+            self.link.send({"op": "signal", "id": self.identity, "signal": int(signum)})
+
+    async def kill(self, restart: bool = False) -> None:  # noqa: ARG002 - the base class calls it so
+        """End the kernel and all that it started."""
+        await self.send_signal(signal.SIGKILL)
+
+    async def terminate(self, restart: bool = False) -> None:  # noqa: ARG002 - the base class calls it so
+        """Ask the kernel to end."""
+        await self.send_signal(signal.SIGTERM)
+
+    async def cleanup(self, restart: bool = False) -> None:  # noqa: ARG002 - the base class calls it so
+        """Wait until nothing of the kernel is left."""
+        await self.gone.wait()

@@ -1,0 +1,169 @@
+"""Stands beside each kernel: pid 1 of its namespace; reaps, passes signals on, tells the end and takes all with it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from services.executor.kernels.forkserver import confinement, system
+from services.executor.kernels.forkserver.cgroups import Group
+from services.executor.kernels.forkserver.confinement import Plan, Spawn
+
+Main = Callable[[Spawn, int], None]
+"""What runs in the confined process; writes `bound` to the descriptor it is given when it can be connected to."""
+
+END_MARK = b"bound"
+
+
+def keep(
+    plan: Plan, spawn: Spawn, group: Group | None, channel: socket.socket, libraries: set[int], main: Main
+) -> NoReturn:
+    """Called in a fresh fork of the server; never returns. `channel` is a packet socket to the server."""
+    reason = "the kernel could not be confined"
+    try:
+        signal.set_wakeup_fd(-1)
+        os.setsid()
+        confinement.die_with_parent()
+        system.close_all_but(channel.fileno(), *libraries)
+        if group is not None:
+            group.enter()
+        if not plan.has("pid"):
+            system.prctl(system.PR_SET_CHILD_SUBREAPER, 1)
+        confinement.enter_namespaces(plan, spawn.run_dir, own_user=spawn.uid is not None)
+        status = _Keeper(plan, spawn, channel, libraries).run(main)
+        _tell(channel, {"event": "exited", **status})
+    except BaseException as error:
+        # Whatever went wrong before the kernel ran is the answer to the request.
+        _tell(channel, {"event": "failed", "reason": f"{reason}: {error}"})
+    finally:
+        os._exit(0)
+
+
+class _Keeper:
+    def __init__(self, plan: Plan, spawn: Spawn, channel: socket.socket, libraries: set[int]) -> None:
+        self._plan = plan
+        self._spawn = spawn
+        self._channel = channel
+        self._libraries = libraries
+        self._cpu = 0.0
+        self._peak_kib = 0
+
+    def run(self, main: Main) -> dict[str, Any]:
+        """Start the kernel, watch over it, and give its end."""
+        woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        report, bound = os.pipe2(os.O_CLOEXEC)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        pid = os.fork()
+        if pid == 0:
+            self._become(main, bound)
+        os.close(bound)
+        confinement.drop_user(self._spawn.uid)
+        confinement.die_with_parent()
+        system.prctl(system.PR_SET_DUMPABLE, 0)
+        watched = select.poll()
+        for descriptor in (self._channel.fileno(), woken, report):
+            watched.register(descriptor, select.POLLIN)
+        while True:
+            for descriptor, _ in watched.poll():
+                if descriptor == self._channel.fileno():
+                    self._obey(pid)
+                elif descriptor == woken:
+                    os.read(woken, 512)
+                else:
+                    self._pass_on(os.read(report, 4096))
+                    watched.unregister(report)
+            status = self._reap(pid)
+            if status is not None:
+                self._end_rest()
+                return {"status": status, "cpuSeconds": round(self._cpu, 4), "peakMemoryBytes": self._peak_kib * 1024}
+
+    def _become(self, main: Main, bound: int) -> NoReturn:
+        """The kernel's side of the fork."""
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.setsid()
+            os.umask(0o007)
+            os.environ.clear()
+            os.environ.update(self._spawn.environment)
+            nothing = os.open("/dev/null", os.O_RDWR)
+            words = os.open(f"{self._spawn.run_dir}/k/stderr", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o660)
+            for target, source in ((0, nothing), (1, nothing), (2, words)):
+                os.dup2(source, target)
+            if self._spawn.uid is not None:
+                os.fchown(words, self._spawn.uid, -1)
+            system.close_all_but(bound, *self._libraries)
+            os.chdir(f"{self._spawn.run_dir}/work")
+            confinement.restrict(self._plan, self._spawn)
+            if self._spawn.argv:
+                os.execvpe(self._spawn.argv[0], self._spawn.argv, self._spawn.environment)  # noqa: S606
+            main(self._spawn, bound)
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1 if end.code else 0
+        except BaseException as error:
+            # Until its sockets are bound this is why the kernel did not start; afterwards nobody reads it.
+            with contextlib.suppress(OSError):
+                os.write(bound, f"{type(error).__name__}: {error}"[:4000].encode())
+        finally:
+            os._exit(code)
+
+    def _pass_on(self, words: bytes) -> None:
+        if words == END_MARK:
+            _tell(self._channel, {"event": "bound"})
+        elif words:
+            _tell(self._channel, {"event": "failed", "reason": words.decode(errors="replace")})
+
+    def _obey(self, pid: int) -> None:
+        """Signal the kernel as the server says; without a server everything ends."""
+        message = self._channel.recv(16)
+        if not message:
+            os.kill(pid, signal.SIGKILL)
+            self._end_rest()
+            os._exit(0)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, int(message))
+
+    def _reap(self, kernel: int) -> int | None:
+        """Collect what has ended; the kernel's exit code if it is among them."""
+        ended = None
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return ended
+            if pid == 0:
+                return ended
+            self._cpu += usage.ru_utime + usage.ru_stime
+            self._peak_kib = max(self._peak_kib, usage.ru_maxrss)
+            if pid == kernel:
+                ended = os.waitstatus_to_exitcode(status)
+
+    def _end_rest(self) -> None:
+        """Without a pid namespace, end what the kernel left: its orphans are this process's children now."""
+        if self._plan.has("pid"):
+            return
+        own = f"/proc/self/task/{os.getpid()}/children"
+        while True:
+            with open(own, encoding="ascii") as listing:
+                children = listing.read().split()
+            for child in children:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(child), signal.SIGKILL)
+            try:
+                os.wait4(-1, 0)
+            except ChildProcessError:
+                return
+
+
+def _tell(channel: socket.socket, message: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError):  # the server is gone: nobody to tell, and this process is about to end too
+        channel.send(json.dumps(message).encode())

@@ -1,0 +1,173 @@
+"""What is imported once in the server, and how a fork of it becomes a kernel."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import io
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from services.executor.kernels.forkserver.confinement import Spawn
+
+KERNEL_MODULES = (
+    "ipykernel.kernelapp",
+    "ipykernel.ipkernel",
+    "ipykernel.zmqshell",
+    "ipykernel.iostream",
+    "ipykernel.heartbeat",
+    "ipykernel.displayhook",
+    "ipykernel.datapub",
+    "ipykernel.comm",
+    "IPython.core.completer",
+    "IPython.core.completerlib",
+    "IPython.core.debugger",
+    "IPython.core.oinspect",
+    "IPython.extensions.storemagic",
+    "pdb",
+    "IPython.core.pylabtools",
+    "matplotlib_inline.config",
+    "multiprocessing.process",
+    "tornado.platform.asyncio",
+    "psutil",
+    "stack_data",
+    "pygments.formatters",
+    "pygments.lexers.python",
+)
+"""What every kernel needs; those that a version does not have are passed over."""
+
+INLINE_BACKEND = "module://matplotlib_inline.backend_inline"
+"""Figures become outputs."""
+
+_thread_limits: Any = None
+
+
+def load(names: Sequence[str]) -> dict[str, Any]:
+    """Import the kernel's modules and `names`; gives seconds, and which could not be imported with the reason."""
+    started = time.monotonic()
+    os.environ["MPLBACKEND"] = INLINE_BACKEND
+    failed: dict[str, str] = {}
+    # Kernels are driven, not debugged; debugpy alone costs every fork 70 ms.
+    modules: dict[str, Any] = sys.modules
+    modules["debugpy"] = None  # so Python marks a module as absent
+    for name in ("ipykernel.debugger", *KERNEL_MODULES):
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            failed[name] = str(error)
+    del modules["debugpy"]
+    if "ipykernel.kernelapp" in failed:
+        raise ImportError(f"no ipykernel: {failed['ipykernel.kernelapp']}")
+    kernel_failures = set(failed)
+    for name in (*names, *(["matplotlib_inline.backend_inline"] if "matplotlib.pyplot" in names else [])):
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            # A library that cannot be imported here fails in the notebook that wants it, not in all.
+            failed[name] = f"{type(error).__name__}: {error}"
+    _warm()
+    _note_thread_pools()
+    gc.collect()
+    gc.freeze()  # the collector's marks would copy the imported pages into every kernel
+    failed = {name: reason for name, reason in failed.items() if name not in kernel_failures}
+    return {"seconds": round(time.monotonic() - started, 3), "failed": failed}
+
+
+def _warm() -> None:
+    """Pay for what happens once: the font list, the first rendering, the first table. Starts no thread."""
+    if "matplotlib" in sys.modules and "matplotlib.backends.backend_agg" in sys.modules:
+        figure = importlib.import_module("matplotlib.figure").Figure(figsize=(2, 2))
+        axes = figure.add_subplot()
+        axes.plot([0, 1], [0, 1], label="a")
+        axes.set_title("title")
+        axes.set_xlabel("x")
+        axes.legend()
+        for bold in ("normal", "bold"):
+            axes.text(0.5, 0.5, "text", fontweight=bold)
+        canvas = importlib.import_module("matplotlib.backends.backend_agg").FigureCanvasAgg(figure)
+        canvas.print_figure(io.BytesIO(), format="png", bbox_inches="tight")
+    if "pandas" in sys.modules:
+        pandas = sys.modules["pandas"]
+        table = pandas.DataFrame({"a": [1, 2], "b": ["x", "y"], "c": [0.5, 1.5]})
+        table._repr_html_()
+        repr(table)
+        table.groupby("b").agg({"a": "sum"})
+        table.describe()
+
+
+def _note_thread_pools() -> None:
+    """Find the numeric libraries' thread pools now: a fork then only sets their size."""
+    global _thread_limits  # noqa: PLW0603 - handed from the server to its forks
+    try:
+        _thread_limits = importlib.import_module("threadpoolctl").ThreadpoolController()
+    except ImportError:
+        _thread_limits = None
+
+
+def run_kernel(spawn: Spawn, bound: int) -> None:
+    """Become a kernel and serve until the end; writes to `bound` when the kernel's sockets can be connected to."""
+    for name in [name for name in sys.modules if name == "services" or name.startswith("services.")]:
+        del sys.modules[name]
+    _refresh(spawn)
+    _pipe_without_network(f"ipc://{spawn.run_dir}/k/p")
+    kernelapp: Any = sys.modules["ipykernel.kernelapp"]
+    sys.argv = ["ipykernel_launcher", "-f", spawn.connection_file]
+    application = kernelapp.IPKernelApp.instance(connection_file=spawn.connection_file)
+    application.config.HistoryManager.enabled = False
+    application.no_stdout = False
+    # Its command line is empty and known; building a parser for all its options would take a quarter of the start.
+    application.parse_command_line = lambda _argv=None: None
+    application.initialize([])
+    inline: Any = sys.modules.get("matplotlib_inline.backend_inline")
+    if inline is not None:
+        inline._enable_matplotlib_integration()  # it did so when it was imported, but there was no shell then
+    os.write(bound, b"bound")
+    os.close(bound)
+    application.start()
+
+
+def _pipe_without_network(address: str) -> None:
+    """ipykernel takes what its forked children print through a TCP port of its own; kernels have no TCP."""
+    zmq: Any = sys.modules["zmq"]
+    iostream: Any = sys.modules["ipykernel.iostream"]
+    stream: Any = sys.modules["zmq.eventloop.zmqstream"]
+
+    def set_up_in(self: Any) -> None:
+        self._pipe_uuid = os.urandom(16)
+        pipe = self.socket.context.socket(zmq.PULL)
+        pipe.linger = 0
+        pipe.bind(address)
+        self._pipe_in = stream.ZMQStream(pipe, self.io_loop)
+        self._pipe_in.on_recv(self._handle_pipe_msg)
+
+    def set_up_out(_self: Any) -> tuple[Any, Any]:
+        context = zmq.Context()
+        pipe = context.socket(zmq.PUSH)
+        pipe.linger = 3000
+        pipe.connect(address)
+        return context, pipe
+
+    iostream.IOPubThread._setup_pipe_in = set_up_in
+    iostream.IOPubThread._setup_pipe_out = set_up_out
+
+
+def _refresh(spawn: Spawn) -> None:
+    """Nothing that must differ between two runs is the same in two forks."""
+    import multiprocessing.process  # noqa: PLC0415 - only kernels need it
+    import random  # noqa: PLC0415
+
+    random.seed()
+    multiprocessing.process.current_process().authkey = os.urandom(32)
+    numbers: Any = sys.modules.get("numpy.random")
+    if numbers is not None:
+        numbers.seed()
+    matplotlib: Any = sys.modules.get("matplotlib")
+    if matplotlib is not None:
+        folder = spawn.environment["MPLCONFIGDIR"]
+        matplotlib.get_configdir = matplotlib.get_cachedir = lambda: folder  # it remembers the server's
+    if _thread_limits is not None:
+        _thread_limits.limit(limits=spawn.threads)
+    time.tzset()

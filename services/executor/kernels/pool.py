@@ -1,0 +1,128 @@
+"""Keeps a few kernels ready, each for one run; makes new ones off the critical path."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections import deque
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+from prometheus_client import Gauge
+
+from services.executor.kernels.port import KernelStartError
+
+if TYPE_CHECKING:
+    from services.executor.kernels.forked import ForkedKernel
+
+log = structlog.get_logger(__name__)
+
+BREATH_S = 0.2
+"""How long a run that has just taken a kernel has the processors to itself before the next one is made, in seconds."""
+
+RETRY_S = 5.0
+"""Pause after a kernel that did not start, in seconds."""
+
+MEMORY_FLOOR_BYTES = 512 * 1024 * 1024
+"""Below this much available memory no kernel is made in advance."""
+
+READY = Gauge("atelier_kernel_pool_ready", "Kernels that are ready and wait for a run")
+SIZE = Gauge("atelier_kernel_pool_size", "Kernels that the pool keeps ready")
+
+
+class Pool:
+    """Ready kernels, oldest first."""
+
+    def __init__(self, make: Callable[[], Awaitable[ForkedKernel]], size: int) -> None:
+        self._make = make
+        self._size = size
+        self._spares: deque[ForkedKernel] = deque()
+        self._short = asyncio.Event()
+        self._filling: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+        self._generation = 0
+
+    @property
+    def ready(self) -> int:
+        """How many kernels wait."""
+        return len(self._spares)
+
+    def start(self) -> None:
+        """Begin to fill."""
+        SIZE.set(self._size)
+        if self._size:
+            self._short.set()
+            self._filling = asyncio.create_task(self._fill())
+
+    async def stop(self) -> None:
+        """End the kernels that wait."""
+        if self._filling is not None:
+            self._filling.cancel()
+            await asyncio.gather(self._filling, return_exceptions=True)
+        await self.drop_all()
+        await asyncio.gather(*self._closing, return_exceptions=True)
+
+    async def take(self) -> ForkedKernel | None:
+        """A ready kernel, or None when there is none."""
+        try:
+            while self._spares:
+                kernel = self._spares.popleft()
+                if not kernel.exited.done():
+                    return kernel
+                self._discard(kernel)
+            return None
+        finally:
+            READY.set(len(self._spares))
+            self._short.set()
+
+    async def drop_all(self) -> None:
+        """Let no kernel made so far be used any more."""
+        self._generation += 1
+        while self._spares:
+            self._discard(self._spares.popleft())
+        READY.set(0)
+        self._short.set()
+        await asyncio.gather(*self._closing, return_exceptions=True)
+
+    def _discard(self, kernel: ForkedKernel) -> None:
+        async def end() -> None:
+            await kernel.close()
+            await asyncio.to_thread(shutil.rmtree, kernel.run_dir, ignore_errors=True)
+
+        task = asyncio.create_task(end())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def _fill(self) -> None:
+        while True:
+            await self._short.wait()
+            self._short.clear()
+            for dead in [kernel for kernel in self._spares if kernel.exited.done()]:
+                self._spares.remove(dead)
+                self._discard(dead)
+            if self._spares:
+                await asyncio.sleep(BREATH_S)
+            while len(self._spares) < self._size and _available_bytes() > MEMORY_FLOOR_BYTES:
+                generation = self._generation
+                try:
+                    kernel = await self._make()
+                except (KernelStartError, OSError) as error:
+                    log.warning("no kernel could be made ready", reason=str(error))
+                    await asyncio.sleep(RETRY_S)
+                    continue
+                if generation != self._generation:
+                    self._discard(kernel)
+                    continue
+                kernel.exited.add_done_callback(lambda _: self._short.set())
+                self._spares.append(kernel)
+                READY.set(len(self._spares))
+
+
+def _available_bytes() -> int:
+    """What the machine can give without swapping (proc(5))."""
+    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return 0

@@ -1,0 +1,104 @@
+"""Kernel sources and sessions for tests: real kernels of the base environment, driven cell by cell."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nbformat
+from nbformat.v4 import new_code_cell, new_notebook
+
+from services.executor.kernels.cells import CellOutcome, CellRunner
+from services.executor.kernels.forked import ForkedKernels, ForkOptions
+from services.executor.kernels.forkserver.confinement import Limits
+from services.executor.kernels.isolation import Level
+from services.executor.kernels.plain import PYTHON_ARGUMENTS, PlainKernels
+from services.executor.kernels.port import Kernel
+from services.executor.running import folder
+
+KERNEL_PYTHON = Path(".venv-kernel/bin/python").absolute()
+
+IMPORTS = ["numpy", "pandas", "matplotlib.pyplot", "matplotlib.backends.backend_agg"]
+"""Enough to see that imports are shared, and quickly had."""
+
+LIMITS = Limits(memory_bytes=1_000_000_000, processes=200, open_files=1024, file_bytes=100_000_000, cpu_seconds=60)
+
+
+def plain_source() -> PlainKernels:
+    return PlainKernels(
+        {"python3": [str(KERNEL_PYTHON), *PYTHON_ARGUMENTS]},
+        python=KERNEL_PYTHON,
+        lay_out=folder.lay_out,
+        start_timeout_s=30,
+    )
+
+
+def forked_source(
+    base: Path,
+    *,
+    pool_size: int = 0,
+    minimum: Level = "none",
+    without_layers: list[str] | None = None,
+    imports: list[str] | None = None,
+    limits: Limits = LIMITS,
+    python: Path = KERNEL_PYTHON,
+) -> ForkedKernels:
+    numbers = itertools.count()
+    return ForkedKernels(
+        ForkOptions(
+            python=python,
+            imports=IMPORTS if imports is None else imports,
+            uids=(300_000, 10_000),
+            limits=limits,
+            pool_size=pool_size,
+            minimum=minimum,
+            start_timeout_s=30,
+            without_layers=without_layers or [],
+        ),
+        scratch=base / "kernels",
+        new_folder=lambda: base / f"p{next(numbers)}",
+        lay_out=folder.lay_out,
+        fallback=plain_source(),
+    )
+
+
+@dataclass
+class Session:
+    """One kernel and the notebook that was last run in it."""
+
+    kernel: Kernel
+    progress: list[tuple[float, str]] = field(default_factory=list)
+
+    @property
+    def run_dir(self) -> Path:
+        return self.kernel.run_dir
+
+    async def run(self, *sources: str, cancel: asyncio.Event | None = None, timeout_s: float = 60) -> list[CellOutcome]:
+        self.notebook = nbformat.from_dict(new_notebook(cells=[new_code_cell(source) for source in sources]))
+        runner = CellRunner(
+            self.notebook,
+            self.kernel,
+            cancel=cancel or asyncio.Event(),
+            on_progress=lambda fraction, message: self.progress.append((fraction, message)),
+        )
+        return [await runner.run(i, timeout_s=timeout_s, timeout_name="limit") for i in range(len(sources))]
+
+    def text(self, index: int = 0) -> str:
+        return "".join(output.get("text", "") for output in self.notebook.cells[index].outputs)
+
+    async def says(self, code: str) -> str:
+        """What one cell prints; fails the test when the cell fails."""
+        (outcome,) = await self.run(code)
+        assert outcome.status == "Success", (outcome.error_type, outcome.error_message, outcome.traceback)
+        return self.text().strip()
+
+
+async def until(condition: Callable[[], bool], *, within_s: float = 5.0, what: str = "it") -> None:
+    """Wait for a condition; fails when the time is over."""
+    deadline = asyncio.get_running_loop().time() + within_s
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline, f"{what} did not happen within {within_s} s"
+        await asyncio.sleep(0.01)

@@ -1,0 +1,131 @@
+"""The fork server's parts that need no kernel: messages, the filter's program, control groups, levels, settings."""
+
+from __future__ import annotations
+
+import platform
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.executor.kernels.forkserver import cgroups, landlock, seccomp, view
+from services.executor.kernels.forkserver.cgroups import Group, GroupLimits
+from services.executor.kernels.forkserver.wire import Decoder, encode
+from services.executor.kernels.isolation import NOTHING, Isolation, TooLittleIsolation
+from services.executor.kernels.port import KernelExit
+
+
+def test_messages_arrive_whole_however_they_are_cut() -> None:
+    messages: list[dict[str, Any]] = [{"event": "bound", "id": 1}, {"event": "gone", "id": 2, "é": "ü" * 1000}]
+    stream = b"".join(map(encode, messages))
+    decoder = Decoder()
+    assert [message for byte in stream for message in decoder.feed(bytes([byte]))] == messages
+    assert Decoder().feed(stream) == messages
+
+
+def test_a_stream_out_of_step_is_refused() -> None:
+    with pytest.raises(ValueError, match="a message of 4294967295 bytes"):
+        Decoder().feed(b"\xff\xff\xff\xff")
+
+
+def _verdict(number: int, argument: int = 0, architecture: int | None = None) -> int:
+    """What the filter answers to a system call: an interpreter of the few instructions it is made of."""
+    machine = seccomp.ARCHITECTURES[platform.machine()] if architecture is None else architecture
+    data = struct.pack("=IIQQ", number, machine, 0, argument)
+    code = list(struct.iter_unpack("=HBBI", seccomp.program()))
+    at = accumulator = 0
+    while True:
+        instruction, if_true, if_false, value = code[at]
+        at += 1
+        if instruction == seccomp.LOAD:
+            (accumulator,) = struct.unpack_from("=I", data, value)
+        elif instruction == seccomp.RETURN:
+            return int(value)
+        else:
+            met = {
+                seccomp.JEQ: accumulator == value,
+                seccomp.JGE: accumulator >= value,
+                seccomp.JSET: bool(accumulator & value),
+            }[instruction]
+            at += if_true if met else if_false
+
+
+@pytest.mark.skipif(platform.machine() not in seccomp.ARCHITECTURES, reason="no filter for this architecture")
+def test_the_filter_lets_unix_sockets_and_plain_clones_through_and_nothing_else_of_their_kind() -> None:
+    machine = platform.machine()
+    socket, clone = seccomp.SOCKET[machine], seccomp.CLONE[machine]
+    assert _verdict(0) == seccomp.ALLOW
+    assert _verdict(socket, 1) == seccomp.ALLOW
+    assert [_verdict(socket, family) for family in (2, 10, 16, 17, 40)] == [seccomp.FAIL | 13] * 5
+    assert _verdict(clone, 0x11) == seccomp.ALLOW
+    assert _verdict(clone, 0x10000011) == seccomp.FAIL | 1
+    assert _verdict(seccomp.CLONE3) == seccomp.FAIL | 38
+    denied = {name: number for name, number in seccomp.DENIED[machine].items() if name not in seccomp.UNFILTERED}
+    assert {name for name, number in denied.items() if _verdict(number) != seccomp.FAIL | 1} == set()
+    assert _verdict(0, architecture=0x40000003) == seccomp.KILL
+    assert _verdict(seccomp.X32_BIT | 1) == seccomp.FAIL | 1
+
+
+def test_a_control_group_tells_use_and_out_of_memory(tmp_path: Path) -> None:
+    folder = tmp_path / "k1"
+    folder.mkdir()
+    group = Group(dict.fromkeys(cgroups.CONTROLLERS, folder), version=2)
+    group.limit(GroupLimits(memory_bytes=1000, processes=5, processors=1.5))
+    assert (folder / "memory.max").read_text() == "1000"
+    assert (folder / "pids.max").read_text() == "5"
+    assert (folder / "cpu.max").read_text() == "150000 100000"
+    (folder / "cpu.stat").write_text("usage_usec 1500000\nuser_usec 1\n")
+    (folder / "memory.peak").write_text("4096\n")
+    (folder / "memory.events").write_text("oom 0\noom_kill 0\n")
+    assert (group.cpu_seconds(), group.peak_memory_bytes(), group.out_of_memory()) == (1.5, 4096, False)
+    (folder / "memory.events").write_text("oom 1\noom_kill 1\n")
+    assert group.out_of_memory()
+
+
+def test_the_view_names_outermost_folders_once(tmp_path: Path) -> None:
+    (tmp_path / "env" / "lib").mkdir(parents=True)
+    paths = view.environment_paths([str(tmp_path / "env"), str(tmp_path / "env" / "lib"), "/usr/share", "/"])
+    assert str(tmp_path / "env") in paths
+    assert str(tmp_path / "env" / "lib") not in paths
+    assert not any(path == "/" or path.startswith("/usr") for path in paths)
+
+
+def _report(*missing: str, abi: int = 7, faults: tuple[str, ...] = ()) -> Isolation:
+    layers = {
+        name: {"ok": name not in missing, "detail": "here" if name not in missing else "refused"}
+        for name in ("pid", "mount", "net", "ipc", "uts", "seccomp", "uid", "cgroups")
+    }
+    layers["landlock"] = {"ok": "landlock" not in missing, "detail": f"ABI {abi}"}
+    return Isolation.of({"layers": layers, "faults": list(faults), "userNamespace": False})
+
+
+@pytest.mark.parametrize(
+    ("isolation", "level"),
+    [
+        (_report(), "strong"),
+        (_report("uid", "uts", "cgroups"), "strong"),
+        (_report("net"), "confined"),
+        (_report("pid", "mount", "net", "ipc", "uts", "uid"), "confined"),
+        (_report("net", abi=landlock.CONFINING_ABI - 1), "none"),
+        (_report("seccomp"), "none"),
+        (_report(faults=("a file of the worker can be read",)), "none"),
+        (NOTHING, "none"),
+    ],
+)
+def test_levels(isolation: Isolation, level: str) -> None:
+    assert isolation.level == level
+    isolation.require("none")
+
+
+def test_what_is_missing_is_named() -> None:
+    with pytest.raises(TooLittleIsolation, match=r"level confined, .* is strong. Missing: net \(refused\)"):
+        _report("net").require("strong")
+    with pytest.raises(TooLittleIsolation, match=r"Landlock ABI 6 or newer \(here: ABI 4\)"):
+        _report("net", abi=4).require("confined")
+    _report("net").require("confined")
+
+
+def test_a_limit_is_told_before_the_signal() -> None:
+    assert KernelExit(code=-9, cause="memory limit of 4 GB reached").reason == "memory limit of 4 GB reached"
+    assert KernelExit(code=-9).reason == "killed by signal 9 (SIGKILL)"
