@@ -34,7 +34,10 @@ def controlled() -> Iterator[Controlled]:
     folder = Path(tempfile.mkdtemp(prefix="atelier-"))
     folder.chmod(0o755)  # PostgreSQL's own user must be able to enter
     hold, python = folder / "hold", folder / "python"
-    python.write_text(f'#!/bin/sh\nwhile [ -e {hold} ]; do sleep 0.05; done\nexec {KERNEL_PYTHON} "$@"\n')
+    # It refuses to be a fork server (`-c`), so kernels are started plainly, one by one, which can be held up.
+    refuse = '[ "$1" != "-c" ] || exit 1'
+    wait = f"while [ -e {hold} ]; do sleep 0.05; done"
+    python.write_text(f'#!/bin/sh\n{refuse}\n{wait}\nexec {KERNEL_PYTHON} "$@"\n')
     python.chmod(0o755)
     try:
         own = {"worker": {"ATELIER_KERNEL_PYTHON": str(python)}}

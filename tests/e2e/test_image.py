@@ -157,7 +157,7 @@ class Processes:
             },
             "catalog": bus | {"ATELIER_CATALOG_POSTGRES_DSN": dsns["ATELIER_CATALOG_POSTGRES_DSN"]},
             "control": executor,
-            "worker": executor | objects,
+            "worker": executor | objects | {"ATELIER_ISOLATION_MINIMUM": "none"},  # as in compose.yml
             "artifacts": bus
             | objects
             | {

@@ -48,12 +48,14 @@ STDERR_BYTES = 2000
 
 READY_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10)
 
-ACQUIRED = Counter("atelier_kernels_acquired", "Kernels given to runs, by where they came from", ["kernel", "source"])
+ACQUIRED = Counter(
+    "atelier_kernels_acquired_total", "Kernels given to runs, by where they came from", ["kernel", "source"]
+)
 ACQUIRE_S = Histogram("atelier_kernel_acquire_seconds", "Time until a run had a ready kernel", buckets=READY_BUCKETS)
 START_S = Histogram("atelier_kernel_start_seconds", "From a fork until its kernel was ready", buckets=READY_BUCKETS)
 CPU_S = Histogram("atelier_kernel_cpu_seconds", "Processor time of a kernel, start included",
                   buckets=(0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60, 600))  # fmt: skip
-SERVER_STARTS = Counter("atelier_fork_server_starts", "Starts of the fork server")
+SERVER_STARTS = Counter("atelier_fork_server_starts_total", "Starts of the fork server")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,14 +36,14 @@ OTHERS = {"ATELIER_POSTGRES_DSN", "OTEL_EXPORTER_OTLP_ENDPOINT"}
 
 
 def settings() -> Iterator[tuple[str, Any]]:
-    """Each setting as its variable's name and its default in words; None where that depends on the machine."""
+    """Each setting as its variable's name and its default in words; None where that is long or the machine's."""
     for settings_class in CLASSES:
         prefix = settings_class.model_config["env_prefix"]
         for name, field in settings_class.model_fields.items():
             default: Any = "required"
             if not field.is_required():
                 default = "none" if field.default is None else f"`{field.default}`" if field.default != "" else "empty"
-                if isinstance(field.default, Path) or name == "worker_slots":
+                if isinstance(field.default, Path | tuple) or name == "worker_slots":
                     default = None
             yield f"{prefix}{name.upper()}", default
 
