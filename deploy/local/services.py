@@ -28,8 +28,11 @@ WORK_MODE = 0o755  # a kernel may run as another user, who has to reach its run 
 SOURCES = ("services", "shared", "uv.lock")
 """A running process is replaced by `make up` when any of these has changed since it was started."""
 
-PASSED_ON = ("ATELIER_LOG_LEVEL", "ATELIER_CORS_ORIGINS", "ATELIER_PUBLIC_URL", "ATELIER_WORKER_SLOTS", "ATELIER_JWT_")
-"""Settings of the caller that go to the services as they are; the last is the beginning of several names."""
+PASSED_ON = (
+    "ATELIER_LOG_LEVEL", "ATELIER_CORS_ORIGINS", "ATELIER_PUBLIC_URL", "ATELIER_WORKER_SLOTS", "ATELIER_JWT_",
+    "ATELIER_PACKAGE_", "ATELIER_UV",
+)  # fmt: skip
+"""Settings of the caller that go to the services as they are; those with `_` at their end begin several names."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,9 +15,10 @@ import orjson
 from pydantic import BaseModel
 
 from services.executor import views
+from services.executor.environments import Prepared
 from shared.contracts.base import Scope
 from shared.contracts.executions import CellResult, Execution
-from shared.database import Transaction
+from shared.database import Database, Transaction
 from shared.envelope import Envelope
 from shared.errors import Fault, Invalid, NotFound
 from shared.sql import Queries
@@ -78,6 +79,18 @@ async def put_cells(transaction: Transaction, execution_id: UUID, results: Itera
             execution_id,
             [result.cell_id for result in changed],
             [dumps(result) for result in changed],
+        )
+
+
+async def put_environment(database: Database, environment: Prepared) -> None:
+    """Keep what an environment is made of, once for all runs in it."""
+    async with database.connection() as connection:
+        await connection.execute(
+            queries.put_environment,
+            environment.environment_id,
+            environment.source,
+            environment.python_version,
+            environment.lock,
         )
 
 

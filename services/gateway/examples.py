@@ -236,6 +236,16 @@ EXECUTION: Json = {
 }
 STARTED_EXECUTION: Json = {**EXECUTION, **RUNNING}
 EXECUTION_PAGE: Json = {"executions": [EXECUTION], **PAGE}
+EXECUTION_ENVIRONMENT: Json = {
+    "executionId": EXECUTION_ID,
+    "notebookId": NOTEBOOK_ID,
+    "environmentId": SHA256[:32],
+    "source": "built",
+    "pythonVersion": "3.11.2",
+    "preparationSeconds": 0.021,
+    "packages": [{"name": "inflection", "version": "0.5.1"}, {"name": "pandas", "version": "3.1.1"}],
+    "lock": f"inflection==0.5.1 \\\n    --hash=sha256:{SHA256}\npandas==3.1.1\n",
+}
 EVENT_STREAM = (
     "id: 1\nevent: execution.queued\n"
     'data: {"specversion":"1.0","type":"execution.queued","sequence":1,"data":{"totalCells":12}}\n\n'

@@ -20,6 +20,7 @@ COMMANDS: Mapping[type[Command[Any]], Handler] = {
     commands.ListExecutions: reading.list_executions,
     commands.GetNotebookActivity: reading.get_notebook_activity,
     commands.ListExecutionEvents: reading.list_execution_events,
+    commands.GetExecutionEnvironment: reading.get_execution_environment,
     commands.LocateResults: reading.locate_results,
     commands.CancelExecution: stopping.cancel_execution,
     commands.BlockNotebook: stopping.block_notebook,

@@ -34,7 +34,7 @@ PYTHON_ARGUMENTS = (
     "--HistoryManager.enabled=False",
     "--IPKernelApp.no_stdout=False",
 )
-"""How the base environment's interpreter becomes a kernel; history stays off, nothing outlives a run."""
+"""How an environment's interpreter becomes a kernel; history stays off, nothing outlives a run."""
 
 KILL_WAIT_S = 2.0
 """How long a killed process may take to be reaped, in seconds."""
@@ -115,6 +115,8 @@ class PlainKernels:
             raise KernelStartError(
                 f"this worker has no {request.kernel_type} kernel; it has: {available}. Ask the operator to add it."
             )
+        if request.python is not None:
+            command = [str(request.python), *PYTHON_ARGUMENTS]
         stem = request.run_dir / "k"
         connection: dict[str, Any] = {
             "transport": "ipc",

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
-from services.executor.environments import BaseEnvironment
+from services.executor.environments import Environments
 from services.executor.kernels.port import KernelSource
 from services.executor.running.dataset_cache import DatasetCache
 from services.executor.views import request_of
@@ -29,7 +29,7 @@ class Means:
     objects: ObjectStore
     requests: Requests
     kernels: KernelSource
-    environment: BaseEnvironment
+    environments: Environments
     datasets: DatasetCache
     font_cache: Path | None
 

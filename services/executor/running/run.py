@@ -15,7 +15,7 @@ from services.executor import ending, model, requeueing, wording
 from services.executor.collecting.artifact_writer import RunIdentity
 from services.executor.collecting.collector import Collector
 from services.executor.ending import Ending, Fenced
-from services.executor.environments import EnvironmentBuildError
+from services.executor.environments import EnvironmentBuildError, Prepared
 from services.executor.kernels import plain
 from services.executor.kernels.port import Kernel, KernelRequest, KernelStartError
 from services.executor.model import Verdict
@@ -23,6 +23,7 @@ from services.executor.running import folder
 from services.executor.running.cells import NotebookCells
 from services.executor.running.chronicle import Chronicle
 from services.executor.running.claim import Claim, Means
+from services.executor.running.halting import OutOfTime, Stopped, unless_stopped
 from services.executor.running.patience import RETRY_S, GaveUpOnStore, patiently
 from services.executor.running.progress import ProgressWriter
 from services.executor.store import queries
@@ -49,6 +50,7 @@ class Run:
         self._writer = ProgressWriter(means.database, claim.row)
         self._chronicle = Chronicle(claim, self._writer)
         self._options = claim.request.output_options
+        self._environment: Prepared | None = None
         self._kernel: Kernel | None = None
         self._collector: Collector | None = None
         self._registering: asyncio.Task[None] | None = None
@@ -73,6 +75,8 @@ class Run:
             log.warning("run given up: it has been taken over")
         finally:
             await self._close_kernel()
+            if self._environment is not None:
+                self._environment.close()
             if self._registering is not None:
                 self._registering.cancel()
                 await asyncio.gather(self._registering, return_exceptions=True)
@@ -97,10 +101,16 @@ class Run:
     async def _verdict(self) -> Verdict:
         """Prepare, start the kernel, run the cells."""
         try:
-            self._means.environment.check(self.claim.notebook.environment)
+            began = time.monotonic()
+            self._environment = environment = await self._prepare_environment()
             await self._prepare()
-            self._chronicle.enter("StartingKernel")
-            self._kernel = await self._start_kernel()
+            self._chronicle.environment_ready(environment.environment_id, round(time.monotonic() - began, 3))
+            self._kernel = await self._start_kernel(environment)
+        except Stopped:
+            return model.CANCELLED
+        except OutOfTime:
+            limit = self.claim.request.timeout
+            return _failed("TimeoutError", f"the run's time limit of {limit} seconds was reached before its first cell")
         except EnvironmentBuildError as error:
             return _failed("EnvironmentBuildError", str(error))
         except KernelStartError as error:
@@ -124,6 +134,15 @@ class Run:
         )
         return await cells.run()
 
+    async def _prepare_environment(self) -> Prepared:
+        """What the notebook asks for; raises Stopped or OutOfTime when the run came to its end first."""
+        notebook, environments = self.claim.notebook, self._means.environments
+        with telemetry.span("prepare environment"):
+            preparing = patiently(
+                lambda: environments.prepare(notebook.environment, notebook.kernel_type), lost=self.lost
+            )
+            return await unless_stopped(preparing, self._stop, deadline=self._deadline)
+
     async def _prepare(self) -> None:
         dataset_file = None
         if self.claim.dataset is not None:
@@ -138,12 +157,13 @@ class Run:
         )
         await asyncio.to_thread(folder.create, self._dir, description, dataset_file, self._means.font_cache)
 
-    async def _start_kernel(self) -> Kernel | None:
+    async def _start_kernel(self, environment: Prepared) -> Kernel | None:
         """A ready kernel, or None when the run was stopped first."""
         request = KernelRequest(
             kernel_type=self.claim.notebook.kernel_type,
             run_dir=self._dir,
-            environment=plain.environment_for(self._dir, self._means.environment.python),
+            environment=plain.environment_for(self._dir, environment.python),
+            python=environment.python if environment.source == "built" else None,
         )
         with telemetry.span("start kernel", kernel=request.kernel_type):
             acquiring = asyncio.create_task(self._means.kernels.acquire(request))

@@ -16,9 +16,11 @@ from shared.contracts.executions import (
     CheckExecution,
     DryRun,
     Execution,
+    ExecutionEnvironment,
     ExecutionPage,
     ExecutionRequest,
     GetExecution,
+    GetExecutionEnvironment,
     ListExecutions,
     PurgeExecution,
     StartExecution,
@@ -97,6 +99,15 @@ async def remove_execution(asked: Asked) -> Any:
     return json_response(Answered(model=done), 204)
 
 
+async def get_environment(asked: Asked) -> ExecutionEnvironment:
+    """`GET …/execution/{executionId}/environment`."""
+    return await asked.ask(
+        GetExecutionEnvironment(
+            scope=asked.scope, caller=asked.caller, execution_id=asked.execution_id, notebook_id=asked.notebook_id
+        )
+    )
+
+
 async def stream_events(asked: Asked) -> Any:
     """`GET …/execution/{executionId}/events`."""
     query: EventsQuery = asked.query
@@ -166,6 +177,17 @@ CALLS = (
         reply=Execution,
         status=202,
         example=examples.STARTED_EXECUTION,
+    ),
+    Call(
+        method="GET",
+        path=f"{EXECUTION}/environment",
+        tag="Executions",
+        summary="Read what an execution ran in",
+        handler=get_environment,
+        role=Role.viewer,
+        reply=ExecutionEnvironment,
+        example=examples.EXECUTION_ENVIRONMENT,
+        notes="404 until the environment is prepared, and where it could not be.",
     ),
     Call(
         method="GET",
