@@ -89,7 +89,7 @@ def build_control(settings: ExecutorSettings, readiness: Readiness) -> list[Part
     ]
 
 
-def _environments(settings: WorkerSettings, work_dir: Path, database: Database) -> Environments:
+def _environments(settings: WorkerSettings, work_dir: Path, database: Database, objects: S3ObjectStore) -> Environments:
     url, extra = settings.package_index_url, settings.package_extra_index_urls
     return Environments(
         BaseEnvironment(settings.kernel_python),
@@ -100,6 +100,7 @@ def _environments(settings: WorkerSettings, work_dir: Path, database: Database) 
             extra_urls=extra.get_secret_value() if extra else "",
             source_builds=settings.package_source_builds,
         ),
+        fetch=objects.get_file,
         record=partial(store.put_environment, database),
     )
 
@@ -110,7 +111,7 @@ def build_worker(settings: WorkerSettings, readiness: Readiness) -> list[Part]:
     objects = S3ObjectStore(ObjectStoreSettings())
     readiness.add("objectStore", objects.check)
     work_dir = WorkDirectory().work_dir
-    environments = _environments(settings, work_dir, bones.database)
+    environments = _environments(settings, work_dir, bones.database, objects)
     folder = WorkerFolder(work_dir)
     python = str(settings.kernel_python)
     kernels = PlainKernels({"python3": [python, *PYTHON_ARGUMENTS]}, start_timeout_s=settings.kernel_start_timeout)

@@ -330,6 +330,18 @@ DATASET: Json = {
 }
 DATASET_PAGE: Json = {"items": [DATASET], **PAGE}
 
+LIBRARY: Json = {
+    "libraryName": "receipt_rules",
+    "kind": "module",
+    "version": None,
+    "fileName": "receipt_rules.py",
+    "sizeBytes": 5120,
+    "sha256": SHA256,
+    "dateCreated": "2024-01-15T10:30:00.000Z",
+    "createdBy": "user123",
+}
+LIBRARY_PAGE: Json = {"items": [LIBRARY], **PAGE}
+
 ME: Json = {"subject": "user123", "role": "editor", "tenantId": TENANT, "projects": [PROJECT]}
 LIMITS: Json = {
     "notebookFileBytes": 52_428_800,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from services.executor.environments.base import Interpreter
 from services.executor.environments.rules import SDK, EnvironmentBuildError, Pin
 from services.executor.environments.shelf import discard
 from services.executor.environments.uv import Uv
+from shared.contracts.libraries import PinnedLibrary
+from shared.errors import NotFound
 
 BASE_LINK = "atelier-base.pth"
 """The file of an environment that lets it see the base environment's packages, after its own."""
@@ -31,11 +33,16 @@ class Resolution:
     on_base: bool
 
 
-class Builder:
-    """Resolves and builds by `uv`, beside the base environment."""
+Fetch = Callable[[str, Path], Awaitable[None]]
+"""Writes the object of a key to a file; raises NotFound or Unavailable."""
 
-    def __init__(self, uv: Uv) -> None:
+
+class Builder:
+    """Resolves and builds by `uv`, beside the base environment; `fetch` brings the files of libraries."""
+
+    def __init__(self, uv: Uv, fetch: Fetch) -> None:
         self._uv = uv
+        self._fetch = fetch
 
     async def resolve(
         self, wanted: Sequence[Requirement], base: Interpreter, target: Interpreter, scratch: Path
@@ -81,7 +88,14 @@ class Builder:
         )  # fmt: skip
         return lock.read_text(encoding="utf-8")
 
-    async def build(self, resolution: Resolution, base: Interpreter, target: Interpreter, folder: Path) -> None:
+    async def build(
+        self,
+        resolution: Resolution,
+        libraries: Sequence[PinnedLibrary],
+        base: Interpreter,
+        target: Interpreter,
+        folder: Path,
+    ) -> None:
         """Make the environment in the empty `folder`; raises EnvironmentBuildError. It may be moved afterwards."""
         await self._uv.run(
             "venv", "--relocatable", "--no-project", "--allow-existing", "--python", str(target.python), str(folder)
@@ -94,16 +108,41 @@ class Builder:
             (packages / BASE_LINK).write_text(link, encoding="utf-8")
         elif base.sdk is not None:
             await asyncio.to_thread(_copy, base.sdk.folder, base.sdk.names, packages)
-        lock = folder / LOCK
-        lock.write_text(rules.lock_of(new), encoding="utf-8")
-        throwaway = folder / "cache" if self._uv.index.source_builds else None
+        if new:
+            lock = folder / LOCK
+            lock.write_text(rules.lock_of(new), encoding="utf-8")
+            throwaway = folder / "cache" if self._uv.index.source_builds else None
+            await self._install(
+                folder, "--require-hashes", "--requirements", str(lock), *self._uv.index.options(), cache=throwaway
+            )
+            if throwaway is not None:
+                await asyncio.to_thread(discard, throwaway, folder)
+        for pinned in libraries:
+            await self._add(pinned, packages, folder)
+
+    async def _add(self, pinned: PinnedLibrary, packages: Path, folder: Path) -> None:
+        """Put a project's own library in, over what bears its name."""
+        library = pinned.library
+        taken = packages / library.library_name.replace("-", "_")
+        await asyncio.to_thread(shutil.rmtree, taken, ignore_errors=True)
+        brought = folder / "brought"
+        brought.mkdir()
+        file = (packages if library.kind == "module" else brought) / library.file_name
+        try:
+            await self._fetch(pinned.object_key, file)
+        except NotFound:
+            message = f"The library {library.library_name} was removed while the environment was being built"
+            raise EnvironmentBuildError(message) from None
+        if library.kind == "wheel":
+            # Not through the cache, which is everybody's.
+            await self._install(folder, "--no-cache", "--only-binary", ":all:", str(file))
+        await asyncio.to_thread(discard, brought, folder)
+
+    async def _install(self, folder: Path, *arguments: str, cache: Path | None = None) -> None:
         await self._uv.run(
-            "pip", "install", "--python", str(folder / "bin/python"), "--no-deps", "--require-hashes",
-            "--compile-bytecode", "--quiet", "--requirements", str(lock), *self._uv.index.options(),
-            cache=throwaway,
+            "pip", "install", "--python", str(folder / "bin/python"), "--no-deps", "--compile-bytecode", "--quiet",
+            *arguments, cache=cache,
         )  # fmt: skip
-        if throwaway is not None:
-            await asyncio.to_thread(discard, throwaway, folder)
 
 
 def missing_from(base: Interpreter, lock: Sequence[Pin]) -> list[Pin]:

@@ -11,8 +11,6 @@ import orjson
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from shared.contracts.notebooks import Environment
-
 BUNDLED_LIBRARIES = frozenset({"process_mining_utils", "mindzie_sdk"})
 """Libraries that every kernel has (SPEC.md: Datasets and libraries)."""
 
@@ -50,13 +48,13 @@ class Pin:
     text: str
 
 
-def requirements(wanted: Environment) -> list[Requirement]:
-    """The packages asked for, in a fixed order; raises EnvironmentBuildError for what is no name of a package.
+def requirements(texts: Iterable[str]) -> list[Requirement]:
+    """The packages asked for, each once, in order; raises EnvironmentBuildError for what is no name of a package.
 
     Addresses and files are refused: what is installed comes from the index that the operator has chosen.
     """
     found: dict[str, Requirement] = {}
-    for text in wanted.packages:
+    for text in texts:
         try:
             requirement = Requirement(text)
         except InvalidRequirement as error:

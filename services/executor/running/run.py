@@ -30,6 +30,7 @@ from services.executor.store import queries
 from shared import telemetry
 from shared.contracts.base import Caller
 from shared.contracts.executions import CellResult, OutputCounts, Resources
+from shared.contracts.libraries import PinLibraries, PinnedLibraries
 from shared.errors import AtelierError, NotFound, OutcomeUnknown, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -136,12 +137,17 @@ class Run:
 
     async def _prepare_environment(self) -> Prepared:
         """What the notebook asks for; raises Stopped or OutOfTime when the run came to its end first."""
-        notebook, environments = self.claim.notebook, self._means.environments
         with telemetry.span("prepare environment"):
-            preparing = patiently(
-                lambda: environments.prepare(notebook.environment, notebook.kernel_type), lost=self.lost
-            )
+            preparing = patiently(self._find_environment, lost=self.lost)
             return await unless_stopped(preparing, self._stop, deadline=self._deadline)
+
+    async def _find_environment(self) -> Prepared:
+        wanted, pinned = self.claim.notebook.environment, PinnedLibraries(libraries=[])
+        if wanted.custom_libraries:
+            caller = Caller(subject=self.claim.row["created_by"])
+            ask = PinLibraries(scope=self.claim.scope, caller=caller, library_names=wanted.custom_libraries)
+            pinned = await self._means.requests.ask(ask)
+        return await self._means.environments.prepare(wanted, self.claim.notebook.kernel_type, pinned.libraries)
 
     async def _prepare(self) -> None:
         dataset_file = None

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -19,6 +20,7 @@ from services.executor.environments import BaseEnvironment, EnvironmentBuildErro
 from services.executor.environments.preparing import RESOLUTION_AGE_S
 from services.executor.environments.shelf import Shelf
 from services.executor.environments.uv import PackageIndex
+from shared.contracts.libraries import Library, PinnedLibrary
 from shared.contracts.notebooks import Environment
 
 FAKE_UV = """#!{python}
@@ -68,8 +70,11 @@ async def make(tmp_path: Path, kernel_python: Path) -> AsyncIterator[Make]:
         async def record(prepared: Prepared) -> None:
             recorded.append(prepared.environment_id)
 
+        async def fetch(key: str, path: Path) -> None:
+            path.write_text(f"KEY = {key!r}")
+
         shelf = Shelf(tmp_path / "environments", max_bytes=max_bytes)
-        return Environments(base, shelf, uv=uv, index=PackageIndex(**index), record=record)  # type: ignore[arg-type]
+        return Environments(base, shelf, uv=uv, index=PackageIndex(**index), fetch=fetch, record=record)  # type: ignore[arg-type]
 
     await base.open()
     yield made
@@ -198,6 +203,38 @@ async def test_an_absent_python_is_told_with_those_that_are_there(make: Make) ->
     with pytest.raises(EnvironmentBuildError, match=rf"Python 3\.2\.1 is not available here; available: .*{base[:4]}"):
         await environments.prepare(Environment(python_version="3.2.1"), "python3")
     assert (await environments.prepare(Environment(python_version=base), "python3")).source == "base"
+
+
+def library(name: str, key: str) -> PinnedLibrary:
+    described = Library(
+        library_name=name,
+        kind="module",
+        version=None,
+        file_name=f"{name}.py",
+        size_bytes=1,
+        sha256=key,
+        date_created=datetime.now(UTC),
+        created_by="me",
+    )
+    return PinnedLibrary(library=described, requires=["xa"], object_key=key)
+
+
+async def test_a_projects_library_wins_over_the_bundled_one_and_brings_what_it_needs(make: Make) -> None:
+    environments = make()
+    await environments.open()
+    wanted = Environment(custom_libraries=["process_mining_utils"])
+    assert (await environments.prepare(wanted, "python3")).source == "base"
+    found = [
+        await environments.prepare(wanted, "python3", [library("process_mining_utils", key)]) for key in ("one", "two")
+    ]
+    assert found[0].environment_id != found[1].environment_id
+    for prepared, key in zip(found, ("one", "two"), strict=True):
+        assert "xa==1.0" in prepared.lock
+        assert f"process_mining_utils.py sha256:{key}" in prepared.lock
+        program = f"import process_mining_utils, mindzie_sdk; assert process_mining_utils.KEY == {key!r}"
+        process = await asyncio.create_subprocess_exec(prepared.python, "-c", program)
+        assert await process.wait() == 0
+        prepared.close()
 
 
 async def test_what_cannot_be_had_is_refused(make: Make, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import pytest
 
 from services.executor.environments import rules
 from services.executor.environments.rules import EnvironmentBuildError
-from shared.contracts.notebooks import Environment
 
 MARKERS = {"python_version": "3.11", "python_full_version": "3.11.2"}
 INSTALLED = {"pandas": "3.0.1", "mindzie-sdk": "0.1.0"}
@@ -14,7 +13,7 @@ LOCK = "Humanize==4.1 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\nabc==1.
 
 
 def wanted(*packages: str) -> list[str]:
-    return [str(one) for one in rules.requirements(Environment(packages=list(packages)))]
+    return [str(one) for one in rules.requirements(packages)]
 
 
 def test_order_case_and_repetition_make_no_difference() -> None:
@@ -43,15 +42,15 @@ def test_only_names_of_packages_are_taken(text: str) -> None:
     ],
 )
 def test_what_is_installed_satisfies(text: str, has: bool) -> None:
-    (one,) = rules.requirements(Environment(packages=[text]))
+    (one,) = rules.requirements([text])
     assert rules.satisfied(one, INSTALLED, MARKERS) is has
 
 
 def test_our_own_names_are_never_looked_up() -> None:
-    asked = rules.requirements(Environment(packages=["process_mining_utils", "Mindzie_SDK==0.1.0", "abc"]))
+    asked = rules.requirements(["process_mining_utils", "Mindzie_SDK==0.1.0", "abc"])
     assert [one.name for one in rules.foreign(asked, INSTALLED)] == ["abc"]
     with pytest.raises(EnvironmentBuildError, match=r"in version 0\.1\.0 only"):
-        rules.foreign(rules.requirements(Environment(packages=["mindzie-sdk>1"])), INSTALLED)
+        rules.foreign(rules.requirements(["mindzie-sdk>1"]), INSTALLED)
 
 
 def test_a_lock_is_read_and_written_with_its_hashes() -> None:
