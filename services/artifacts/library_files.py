@@ -30,6 +30,8 @@ class LibraryFile:
 
 def read(file_name: str, content: bytes) -> LibraryFile:
     """What the file is; raises Invalid when it is neither a wheel nor a module."""
+    if PurePosixPath(file_name).name != file_name:
+        raise _refused("has a folder in its name")
     if file_name.endswith(".whl"):
         return _wheel(file_name, content)
     if file_name.endswith(".py"):

@@ -36,6 +36,8 @@ def test_a_module_is_named_for_its_file() -> None:
     ("name", "content"),
     [
         ("rules.zip", b"x"),
+        ("../rules.py", b"x = 1"),
+        ("my_rules-1.2-py3-none-a/any.whl", wheel()),
         ("my rules.py", b"x = 1"),
         ("class.py", b"x = 1"),
         ("rules.py", b"\xff\xfe"),
