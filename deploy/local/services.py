@@ -36,8 +36,10 @@ PASSED_ON = (
     "ATELIER_ISOLATION_MINIMUM",
     "ATELIER_KERNEL_",
     "ATELIER_JWT_",
+    "ATELIER_PACKAGE_",
+    "ATELIER_UV",
 )
-"""Settings of the caller that go to the services as they are; the last two are the beginnings of several names."""
+"""Settings of the caller that go to the services as they are; those with `_` at their end begin several names."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from services.artifacts import datasets, model, store
+from services.artifacts import datasets, libraries, model, store
 from services.artifacts.store import queries
 from shared.contracts.base import Command, Nothing
 from shared.contracts.datasets import DeleteDataset, GetDataset, ListDatasets, OpenDatasetUpload, PinDataset
+from shared.contracts.libraries import DeleteLibrary, ListLibraries, PinLibraries, StoreLibrary
 from shared.contracts.results import ArtifactEntry, ArtifactList, GetArtifact, ListArtifacts, SealManifest
 from shared.errors import Conflict, NotFound
 from shared.responder import Context, Handler, WriteTransaction
@@ -80,6 +81,10 @@ COMMANDS: Mapping[type[Command[Any]], Handler] = {
     PinDataset: datasets.pin_dataset,
     ListDatasets: datasets.list_datasets,
     DeleteDataset: datasets.delete_dataset,
+    StoreLibrary: libraries.store_library,
+    ListLibraries: libraries.list_libraries,
+    PinLibraries: libraries.pin_libraries,
+    DeleteLibrary: libraries.delete_library,
     SealManifest: seal_manifest,
     ListArtifacts: list_artifacts,
     GetArtifact: get_artifact,

@@ -47,6 +47,11 @@ def dataset_key(scope: Scope, dataset_id: UUID, upload: UUID) -> str:
     return f"{dataset_prefix(scope, dataset_id)}{upload}/data.parquet"
 
 
+def library_key(scope: Scope, upload: UUID) -> str:
+    """Where the file of a library is stored; named after the upload, as with datasets."""
+    return f"{scope.tenant_id}/{scope.project_id}/libraries/{upload}"
+
+
 def execution_prefix(scope: Scope, execution_id: UUID) -> str:
     """The folder of everything stored of a run, whatever the epoch (DESIGN.md decision 6)."""
     return f"{scope.tenant_id}/{scope.project_id}/{execution_id}/"

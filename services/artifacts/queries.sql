@@ -169,3 +169,27 @@ WHERE a.execution_id = $1 AND a.epoch = $2 AND a.artifact_id = $3 AND m.tenant_i
 -- name: artifact_bytes
 -- The bytes of an artifact that is kept in its row.
 SELECT inline FROM artifact WHERE execution_id = $1 AND epoch = $2 AND artifact_id = $3;
+
+-- name: take_library
+-- Remove a project's library, and tell where its file is.
+DELETE FROM library WHERE tenant_id = $1 AND project_id = $2 AND name_key = $3 RETURNING object_key;
+
+-- name: insert_library
+INSERT INTO library (tenant_id, project_id, name_key, library_name, kind, version, requires, file_name, object_key,
+    size_bytes, sha256, created_by)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+RETURNING *;
+
+-- name: list_libraries
+SELECT * FROM library WHERE tenant_id = $1 AND project_id = $2 ORDER BY name_key LIMIT $3 OFFSET $4;
+
+-- name: count_libraries
+SELECT count(*) FROM library WHERE tenant_id = $1 AND project_id = $2;
+
+-- name: find_libraries
+-- Those of one project alone: another one's are not there for it.
+SELECT * FROM library WHERE tenant_id = $1 AND project_id = $2 AND name_key = ANY($3::text[]) ORDER BY name_key;
+
+-- name: lock_library
+-- Uploads of one name in one project take turns.
+SELECT pg_advisory_xact_lock(hashtextextended($1, 1));

@@ -48,12 +48,12 @@ class GivenUp(Unavailable):
 async def keep(app: App, upload: DatasetUpload, conversion: Conversion, spool: Spool, target: Path) -> Reply:
     """Store the Parquet file, then make it the dataset's version; the first answer when this was done before."""
     key = model.dataset_key(upload.scope, upload.dataset_id, uuid4())
-    await _patiently(lambda: _announce(app, key))
+    await _patiently(lambda: announce(app, key))
     try:
         await app.objects.put_file(key, target, model.PARQUET_TYPE)
         return Reply.of(await _patiently(lambda: _commit(app, upload, conversion, spool.sha256, key)))
     except BaseException as error:
-        await asyncio.shield(_abandon(app, key))
+        await asyncio.shield(abandon(app, key))
         if isinstance(error, AlreadyDone):
             return error.reply
         raise
@@ -76,7 +76,8 @@ async def _patiently(step: Callable[[], Awaitable[T]]) -> T:
         await asyncio.sleep(RETRY_S)
 
 
-async def _announce(app: App, key: str) -> None:
+async def announce(app: App, key: str) -> None:
+    """Note that an object is being uploaded, so that it goes should this process end before it is referred to."""
     async with app.database.connection() as connection:
         await connection.execute(queries.announce_object, key, app.outbox.owner)
 
@@ -157,7 +158,7 @@ def _context(app: App, upload: DatasetUpload, file_sha256: str) -> Context:
     return Context(envelope, command, app.database)
 
 
-async def _abandon(app: App, key: str) -> None:
+async def abandon(app: App, key: str) -> None:
     """Have an object removed that nothing refers to. When the database is away, the sweep finds it."""
     try:
         async with app.database.connection() as connection:

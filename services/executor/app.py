@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from services.executor import handlers
-from services.executor.environments import BaseEnvironment
+from services.executor import handlers, store
+from services.executor.environments import BaseEnvironment, Environments
+from services.executor.environments.shelf import Shelf
+from services.executor.environments.uv import PackageIndex
 from services.executor.font_cache import FontCache
 from services.executor.kernels.forked import ForkedKernels, ForkOptions
 from services.executor.kernels.forkserver.confinement import Limits
@@ -109,13 +112,30 @@ def _fork_options(settings: WorkerSettings) -> ForkOptions:
     )
 
 
+def _environments(settings: WorkerSettings, work_dir: Path, database: Database, objects: S3ObjectStore) -> Environments:
+    url, extra = settings.package_index_url, settings.package_extra_index_urls
+    return Environments(
+        BaseEnvironment(settings.kernel_python),
+        Shelf(work_dir / "environments", max_bytes=settings.environments_max_bytes),
+        uv=settings.uv,
+        index=PackageIndex(
+            url=url.get_secret_value() if url else None,
+            extra_urls=extra.get_secret_value() if extra else "",
+            source_builds=settings.package_source_builds,
+        ),
+        fetch=objects.get_file,
+        record=partial(store.put_environment, database),
+    )
+
+
 def build_worker(settings: WorkerSettings, readiness: Readiness) -> list[Part]:
     """Claims, kernels, results."""
     bones = _bones(settings, "worker", readiness)
     objects = S3ObjectStore(ObjectStoreSettings())
     readiness.add("objectStore", objects.check)
-    environment = BaseEnvironment(settings.kernel_python)
-    folder = WorkerFolder(WorkDirectory().work_dir)
+    work_dir = WorkDirectory().work_dir
+    environments = _environments(settings, work_dir, bones.database, objects)
+    folder = WorkerFolder(work_dir)
     python = str(settings.kernel_python)
     fonts = FontCache(settings.kernel_python, folder.path / "fonts")
 
@@ -141,8 +161,8 @@ def build_worker(settings: WorkerSettings, readiness: Readiness) -> list[Part]:
         objects=objects,
         requests=bones.requests,
         kernels=kernels,
-        environment=environment,
+        environments=environments,
         datasets=DatasetCache(folder.path / "datasets", objects),
     )
     worker = Worker(settings, means, bones.broker, folder)
-    return [*bones.parts(), objects, environment, folder, fonts, kernels, worker]
+    return [*bones.parts(), objects, environments, folder, fonts, kernels, worker]

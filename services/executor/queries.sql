@@ -170,7 +170,8 @@ DELETE FROM worker WHERE worker_id = $1
 -- One group of progress facts: state, cells and events together, or nothing if the run is no longer ours.
 WITH fenced AS (
     UPDATE execution SET state = COALESCE($4, state), phase = COALESCE($5, phase), current_cell = $6, progress = $7,
-        last_seq = last_seq + cardinality($10::int[]), manifest_epoch = COALESCE($12, manifest_epoch)
+        last_seq = last_seq + cardinality($10::int[]), manifest_epoch = COALESCE($12, manifest_epoch),
+        environment_id = COALESCE($13, environment_id), preparation_seconds = COALESCE($14, preparation_seconds)
     WHERE execution_id = $1 AND epoch = $2 AND last_seq = $3 AND state IN ('Claimed', 'Running', 'Collecting')
     RETURNING execution_id
 ), cells AS (
@@ -182,6 +183,13 @@ WITH fenced AS (
     FROM fenced, unnest($10::int[], $11::bytea[]) AS u (sequence, body)
 )
 SELECT execution_id FROM fenced
+
+-- name: put_environment
+INSERT INTO environment (environment_id, source, python_version, lock) VALUES ($1, $2, $3, $4)
+ON CONFLICT (environment_id) DO NOTHING
+
+-- name: environment
+SELECT environment_id, source, python_version, lock FROM environment WHERE environment_id = $1
 
 -- name: fence_state
 SELECT state, epoch, last_seq FROM execution WHERE execution_id = $1

@@ -15,10 +15,11 @@ import orjson
 from pydantic import BaseModel
 
 from services.executor import model, views
+from services.executor.environments import Prepared
 from services.executor.settings import ExecutorSettings
 from shared.contracts.base import Scope
 from shared.contracts.executions import CellResult, Execution, Quota
-from shared.database import Transaction
+from shared.database import Database, Transaction
 from shared.envelope import Envelope
 from shared.errors import Fault, Invalid, NotFound
 from shared.sql import Queries
@@ -101,6 +102,18 @@ async def put_cells(transaction: Transaction, execution_id: UUID, results: Itera
             execution_id,
             [result.cell_id for result in changed],
             [dumps(result) for result in changed],
+        )
+
+
+async def put_environment(database: Database, environment: Prepared) -> None:
+    """Keep what an environment is made of, once for all runs in it."""
+    async with database.connection() as connection:
+        await connection.execute(
+            queries.put_environment,
+            environment.environment_id,
+            environment.source,
+            environment.python_version,
+            environment.lock,
         )
 
 

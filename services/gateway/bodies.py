@@ -57,6 +57,13 @@ class PageQuery(Body):
     cursor: OptionalText = Field(None, description="`nextCursor` of the page before; neither skips nor repeats")
 
 
+class LibrariesQuery(Body):
+    """Which page of the libraries, which are in the order of their names."""
+
+    page: int = Field(1, ge=1, le=MAX_PAGE)
+    page_size: int = Field(20, ge=1, le=MAX_PAGE_SIZE)
+
+
 class NotebooksQuery(PageQuery):
     """Which notebooks, in which order."""
 

@@ -263,6 +263,16 @@ RERUN: Json = {
     "fromCell": "cell-003",
 }
 EXECUTION_PAGE: Json = {"executions": [EXECUTION], **PAGE}
+EXECUTION_ENVIRONMENT: Json = {
+    "executionId": EXECUTION_ID,
+    "notebookId": NOTEBOOK_ID,
+    "environmentId": SHA256[:32],
+    "source": "built",
+    "pythonVersion": "3.11.2",
+    "preparationSeconds": 0.021,
+    "packages": [{"name": "inflection", "version": "0.5.1"}, {"name": "pandas", "version": "3.1.1"}],
+    "lock": f"inflection==0.5.1 \\\n    --hash=sha256:{SHA256}\npandas==3.1.1\n",
+}
 EVENT_STREAM = (
     "id: 1\nevent: execution.queued\n"
     'data: {"specversion":"1.0","type":"execution.queued","sequence":1,"data":{"totalCells":12}}\n\n'
@@ -346,6 +356,18 @@ DATASET: Json = {
     "createdBy": "user123",
 }
 DATASET_PAGE: Json = {"items": [DATASET], **PAGE}
+
+LIBRARY: Json = {
+    "libraryName": "receipt_rules",
+    "kind": "module",
+    "version": None,
+    "fileName": "receipt_rules.py",
+    "sizeBytes": 5120,
+    "sha256": SHA256,
+    "dateCreated": "2024-01-15T10:30:00.000Z",
+    "createdBy": "user123",
+}
+LIBRARY_PAGE: Json = {"items": [LIBRARY], **PAGE}
 
 ME: Json = {"subject": "user123", "role": "editor", "tenantId": TENANT, "projects": [PROJECT]}
 LIMITS: Json = {

@@ -31,6 +31,7 @@ _EXAMPLE_IDS = {
     "datasetId": examples.DATASET_ID,
     "artifactId": examples.ARTIFACT_ID,
     "cellId": "cell-001",
+    "name": "receipt_rules",
     "ticket": "eyJ0IjoiNTUwZSJ9.c2ln",
     "fileName": "cell-008.json",
 }

@@ -55,6 +55,7 @@ class Settings(ServiceSettings, KeyStoreSettings):
     cors_origins: str = Field("", description="comma separated origins, or *")
     work_dir: Path = Path(gettempdir()) / "atelier"
     notebook_max_bytes: int = Field(50 * MIB, gt=0, description="largest notebook file that is accepted, in bytes")
+    library_max_bytes: int = Field(50 * MIB, gt=0, description="largest library file that is accepted, in bytes")
     json_max_bytes: int = Field(32 * MIB, gt=0, description="largest JSON body that is accepted, in bytes")
     dataset_max_bytes: int = Field(20 * 1024 * MIB, gt=0, description="largest dataset file that is accepted, in bytes")
 

@@ -356,6 +356,33 @@ class ListExecutionEvents(ControlCommand, Command[ExecutionEventPage]):
     limit: int = 500
 
 
+class InstalledPackage(Wire):
+    """One distribution of an environment."""
+
+    name: str
+    version: str
+
+
+class ExecutionEnvironment(Wire):
+    """The answer of `GET …/execution/{id}/environment`: what the kernel had."""
+
+    execution_id: UUID
+    notebook_id: UUID
+    environment_id: str = Field(description="The hash of everything it is made of; equal ids are equal environments.")
+    source: Literal["base", "built"] = Field(description="The base environment, or one built for its requirements.")
+    python_version: str
+    preparation_seconds: float | None = Field(description="How long the run was in `PreparingEnvironment`.")
+    packages: list[InstalledPackage]
+    lock: str = Field(description="The same in requirements.txt form; with hashes what came from the package index.")
+
+
+class GetExecutionEnvironment(ControlCommand, Command[ExecutionEnvironment]):
+    """What the run runs in; not found before it is prepared."""
+
+    execution_id: UUID
+    notebook_id: UUID
+
+
 class ResultsLocation(Wire):
     """Under which epoch a run's artifacts are registered; null while there are none."""
 

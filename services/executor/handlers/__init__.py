@@ -24,6 +24,7 @@ COMMANDS: Mapping[type[Command[Any]], Handler] = {
     commands.GetExecutionNotebook: draft.get_execution_notebook,
     commands.GetNotebookActivity: reading.get_notebook_activity,
     commands.ListExecutionEvents: reading.list_execution_events,
+    commands.GetExecutionEnvironment: reading.get_execution_environment,
     commands.LocateResults: reading.locate_results,
     commands.CancelExecution: stopping.cancel_execution,
     commands.BlockNotebook: stopping.block_notebook,

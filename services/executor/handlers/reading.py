@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from services.executor import model, store
+from services.executor.environments import rules
 from services.executor.store import queries
 from shared.contracts.executions import (
     CellActivity,
     Execution,
+    ExecutionEnvironment,
     ExecutionEventPage,
     ExecutionPage,
     GetExecution,
+    GetExecutionEnvironment,
     GetLatestExecution,
     GetNotebookActivity,
     GetQuota,
+    InstalledPackage,
     ListExecutionEvents,
     ListExecutions,
     LocateResults,
@@ -131,6 +135,27 @@ async def list_execution_events(app: ControlApp, command: ListExecutionEvents, _
         events.append(orjson.loads(record["body"]))
     last = events[-1]["sequence"] if events else command.after
     return ExecutionEventPage(events=events, ended=row["state"] in model.ENDED and last >= row["last_seq"])
+
+
+async def get_execution_environment(
+    app: ControlApp, command: GetExecutionEnvironment, _context: Context
+) -> ExecutionEnvironment:
+    """What the run runs (or ran) in."""
+    async with app.database.connection() as connection:
+        row = await store.find(connection, command.scope, command.execution_id, command.notebook_id)
+        found = await connection.fetchrow(queries.environment, row["environment_id"])
+    if found is None:
+        raise NotFound("This execution has no environment: it has not been prepared yet, or could not be.")
+    return ExecutionEnvironment(
+        execution_id=row["execution_id"],
+        notebook_id=row["notebook_id"],
+        environment_id=found["environment_id"],
+        source=found["source"],
+        python_version=found["python_version"],
+        preparation_seconds=row["preparation_seconds"],
+        packages=[InstalledPackage(name=pin.name, version=pin.version) for pin in rules.pins(found["lock"])],
+        lock=found["lock"],
+    )
 
 
 async def locate_results(app: ControlApp, command: LocateResults, _context: Context) -> ResultsLocation:

@@ -188,7 +188,12 @@ class ForkedKernels:
     async def acquire(self, request: KernelRequest) -> Kernel:
         """See KernelSource."""
         began = time.monotonic()
-        if request.kernel_type != "python3" or self._plain_reason is not None:
+        if request.python is not None and self._options.minimum != "none":
+            raise KernelStartError(
+                "kernels of other environments than the base are not isolated yet, and this worker wants "
+                f"isolation {self._options.minimum!r}; ask the operator to add the packages to the base environment"
+            )
+        if request.kernel_type != "python3" or request.python is not None or self._plain_reason is not None:
             kernel = await self._fallback.acquire(request)
             source = "plain"
         else:

@@ -33,7 +33,7 @@ PYTHON_ARGUMENTS = (
     "--HistoryManager.enabled=False",
     "--IPKernelApp.no_stdout=False",
 )
-"""How the base environment's interpreter becomes a kernel; history stays off, nothing outlives a run."""
+"""How an environment's interpreter becomes a kernel; history stays off, nothing outlives a run."""
 
 KILL_WAIT_S = 2.0
 """How long a killed process may take to be reaped, in seconds."""
@@ -118,22 +118,24 @@ class PlainKernels:
             raise KernelStartError(
                 f"this worker has no {request.kernel_type} kernel; it has: {available}. Ask the operator to add it."
             )
+        if request.python is not None:
+            command = [str(request.python), *PYTHON_ARGUMENTS]
         run_dir = request.run_dir
         try:
             await asyncio.to_thread(self._lay_out, run_dir)
-            return await self._start(request.kernel_type, command, run_dir)
+            return await self._start(request, command, run_dir)
         except BaseException:
             await asyncio.to_thread(shutil.rmtree, run_dir, ignore_errors=True)
             raise
 
-    async def _start(self, kernel_type: str, command: list[str], run_dir: Path) -> Kernel:
+    async def _start(self, request: KernelRequest, command: list[str], run_dir: Path) -> Kernel:
         connection = Connection(run_dir)
         connection.write()
-        spec = KernelSpec(argv=command, display_name=kernel_type)
+        spec = KernelSpec(argv=command, display_name=request.kernel_type)
         provisioner = ChildProcessProvisioner(kernel_id=run_dir.name, kernel_spec=spec)
         provisioner.connection_info = connection.info
         argv = [part.format(connection_file=connection.file) for part in command]
-        environment = connecting.environment_for(run_dir, self._python)
+        environment = connecting.environment_for(run_dir, request.python or self._python)
         await provisioner.launch_kernel(argv, env=environment, cwd=run_dir / "work")
         kernel = PlainKernel(provisioner, connection, connection.client(self._context), run_dir)
         try:

@@ -22,6 +22,8 @@ class KernelRequest:
 
     kernel_type: str
     run_dir: Path
+    python: Path | None = None
+    """The interpreter of an environment built for the run; None for the base one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,6 +41,11 @@ class Chronicle:
             self.tally.current = None
         self._add(ExecutionPhaseChanged(**self._ids, phase=phase), phase=phase, state=state)
 
+    def environment_ready(self, environment_id: str, seconds: float) -> None:
+        """The run has its environment: the kernel starts."""
+        event = ExecutionPhaseChanged(**self._ids, phase="StartingKernel")
+        self._add(event, phase="StartingKernel", environment=(environment_id, seconds))
+
     def cell_started(self, cell_id: str) -> None:
         """A code cell begins."""
         place = self.tally.place(cell_id)

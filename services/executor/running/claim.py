@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from services.executor import model, parameter_rules
-from services.executor.environments import BaseEnvironment
+from services.executor.environments import Environments
 from services.executor.kernels.port import KernelSource
 from services.executor.running.dataset_cache import DatasetCache
 from services.executor.views import request_of
@@ -30,7 +30,7 @@ class Means:
     objects: ObjectStore
     requests: Requests
     kernels: KernelSource
-    environment: BaseEnvironment
+    environments: Environments
     datasets: DatasetCache
 
 

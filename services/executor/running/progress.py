@@ -44,6 +44,8 @@ class Step:
     current_cell: str | None = None
     result: CellResult | None = None
     manifest_epoch: int | None = None
+    environment: tuple[str, float] | None = None
+    """The environment's id and the seconds it took to have it."""
 
 
 class ProgressWriter:
@@ -135,6 +137,7 @@ class ProgressWriter:
 
     async def _write(self, group: list[Step]) -> None:
         last = group[-1]
+        environment_id, preparation = _latest(step.environment for step in group) or (None, None)
         results = {step.result.cell_id: step.result for step in group if step.result is not None}
         async with self._database.transaction() as transaction:
             envelopes: list[Envelope] = [
@@ -160,6 +163,8 @@ class ProgressWriter:
                 [envelope.sequence for envelope in envelopes],
                 [envelope.encode() for envelope in envelopes],
                 _latest(step.manifest_epoch for step in group),
+                environment_id,
+                preparation,
             )
             if written is None:
                 raise Fenced("The run has been taken over or has ended.")

@@ -16,7 +16,7 @@ from services.executor import ending, model, requeueing, wording
 from services.executor.collecting.artifact_writer import RunIdentity
 from services.executor.collecting.collector import Collector
 from services.executor.ending import Ending, Fenced
-from services.executor.environments import EnvironmentBuildError
+from services.executor.environments import EnvironmentBuildError, Prepared
 from services.executor.kernels.port import Kernel, KernelRequest, KernelStartError
 from services.executor.model import Verdict
 from services.executor.running import folder
@@ -31,6 +31,7 @@ from services.executor.store import queries
 from shared import telemetry
 from shared.contracts.base import Caller
 from shared.contracts.executions import CellResult, OutputCounts, Resources
+from shared.contracts.libraries import PinLibraries, PinnedLibraries
 from shared.errors import AtelierError, NotFound, OutcomeUnknown, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -58,6 +59,7 @@ class Run:
         self._chronicle = Chronicle(claim, self._writer)
         self._options = claim.request.output_options
         self.draft = Draft(claim, means.database, self._notebook)
+        self._environment: Prepared | None = None
         self._kernel: Kernel | None = None
         self._collector: Collector | None = None
         self._registering: asyncio.Task[None] | None = None
@@ -82,6 +84,8 @@ class Run:
             log.warning("run given up: it has been taken over")
         finally:
             await self._close_kernel()
+            if self._environment is not None:
+                self._environment.close()
             if self._registering is not None:
                 self._registering.cancel()
                 await asyncio.gather(self._registering, return_exceptions=True)
@@ -108,10 +112,11 @@ class Run:
     async def _verdict(self) -> Verdict:
         """Prepare, start the kernel, run the cells."""
         try:
-            self._means.environment.check(self.claim.notebook.environment)
+            began = time.monotonic()
+            self._environment = environment = await self._prepare_environment()
             dataset_file = await self._fetch_dataset()
-            self._chronicle.enter("StartingKernel")
-            self._kernel = kernel = await self._start_kernel()
+            self._chronicle.environment_ready(environment.environment_id, round(time.monotonic() - began, 3))
+            self._kernel = kernel = await self._start_kernel(environment)
         except Stopped:
             return model.CANCELLED
         except OutOfTime:
@@ -142,6 +147,20 @@ class Run:
         self.draft.catch_up = cells.catch_up
         return await cells.run()
 
+    async def _prepare_environment(self) -> Prepared:
+        """What the notebook asks for; raises Stopped or OutOfTime when the run came to its end first."""
+        with telemetry.span("prepare environment"):
+            preparing = patiently(self._find_environment, lost=self.lost)
+            return await unless_stopped(preparing, self._stop, deadline=self._deadline)
+
+    async def _find_environment(self) -> Prepared:
+        wanted, pinned = self.claim.notebook.environment, PinnedLibraries(libraries=[])
+        if wanted.custom_libraries:
+            caller = Caller(subject=self.claim.row["created_by"])
+            ask = PinLibraries(scope=self.claim.scope, caller=caller, library_names=wanted.custom_libraries)
+            pinned = await self._means.requests.ask(ask)
+        return await self._means.environments.prepare(wanted, self.claim.notebook.kernel_type, pinned.libraries)
+
     async def _fetch_dataset(self) -> Path | None:
         if self.claim.dataset is None:
             return None
@@ -158,9 +177,13 @@ class Run:
             self.claim.parameters,
         )
 
-    async def _start_kernel(self) -> Kernel:
+    async def _start_kernel(self, environment: Prepared) -> Kernel:
         """A ready kernel; raises Stopped or OutOfTime when the run came to its end first."""
-        request = KernelRequest(kernel_type=self.claim.notebook.kernel_type, run_dir=self._new_dir)
+        request = KernelRequest(
+            kernel_type=self.claim.notebook.kernel_type,
+            run_dir=self._new_dir,
+            python=environment.python if environment.source == "built" else None,
+        )
         with telemetry.span("start kernel", kernel=request.kernel_type):
             return await unless_stopped(self._means.kernels.acquire(request), self._stop, deadline=self._deadline)
 

@@ -8,6 +8,7 @@ from services.gateway.routes import (
     cells,
     datasets,
     executions,
+    libraries,
     notebook_upload,
     notebooks,
     pings,
@@ -24,5 +25,6 @@ CALLS: tuple[Call, ...] = (
     *executions.CALLS,
     *artifacts.CALLS,
     *datasets.CALLS,
+    *libraries.CALLS,
     *vendor.CALLS,
 )

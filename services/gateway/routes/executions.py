@@ -17,9 +17,11 @@ from shared.contracts.executions import (
     CheckRerun,
     DryRun,
     Execution,
+    ExecutionEnvironment,
     ExecutionPage,
     ExecutionRequest,
     GetExecution,
+    GetExecutionEnvironment,
     ListExecutions,
     PurgeExecution,
     RerunExecution,
@@ -119,6 +121,15 @@ async def remove_execution(asked: Asked) -> Any:
     return json_response(Answered(model=done), 204)
 
 
+async def get_environment(asked: Asked) -> ExecutionEnvironment:
+    """`GET …/execution/{executionId}/environment`."""
+    return await asked.ask(
+        GetExecutionEnvironment(
+            scope=asked.scope, caller=asked.caller, execution_id=asked.execution_id, notebook_id=asked.notebook_id
+        )
+    )
+
+
 async def stream_events(asked: Asked) -> Any:
     """`GET …/execution/{executionId}/events`."""
     query: EventsQuery = asked.query
@@ -207,6 +218,17 @@ CALLS = (
         "execution; `parameters` are merged by name, and `dataset_id` among them chooses another dataset. The cells "
         "before `fromCell` are replayed to prepare: they do not count, and their output is not among the results. With "
         "`dryRun: true` nothing runs: 200, as for `execute`.",
+    ),
+    Call(
+        method="GET",
+        path=f"{EXECUTION}/environment",
+        tag="Executions",
+        summary="Read what an execution ran in",
+        handler=get_environment,
+        role=Role.viewer,
+        reply=ExecutionEnvironment,
+        example=examples.EXECUTION_ENVIRONMENT,
+        notes="404 until the environment is prepared, and where it could not be.",
     ),
     Call(
         method="GET",

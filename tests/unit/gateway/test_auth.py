@@ -39,7 +39,7 @@ SECRET = "a-secret-of-at-least-forty-eight-bytes-for-any-of-the-algorithms"
 
 
 def address(call: Call) -> str:
-    ids = {"tenantId": TENANT, "projectId": PROJECT, "cellId": "cell-001"}
+    ids = {"tenantId": TENANT, "projectId": PROJECT, "cellId": "cell-001", "name": "rules"}
     path = call.path
     for name in ("notebookId", "executionId", "datasetId", "artifactId"):
         ids[name] = NOTEBOOK.notebook_id

@@ -51,7 +51,7 @@ def test_the_request_in_the_example_is_accepted(call: Call) -> None:
         assert body.optional
         return
     checked: BaseModel = body.model.model_validate(body.example, by_alias=True, by_name=False)
-    assert checked.model_fields_set
+    assert checked.model_fields_set or not body.model.model_fields
 
 
 def test_every_call_has_an_example_or_streams_bytes() -> None:

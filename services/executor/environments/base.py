@@ -1,0 +1,154 @@
+"""What a Python interpreter is and has: the base environment of kernels, and others that stand on the PATH."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from asyncio.subprocess import DEVNULL, PIPE
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+from packaging.utils import canonicalize_name
+
+from services.executor.environments.rules import SDK, EnvironmentBuildError
+
+_PROGRAM = re.compile(r"^python3\.\d+$")
+
+_ASK = f"""
+import sys
+without = set(sys.path)
+import site
+site.main()
+import importlib.metadata as m, json, platform
+try:
+    sdk = m.distribution("{SDK}")
+except m.PackageNotFoundError:
+    sdk = None
+print(json.dumps({{
+    "version": platform.python_version(),
+    "installed": {{d.metadata["Name"]: d.version for d in m.distributions()}},
+    "folders": [p for p in sys.path if p not in without],
+    "sdk": sdk and {{
+        "folder": str(sdk.locate_file("")),
+        "names": sorted({{f.parts[0] for f in sdk.files or [] if f.parts[0] != ".." and not str(f).endswith(".pth")}}),
+        "requires": sdk.requires or [],
+    }},
+}}))
+"""
+"""Asked of an interpreter started without `site`, to tell its own folders from those that packages are in."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SdkFiles:
+    """Where the SDK is installed: `names` in `folder`; and what it needs, as requirements."""
+
+    folder: Path
+    names: list[str]
+    requires: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interpreter:
+    """A Python interpreter; `folders` hold its packages, `installed` maps their normal names to versions."""
+
+    python: Path
+    version: str
+    installed: dict[str, str]
+    folders: list[str]
+    sdk: SdkFiles | None
+
+    @property
+    def minor(self) -> str:
+        """`3.11` of `3.11.2`."""
+        return minor(self.version)
+
+    @property
+    def markers(self) -> dict[str, str]:
+        """What environment markers are judged by; the rest is the worker's own system."""
+        return {"python_version": self.minor, "python_full_version": self.version}
+
+
+def minor(version: str) -> str:
+    """The first two numbers of a version."""
+    return ".".join(version.split(".")[:2])
+
+
+async def ask(python: Path) -> Interpreter:
+    """What an interpreter tells of itself; raises OSError or ValueError when it cannot be run."""
+    process = await asyncio.create_subprocess_exec(
+        str(python), "-I", "-S", "-c", _ASK, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL
+    )
+    output, _ = await process.communicate()
+    if process.returncode != 0:
+        raise ValueError(f"it ended with status {process.returncode}")
+    told = orjson.loads(output)
+    sdk = told["sdk"]
+    return Interpreter(
+        python=python,
+        version=told["version"],
+        installed={canonicalize_name(name): version for name, version in told["installed"].items() if name},
+        folders=told["folders"],
+        sdk=sdk and SdkFiles(folder=Path(sdk["folder"]), names=sdk["names"], requires=sdk["requires"]),
+    )
+
+
+class BaseEnvironment:
+    """The base environment of Python kernels: one interpreter and what is installed for it."""
+
+    def __init__(self, python: Path) -> None:
+        self.python = python
+        self._told: Interpreter | None = None
+
+    async def open(self) -> None:
+        """Ask the interpreter what it has; raises RuntimeError when it cannot be run."""
+        try:
+            self._told = await ask(self.python)
+        except OSError as error:
+            raise RuntimeError(f"ATELIER_KERNEL_PYTHON ({self.python}) cannot be run: {error.strerror}") from error
+        except ValueError as error:
+            raise RuntimeError(f"ATELIER_KERNEL_PYTHON ({self.python}) is of no use: {error}") from error
+        if "ipykernel" not in self._told.installed:
+            raise RuntimeError(f"ATELIER_KERNEL_PYTHON ({self.python}) has no ipykernel")
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+    @property
+    def interpreter(self) -> Interpreter:
+        """What it is and has."""
+        assert self._told is not None  # noqa: S101 - told by open()
+        return self._told
+
+    async def interpreter_for(self, version: str | None) -> Interpreter:
+        """The interpreter of that version: its first two numbers decide, the base environment's comes first, then
+        `python3.X` on the PATH. Raises EnvironmentBuildError, with those that there are."""
+        base = self.interpreter
+        if not version or base.minor == minor(version) or version == base.version.split(".", maxsplit=1)[0]:
+            return base
+        others = await asyncio.to_thread(_on_path)
+        program = others.get(minor(version))
+        try:
+            if program is not None:
+                return await ask(program)
+        except (OSError, ValueError):
+            del others[minor(version)]
+        numbers = {base.minor, *others}
+        available = ", ".join(sorted(numbers, key=lambda number: int(number.split(".")[1])))
+        raise EnvironmentBuildError(f"Python {version} is not available here; available: {available}")
+
+
+def _on_path() -> dict[str, Path]:
+    """The interpreters on the PATH by their first two numbers."""
+    found: dict[str, Path] = {}
+    for folder in os.get_exec_path():
+        try:
+            names = sorted(entry.name for entry in os.scandir(folder))
+        except OSError:
+            continue  # the PATH often names folders that are not there
+        for name in names:
+            path = Path(folder, name)
+            if _PROGRAM.match(name) and os.access(path, os.X_OK):
+                found.setdefault(name.removeprefix("python"), path)
+    return found

@@ -1,0 +1,163 @@
+"""Resolves requirements to a lock and builds the environment of a lock, with uv."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from services.executor.environments import rules
+from services.executor.environments.base import Interpreter
+from services.executor.environments.rules import SDK, EnvironmentBuildError, Pin
+from services.executor.environments.shelf import discard
+from services.executor.environments.uv import Uv
+from shared.contracts.libraries import PinnedLibrary
+from shared.errors import NotFound
+
+BASE_LINK = "atelier-base.pth"
+"""The file of an environment that lets it see the base environment's packages, after its own."""
+
+LOCK = "requirements.lock"
+"""What a build has installed, inside the environment's folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolution:
+    """What has to be installed: `lock` alone, or, where `on_base`, what of it the base environment does not have."""
+
+    lock: str
+    on_base: bool
+
+
+Fetch = Callable[[str, Path], Awaitable[None]]
+"""Writes the object of a key to a file; raises NotFound or Unavailable."""
+
+
+class Builder:
+    """Resolves and builds by `uv`, beside the base environment; `fetch` brings the files of libraries."""
+
+    def __init__(self, uv: Uv, fetch: Fetch) -> None:
+        self._uv = uv
+        self._fetch = fetch
+
+    async def resolve(
+        self, wanted: Sequence[Requirement], base: Interpreter, target: Interpreter, scratch: Path
+    ) -> Resolution:
+        """Choose versions. First beside the base environment as it is: then only what is new has to be installed. Where
+        that cannot be (or `target` is another Python), a whole environment with all that the base one has, at its
+        versions where possible. Raises EnvironmentBuildError with the resolver's words."""
+        if target is base:
+            missing = [one for one in wanted if not rules.satisfied(one, base.installed, base.markers)]
+            try:
+                return Resolution(lock=await self._compile(missing, base, scratch, fixed=base), on_base=True)
+            except EnvironmentBuildError:
+                # The packages may want other versions than the base environment has.
+                pass
+        return Resolution(
+            lock=await self._compile(self._whole(wanted, base), target, scratch, preferred=base), on_base=False
+        )
+
+    def _whole(self, wanted: Sequence[Requirement], base: Interpreter) -> list[Requirement]:
+        names = [Requirement(name) for name in base.installed if name != SDK]
+        needed = [Requirement(text) for text in base.sdk.requires] if base.sdk else []
+        return [*(one for one in wanted), *names, *needed]
+
+    async def _compile(
+        self,
+        wanted: Sequence[Requirement],
+        target: Interpreter,
+        scratch: Path,
+        *,
+        fixed: Interpreter | None = None,
+        preferred: Interpreter | None = None,
+    ) -> str:
+        """The lock, in requirements.txt form with hashes."""
+        asked, lock, constraints = scratch / "wanted.in", scratch / "wanted.txt", scratch / "base.txt"
+        asked.write_text("".join(f"{one}\n" for one in wanted), encoding="utf-8")
+        constraints.write_text(_versions(fixed) if fixed else "", encoding="utf-8")
+        # uv keeps to the versions of a lock that is there already, where it can.
+        lock.write_text(_versions(preferred) if preferred else "", encoding="utf-8")
+        await self._uv.run(
+            "pip", "compile", str(asked), "--output-file", str(lock), "--constraints", str(constraints),
+            "--python", str(target.python), "--no-header", "--no-annotate", "--generate-hashes", "--quiet",
+            *self._uv.index.options(),
+        )  # fmt: skip
+        return lock.read_text(encoding="utf-8")
+
+    async def build(
+        self,
+        resolution: Resolution,
+        libraries: Sequence[PinnedLibrary],
+        base: Interpreter,
+        target: Interpreter,
+        folder: Path,
+    ) -> None:
+        """Make the environment in the empty `folder`; raises EnvironmentBuildError. It may be moved afterwards."""
+        await self._uv.run(
+            "venv", "--relocatable", "--no-project", "--allow-existing", "--python", str(target.python), str(folder)
+        )
+        packages = folder / "lib" / f"python{target.minor}" / "site-packages"
+        new = rules.pins(resolution.lock)
+        if resolution.on_base:
+            new = missing_from(base, new)
+            link = "".join(f"{path}\n" for path in base.folders)
+            (packages / BASE_LINK).write_text(link, encoding="utf-8")
+        elif base.sdk is not None:
+            await asyncio.to_thread(_copy, base.sdk.folder, base.sdk.names, packages)
+        if new:
+            lock = folder / LOCK
+            lock.write_text(rules.lock_of(new), encoding="utf-8")
+            throwaway = folder / "cache" if self._uv.index.source_builds else None
+            await self._install(
+                folder, "--require-hashes", "--requirements", str(lock), *self._uv.index.options(), cache=throwaway
+            )
+            if throwaway is not None:
+                await asyncio.to_thread(discard, throwaway, folder)
+        for pinned in libraries:
+            await self._add(pinned, packages, folder)
+
+    async def _add(self, pinned: PinnedLibrary, packages: Path, folder: Path) -> None:
+        """Put a project's own library in, over what bears its name."""
+        library = pinned.library
+        taken = packages / library.library_name.replace("-", "_")
+        await asyncio.to_thread(shutil.rmtree, taken, ignore_errors=True)
+        brought = folder / "brought"
+        brought.mkdir()
+        file = (packages if library.kind == "module" else brought) / library.file_name
+        try:
+            await self._fetch(pinned.object_key, file)
+        except NotFound:
+            message = f"The library {library.library_name} was removed while the environment was being built"
+            raise EnvironmentBuildError(message) from None
+        if library.kind == "wheel":
+            # Not through the cache, which is everybody's.
+            await self._install(folder, "--no-cache", "--only-binary", ":all:", str(file))
+        await asyncio.to_thread(discard, brought, folder)
+
+    async def _install(self, folder: Path, *arguments: str, cache: Path | None = None) -> None:
+        await self._uv.run(
+            "pip", "install", "--python", str(folder / "bin/python"), "--no-deps", "--compile-bytecode", "--quiet",
+            *arguments, cache=cache,
+        )  # fmt: skip
+
+
+def missing_from(base: Interpreter, lock: Sequence[Pin]) -> list[Pin]:
+    """The pins that the base environment does not have just so."""
+    return [pin for pin in lock if base.installed.get(pin.name) != pin.version]
+
+
+def _versions(interpreter: Interpreter) -> str:
+    return rules.lock_of(pin for pin in rules.pins_of(interpreter.installed) if pin.name != SDK)
+
+
+def _copy(source: Path, names: Sequence[str], target: Path) -> None:
+    for name in names:
+        path = source / name
+        if path.is_dir():
+            shutil.copytree(path, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(path, target / name)

@@ -1,0 +1,98 @@
+"""Libraries of a project: upload, list, delete."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import Any
+
+from services.gateway import examples
+from services.gateway.bodies import LibrariesQuery, NoMembers
+from services.gateway.calls import SCOPE, Answered, Asked, Call, Form, Json
+from services.gateway.decoding import refuse
+from services.gateway.dispatch import json_response
+from services.gateway.forms import FormFields, parts
+from services.gateway.model import Role
+from shared.contracts.libraries import DeleteLibrary, Library, LibraryPage, ListLibraries, StoreLibrary
+from shared.errors import Fault
+
+
+async def create_library(asked: Asked) -> Answered:
+    """`POST library`."""
+    form = FormFields()
+    content = b""
+    async for file in parts(asked.request, form, file_limit=asked.gateway.settings.library_max_bytes):
+        content = b"".join([piece async for piece in file.pieces()])
+    fields = form.checked(NoMembers)
+    if form.file_name is None:
+        form.faults.append(Fault(path="file", message="is required"))
+    elif not content:
+        form.faults.append(Fault(path="file", message="is empty"))
+    refuse(form.faults)
+    if fields is None or form.file_name is None:
+        raise LookupError("an upload without faults has its file")
+    command = StoreLibrary(
+        scope=asked.scope,
+        caller=asked.caller,
+        idempotency=asked.idempotency(fields, file_sha256=hashlib.sha256(content).hexdigest()),
+        file_name=form.file_name,
+        content=base64.b64encode(content).decode(),
+    )
+    library = await asked.ask(command)
+    return Answered(model=library, location=asked.address("libraries"))
+
+
+async def list_libraries(asked: Asked) -> LibraryPage:
+    """`GET libraries`."""
+    query: LibrariesQuery = asked.query
+    return await asked.ask(
+        ListLibraries(scope=asked.scope, caller=asked.caller, page=query.page, page_size=query.page_size)
+    )
+
+
+async def delete_library(asked: Asked) -> Any:
+    """`DELETE library/{name}`."""
+    name = asked.request.match_info["name"]
+    done = await asked.ask(DeleteLibrary(scope=asked.scope, caller=asked.caller, library_name=name))
+    return json_response(Answered(model=done), 204)
+
+
+CALLS = (
+    Call(
+        method="POST",
+        path=f"{SCOPE}/library",
+        tag="Libraries",
+        summary="Upload a library",
+        handler=create_library,
+        role=Role.editor,
+        body=Form(model=NoMembers, file="a wheel (.whl) or a single module (.py)", example={}),
+        reply=Library,
+        status=201,
+        example=examples.LIBRARY,
+        creates=True,
+        streams=True,
+        refusals=(413,),
+        notes="Notebooks of the project name it in `environment.customLibraries`. One of the same name is replaced.",
+    ),
+    Call(
+        method="GET",
+        path=f"{SCOPE}/libraries",
+        tag="Libraries",
+        summary="List libraries",
+        handler=list_libraries,
+        role=Role.viewer,
+        query=LibrariesQuery,
+        reply=LibraryPage,
+        example=examples.LIBRARY_PAGE,
+    ),
+    Call(
+        method="DELETE",
+        path=f"{SCOPE}/library/{{name}}",
+        tag="Libraries",
+        summary="Delete a library",
+        handler=delete_library,
+        role=Role.editor,
+        body=Json(model=NoMembers, optional=True),
+        status=204,
+    ),
+)
