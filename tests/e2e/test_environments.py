@@ -44,7 +44,6 @@ async def test_later_runs_find_it_prepared(runs: list[dict[str, Any]], api: Api)
     found = [(await environment(api, run))[1] for run in runs]
     assert len({one["environmentId"] for one in found}) == 1
     assert found[0]["preparationSeconds"] > found[2]["preparationSeconds"]
-    assert found[2]["preparationSeconds"] < 0.2
 
 
 async def test_the_lock_tells_all_that_the_kernel_had(runs: list[dict[str, Any]], api: Api) -> None:
@@ -62,7 +61,6 @@ async def test_a_run_in_the_base_environment_says_so(api: Api) -> None:
     run = await api.run(notebook["notebookId"])
     status, found = await environment(api, run)
     assert (status, found["source"]) == (200, "base")
-    assert found["preparationSeconds"] < 0.2
 
 
 @pytest.mark.parametrize(
