@@ -66,6 +66,8 @@ class SavedFiles:
     def new(self) -> Iterator[Saved]:
         """What was saved since the last call, in order; faulty records become warnings."""
         folder = self._outputs / ".atelier"
+        if folder.is_symlink():
+            return  # the notebook has put a link to somewhere else in its place
         try:
             names = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(".json"))
         except OSError:

@@ -75,3 +75,11 @@ def test_a_record_that_is_a_link_is_not_followed(folder: Path, tmp_path: Path) -
     target.write_text(json.dumps({"kind": "value", "name": "x", "value": 1}))
     (folder / ".atelier" / "000001.json").symlink_to(target)
     assert list(SavedFiles(folder).new()) == []
+
+
+def test_a_folder_of_records_that_is_a_link_is_not_followed(folder: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (folder / ".atelier").rename(elsewhere)
+    (elsewhere / "000001.json").write_text(json.dumps({"kind": "value", "name": "x", "value": 1}))
+    (folder / ".atelier").symlink_to(elsewhere)
+    assert list(SavedFiles(folder).new()) == []
