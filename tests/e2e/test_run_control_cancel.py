@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -80,9 +81,12 @@ async def test_while_it_waits(tenant: Api, database: asyncpg.Connection) -> None
 
 
 async def test_while_its_dataset_is_fetched(
-    controlled: Controlled, tenant: Api, database: asyncpg.Connection, simulated_log: Path
+    controlled: Controlled, tenant: Api, database: asyncpg.Connection, tmp_path: Path
 ) -> None:
-    dataset = await tenant.upload_dataset(simulated_log)
+    log = tmp_path / "log.csv"
+    # Content that no run had before: the worker keeps what it has fetched once.
+    log.write_text(f"case_id,activity,timestamp\n{uuid4()},begin,2024-01-01T00:00:00Z\n")
+    dataset = await tenant.upload_dataset(log)
     notebook = await tenant.create("print(1)", integration={"datasetBinding": dataset["datasetId"]})
     with frozen(controlled.stack.object_store):
         execution = await tenant.start(notebook["notebookId"])

@@ -125,7 +125,7 @@ def test_all_ports_of_a_book_are_different(tmp_path: Path) -> None:
 
 
 def test_children_are_reaped(tmp_path: Path) -> None:
-    record = spawn(tmp_path, "exit 0")
+    record = spawn(tmp_path, "sleep 0.5")
     deadline = time.monotonic() + DEADLINE_SECONDS
     while record.is_alive():
         assert time.monotonic() < deadline
