@@ -67,19 +67,18 @@ async def test_a_wheel_brings_what_it_requires(api: Api) -> None:
     assert done["status"] == "Completed", done["errorMessage"]
 
 
-async def test_a_projects_own_bundled_name_wins_there_and_only_there(
-    api: Api, stack: Stack, http: aiohttp.ClientSession
-) -> None:
+async def test_a_projects_own_bundled_name_wins_there_and_only_there(stack: Stack, http: aiohttp.ClientSession) -> None:
     name = "process_mining_utils"
-    other = await Api.of(stack, http)
-    assert (await upload(api, f"{name}.py", b"OWN = True\n"))[0] == 201
-    mine = await run(api, f"import {name}\nassert {name}.OWN", name)
+    # A project of its own: the library would be every other test's too.
+    own, other = await Api.of(stack, http), await Api.of(stack, http)
+    assert (await upload(own, f"{name}.py", b"OWN = True\n"))[0] == 201
+    mine = await run(own, f"import {name}\nassert {name}.OWN", name)
     assert mine["status"] == "Completed", mine["errorMessage"]
     theirs = await run(other, f"import {name}\nassert not hasattr({name}, 'OWN')", name)
     assert theirs["status"] == "Completed", theirs["errorMessage"]
     _, listed, _ = await other.get("libraries")
     assert listed["items"] == []
-    assert (await upload(api, f"{MODULE}.py", b"SECRET = 1\n"))[0] == 201
+    assert (await upload(own, f"{MODULE}.py", b"SECRET = 1\n"))[0] == 201
     assert (await run(other, "1", MODULE))["errorType"] == "EnvironmentBuildError"
     assert (await other.delete(f"library/{MODULE}"))[0] == 404
 
