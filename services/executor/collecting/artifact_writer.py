@@ -59,20 +59,18 @@ class ArtifactWriter:
         else:
             key = f"{self._identity.prefix}/{identity}"
             await self._objects.put(key, body, content_type)
-        self.entries.append(
-            ArtifactEntry(
-                artifact_id=identity,
-                kind=kind,
-                position=len(self.entries) + 1,
-                name=name[:NAME_LENGTH],
-                file_name=safe_name(file_name),
-                content_type=content_type,
-                size_bytes=len(body),
-                sha256=hashlib.sha256(body).hexdigest(),
-                object_key=key,
-                inline=inline,
-                **members,
-            )
+        digest = hashlib.sha256(body).hexdigest()
+        self._keep(
+            kind,
+            name,
+            file_name,
+            content_type,
+            artifact_id=identity,
+            size_bytes=len(body),
+            sha256=digest,
+            object_key=key,
+            inline=inline,
+            **members,
         )
 
     async def add_file(
@@ -87,17 +85,27 @@ class ArtifactWriter:
         identity = uuid4()
         key = f"{self._identity.prefix}/{identity}"
         await self._objects.put_file(key, path, content_type)
+        self._keep(
+            kind,
+            name,
+            file_name,
+            content_type,
+            artifact_id=identity,
+            size_bytes=size,
+            sha256=digest,
+            object_key=key,
+            **members,
+        )
+
+    def _keep(self, kind: ArtifactKind, name: str, file_name: str, content_type: str, **members: Any) -> None:
+        """Note an artifact whose bytes are stored; its position is its place in the order of saving."""
         self.entries.append(
             ArtifactEntry(
-                artifact_id=identity,
                 kind=kind,
                 position=len(self.entries) + 1,
                 name=name[:NAME_LENGTH],
                 file_name=safe_name(file_name),
                 content_type=content_type,
-                size_bytes=size,
-                sha256=digest,
-                object_key=key,
                 **members,
             )
         )
