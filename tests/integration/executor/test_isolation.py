@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -82,10 +83,10 @@ for path in ({str(secret)!r}, '/proc/1/root{secret}', {str(Path.cwd())!r} + '/py
 
 
 async def test_of_the_checkout_only_the_kernels_environment_is_there(session: Session) -> None:
-    import sys
-
+    names = sorted(path.name for path in Path.cwd().iterdir())
+    assert {"services", "tests"} <= set(names)
     code = (
-        f"import os; root = {str(Path.cwd())!r}; print(os.listdir(root) if os.path.isdir(root) else [])\n"
+        f"import os; print([name for name in {names!r} if os.path.lexists(os.path.join({str(Path.cwd())!r}, name))])\n"
         "import sys; print([name for name in sys.modules if name.startswith('services')])\n"
         f"print(os.path.exists({sys.prefix!r}))"
     )
@@ -118,6 +119,7 @@ async def test_no_port_of_this_machine_can_be_reached(
     tcp, udp = ports
     code = f"""
 import socket
+import sys
 for kind, port in ((socket.SOCK_STREAM, {tcp.getsockname()[1]}), (socket.SOCK_DGRAM, {udp.getsockname()[1]})):
     for family, host in ((socket.AF_INET, '127.0.0.1'), (socket.AF_INET6, '::1')):
         try:
