@@ -9,6 +9,7 @@ import signal
 import socket
 import struct
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from services.executor.kernels.forkserver import landlock, seccomp, system, view
@@ -114,6 +115,28 @@ def raise_loopback() -> None:
     """Bring up the loopback interface of this network namespace: programs that look for one find one."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as descriptor:
         fcntl.ioctl(descriptor, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", IFF_UP))
+
+
+def enter_user_namespace() -> None:
+    """An unprivileged process gets its privileges over kernels, and over nothing else, from a user namespace. Its next
+    child is process 1 of a pid namespace. Raises OSError."""
+    uid, gid = os.getuid(), os.getgid()
+    system.unshare(system.CLONE_NEWUSER | system.CLONE_NEWPID | system.CLONE_NEWNS)
+    Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
+    Path("/proc/self/uid_map").write_text(f"0 {uid} 1", encoding="ascii")
+    Path("/proc/self/gid_map").write_text(f"0 {gid} 1", encoding="ascii")
+
+
+def user_namespace_is_of_use() -> bool:
+    """Whether one can be entered: a child tries it, for there is no way back out of one that is of no use."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            enter_user_namespace()
+        except OSError:
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(pid, 0)[1] == 0
 
 
 def drop_user(uid: int | None) -> None:
