@@ -11,9 +11,10 @@ from services.executor.environments import BaseEnvironment, Environments
 from services.executor.environments.shelf import Shelf
 from services.executor.environments.uv import PackageIndex
 from services.executor.font_cache import FontCache
-from services.executor.kernels.forked import ForkedKernels, ForkOptions
+from services.executor.kernels.fork_options import ForkOptions
+from services.executor.kernels.forked import ForkedKernels
 from services.executor.kernels.forkserver.confinement import Limits
-from services.executor.kernels.plain import PYTHON_ARGUMENTS, PlainKernels
+from services.executor.kernels.plain import PlainKernels, python_command
 from services.executor.running.claim import Means
 from services.executor.running.dataset_cache import DatasetCache
 from services.executor.running.folder import WorkerFolder
@@ -107,6 +108,8 @@ def _fork_options(settings: WorkerSettings) -> ForkOptions:
             processors=settings.kernel_processors,
         ),
         pool_size=slots if settings.kernel_pool_size is None else settings.kernel_pool_size,
+        pool_sizes={"r": settings.kernel_pool_r, "scala": settings.kernel_pool_scala},
+        environment_spares=settings.kernel_pool_environments,
         minimum=settings.isolation_minimum,
         start_timeout_s=settings.kernel_start_timeout,
     )
@@ -136,14 +139,13 @@ def build_worker(settings: WorkerSettings, readiness: Readiness) -> list[Part]:
     work_dir = WorkDirectory().work_dir
     environments = _environments(settings, work_dir, bones.database, objects)
     folder = WorkerFolder(work_dir)
-    python = str(settings.kernel_python)
     fonts = FontCache(settings.kernel_python, folder.path / "fonts")
 
     def lay_out(path: Path) -> None:
         lay_out_folder(path, fonts.folder)
 
     plain = PlainKernels(
-        {"python3": [python, *PYTHON_ARGUMENTS]},
+        {"python3": python_command(settings.kernel_python)},
         python=settings.kernel_python,
         lay_out=lay_out,
         start_timeout_s=settings.kernel_start_timeout,

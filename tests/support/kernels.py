@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +12,9 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_notebook
 
 from services.executor.kernels.cells import CellOutcome, CellRunner
-from services.executor.kernels.forked import ForkedKernels, ForkOptions
+from services.executor.kernels.commands import KernelCommand
+from services.executor.kernels.fork_options import ForkOptions
+from services.executor.kernels.forked import ForkedKernels
 from services.executor.kernels.forkserver.confinement import Limits
 from services.executor.kernels.isolation import Level
 from services.executor.kernels.plain import PlainKernels, python_command
@@ -45,6 +47,9 @@ def forked_source(
     imports: list[str] | None = None,
     limits: Limits = LIMITS,
     python: Path = KERNEL_PYTHON,
+    commands: Mapping[str, KernelCommand] | None = None,
+    pool_sizes: Mapping[str, int] | None = None,
+    environment_spares: int = 0,
 ) -> ForkedKernels:
     numbers = itertools.count()
     return ForkedKernels(
@@ -57,11 +62,14 @@ def forked_source(
             minimum=minimum,
             start_timeout_s=30,
             without_layers=without_layers or [],
+            pool_sizes=pool_sizes or {},
+            environment_spares=environment_spares,
         ),
         scratch=base / "kernels",
         new_folder=lambda: base / f"p{next(numbers)}",
         lay_out=folder.lay_out,
         fallback=plain_source(),
+        commands=commands,
     )
 
 

@@ -46,6 +46,8 @@ class Prepared:
     python_version: str
     lock: str
     lease: Lease | None = field(default=None, repr=False)
+    readable: tuple[Path, ...] = ()
+    """What a kernel of a built environment has to be able to read."""
 
     def close(self) -> None:
         """The run needs it no more. Safe to call twice."""
@@ -82,6 +84,8 @@ class Site:
             python_version=self.target.version,
             lock=lock,
             lease=lease,
+            # What lies in the environment does not tell where its interpreter is: a package may have written it.
+            readable=(lease.folder, *self.target.readable, *self.base.readable),
         )
 
 

@@ -26,6 +26,12 @@ SOCKETS_FOLDER = "k"
 SHELL, IOPUB, STDIN, CONTROL, HEARTBEAT = 1, 2, 3, 4, 5
 """With transport ipc a port is a suffix of the socket's path."""
 
+CHANNELS = {"shell": SHELL, "iopub": IOPUB, "control": CONTROL}
+"""What the worker's clients use."""
+
+FORWARDED_PORTS = (5001, 5002, 5003, 5004, 5005)
+"""Where a kernel listens that has a loopback interface of its own: all ports are free there."""
+
 LOOPBACK = "127.0.0.1"
 """Where kernels that know no unix sockets listen."""
 
@@ -36,27 +42,42 @@ ASK_AGAIN_S, ASK_AGAIN_MOST_S = 0.05, 1.0
 """How long an answer is waited for before it is asked for again, at first and at most, in seconds."""
 
 
-class Connection:
-    """Where one kernel listens, and its key."""
+class RunClient(AsyncKernelClient):
+    """A client that at its end closes what it has opened. The base class would connect the other channels first, by the
+    names that their sockets had: the kernel may have put something else there."""
 
-    def __init__(self, run_dir: Path, transport: Transport = "ipc") -> None:
-        self._transport = transport
+    def stop_channels(self) -> None:
+        """See the base class."""
+        for channel in (self._shell_channel, self._iopub_channel, self._control_channel):
+            if channel is not None and channel.is_alive():
+                channel.stop()
+
+
+class Connection:
+    """Where one kernel listens, and its key. `forwarded`: it listens on ports of its own loopback interface, to which
+    unix sockets in the run folder lead."""
+
+    def __init__(self, run_dir: Path, transport: Transport = "ipc", *, forwarded: bool = False) -> None:
+        self._transport: Transport = "ipc" if forwarded else transport
+        self._forwarded = forwarded
         self._stem = run_dir / SOCKETS_FOLDER / "s"
-        self._ports = free_ports() if transport == "tcp" else (SHELL, IOPUB, STDIN, CONTROL, HEARTBEAT)
+        self._ports = free_ports() if self._transport == "tcp" else (SHELL, IOPUB, STDIN, CONTROL, HEARTBEAT)
         self.file = run_dir / SOCKETS_FOLDER / "kernel.json"
         self._key = secrets.token_hex(32)
 
     def write(self) -> None:
         """Write the connection file."""
-        content = {**self._fields(), "key": self._key}
+        listened = self._fields("tcp", FORWARDED_PORTS) if self._forwarded else self._fields()
+        content = {**listened, "key": self._key}
         self.file.write_text(json.dumps(content), encoding="utf-8")
         self.file.chmod(0o600)
 
-    def _fields(self) -> dict[str, Any]:
-        shell, iopub, stdin, control, heartbeat = self._ports
+    def _fields(self, transport: Transport | None = None, ports: tuple[int, ...] = ()) -> dict[str, Any]:
+        transport = transport or self._transport
+        shell, iopub, stdin, control, heartbeat = ports or self._ports
         return {
-            "transport": self._transport,
-            "ip": str(self._stem) if self._transport == "ipc" else LOOPBACK,
+            "transport": transport,
+            "ip": str(self._stem) if transport == "ipc" else LOOPBACK,
             "signature_scheme": "hmac-sha256",
             "shell_port": shell,
             "iopub_port": iopub,
@@ -76,6 +97,15 @@ class Connection:
         if self._transport == "tcp":
             return []
         return [Path(f"{self._stem}-{number}") for number in self._ports]
+
+    def socket_name(self, number: int) -> str:
+        """A unix socket's name in its folder."""
+        return f"{self._stem.name}-{number}"
+
+    @property
+    def links(self) -> list[tuple[str, int]]:
+        """For the forwarder: unix sockets and the ports that they lead to."""
+        return list(zip(map(str, self.sockets), FORWARDED_PORTS, strict=True)) if self._forwarded else []
 
     async def bound(self) -> None:
         """Wait until the kernel listens where a client connects to."""
@@ -97,7 +127,7 @@ class Connection:
 
     def client(self, context: zmq.asyncio.Context | None) -> AsyncKernelClient:
         """A client with these addresses, not connected yet."""
-        client = AsyncKernelClient(context=context)
+        client = RunClient(context=context)
         client.load_connection_info(self.info)
         return client
 

@@ -185,6 +185,6 @@ def no_such_kernel(kernel_type: str, commands: Mapping[str, KernelCommand]) -> s
     """What a run's owner is told whose kernel this worker does not have."""
     available = ", ".join(sorted(commands))
     return (
-        f"this worker has no {kernel_type} kernel; it has: {available}. The operator adds it: `make kernels` installs R "
-        "and Scala, docs/operations.md names the settings."
+        f"this worker has no {kernel_type} kernel; it has: {available}. The operator adds it: `make kernels` installs "
+        "R and Scala, docs/operations.md names the settings."
     )

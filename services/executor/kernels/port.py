@@ -24,6 +24,8 @@ class KernelRequest:
     run_dir: Path
     python: Path | None = None
     """The interpreter of an environment built for the run; None for the base one."""
+    readable: tuple[Path, ...] = ()
+    """Where that environment and its interpreter lie."""
 
 
 @dataclass(frozen=True, kw_only=True)

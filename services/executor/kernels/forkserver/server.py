@@ -93,7 +93,7 @@ class Server:
                 entry.channel.send(str(int(message["signal"])).encode())
 
     def _spawn(self, message: dict[str, Any]) -> None:
-        spawn = Spawn.of(message, self._forker.free_uid(self._entries.values()))
+        spawn = Spawn.of(message, self._forker.free_uid(self._entries.values()), self._forker.plan.environment)
         try:
             if spawn.uid is not None:
                 confinement.hand_over(spawn.run_dir, spawn.uid)
