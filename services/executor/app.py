@@ -8,6 +8,7 @@ from pathlib import Path
 
 from services.executor import handlers, store
 from services.executor.environments import BaseEnvironment, Environments
+from services.executor.environments.sandbox import BuildSandbox
 from services.executor.environments.shelf import Shelf
 from services.executor.environments.uv import PackageIndex
 from services.executor.font_cache import FontCache
@@ -117,14 +118,25 @@ def _fork_options(settings: WorkerSettings) -> ForkOptions:
 
 def _environments(settings: WorkerSettings, work_dir: Path, database: Database, objects: S3ObjectStore) -> Environments:
     url, extra = settings.package_index_url, settings.package_extra_index_urls
+    index = PackageIndex(
+        url=url.get_secret_value() if url else None,
+        extra_urls=extra.get_secret_value() if extra else "",
+        source_builds=settings.package_source_builds,
+    )
     return Environments(
         BaseEnvironment(settings.kernel_python),
         Shelf(work_dir / "environments", max_bytes=settings.environments_max_bytes),
         uv=settings.uv,
-        index=PackageIndex(
-            url=url.get_secret_value() if url else None,
-            extra_urls=extra.get_secret_value() if extra else "",
-            source_builds=settings.package_source_builds,
+        index=index,
+        sandbox=BuildSandbox(
+            minimum=settings.isolation_minimum,
+            limits=Limits(
+                memory_bytes=settings.kernel_memory_mb * 1_000_000,
+                processes=settings.kernel_processes,
+                file_bytes=settings.kernel_file_mb * 1_000_000,
+            ),
+            ports=index.ports(),
+            readable=index.folders(),
         ),
         fetch=objects.get_file,
         record=partial(store.put_environment, database),

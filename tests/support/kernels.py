@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbformat
+import psutil
 from nbformat.v4 import new_code_cell, new_notebook
 
 from services.executor.kernels.cells import CellOutcome, CellRunner
@@ -50,6 +51,7 @@ def forked_source(
     commands: Mapping[str, KernelCommand] | None = None,
     pool_sizes: Mapping[str, int] | None = None,
     environment_spares: int = 0,
+    start_timeout_s: float = 30,
 ) -> ForkedKernels:
     numbers = itertools.count()
     return ForkedKernels(
@@ -60,7 +62,7 @@ def forked_source(
             limits=limits,
             pool_size=pool_size,
             minimum=minimum,
-            start_timeout_s=30,
+            start_timeout_s=start_timeout_s,
             without_layers=without_layers or [],
             pool_sizes=pool_sizes or {},
             environment_spares=environment_spares,
@@ -110,3 +112,12 @@ async def until(condition: Callable[[], bool], *, within_s: float = 5.0, what: s
     while not condition():
         assert asyncio.get_running_loop().time() < deadline, f"{what} did not happen within {within_s} s"
         await asyncio.sleep(0.01)
+
+
+def processes_named(name: str) -> list[int]:
+    """Processes whose command line begins with `name`."""
+    return [
+        process.info["pid"]
+        for process in psutil.process_iter(["pid", "cmdline"])
+        if process.info["cmdline"] and process.info["cmdline"][0] == name
+    ]

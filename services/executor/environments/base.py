@@ -64,8 +64,9 @@ class Interpreter:
 
     @property
     def readable(self) -> tuple[Path, ...]:
-        """What has to be readable for its programs to run."""
-        return tuple(Path(path) for path in (*self.prefixes, *self.folders))
+        """What has to be readable for its programs to run; a link is found by where it leads to."""
+        own = () if self.python.is_symlink() else (self.python,)
+        return tuple(Path(path) for path in (*own, *self.prefixes, *self.folders))
 
     @property
     def minor(self) -> str:
@@ -140,7 +141,7 @@ class BaseEnvironment:
         program = others.get(minor(version))
         try:
             if program is not None:
-                return await ask(program)
+                return await ask(program.resolve())
         except (OSError, ValueError):
             del others[minor(version)]
         numbers = {base.minor, *others}

@@ -1,4 +1,4 @@
-"""How what ipykernel's forked children print gets out where there is no TCP; stands alone, its text runs elsewhere too.
+"""How what a kernel's forked children print gets out without TCP; stands alone, since its text runs elsewhere too.
 
 Kernels of built environments see nothing of the services: `program` is put on their interpreters' command line.
 """

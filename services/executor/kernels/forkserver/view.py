@@ -22,6 +22,12 @@ ETC = (
 )  # fmt: skip
 """What of /etc kernels get, as copies: how programs are found and written for, and no service's configuration."""
 
+NETWORK_FILES = (
+    "/etc/ca-certificates", "/etc/gai.conf", "/etc/host.conf", "/etc/hosts", "/etc/pki/ca-trust/extracted",
+    "/etc/pki/tls/certs", "/etc/resolv.conf",
+)  # fmt: skip
+"""What else of /etc programs need that use the network: how names are found, and whom to believe."""
+
 ACCOUNTS = "root:x:0:0:root:/root:/usr/sbin/nologin\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
 GROUP = "root:x:0:\nnogroup:x:65534:\n"
 
@@ -71,9 +77,10 @@ def copy_etc(folder: Path) -> None:
     (folder / "hosts").write_text("127.0.0.1 localhost kernel\n", encoding="ascii")
 
 
-def readable(environment: list[str]) -> list[str]:
-    """Paths that a kernel may read, by their names inside the view."""
-    return [*SYSTEM, "/etc", "/proc", "/dev", PROCESSORS, *environment]
+def readable(environment: list[str], *, in_view: bool) -> list[str]:
+    """Paths that a kernel may read. Outside of a view `/etc` is the machine's own, with passwords and private keys."""
+    etc = ["/etc"] if in_view else [f"/etc/{name}" for name in (*ETC, "group", "hosts", "passwd")]
+    return [*SYSTEM, *etc, "/proc", "/dev", PROCESSORS, *environment]
 
 
 def enter(
@@ -94,6 +101,18 @@ def enter(
     if guarded:
         for name in WRITABLE:
             _bind(f"{run_dir}/{name}", f"{stage}{run_dir}/{name}", flags)
+    finish(stage)
+
+
+def enter_with_network(stage: str, environment: list[str], writable: list[str]) -> None:
+    """Replace the root by a view in which only the `writable` folders can be written, for who may use the network. As
+    `enter` otherwise."""
+    flags = begin(stage, environment)
+    for path in (*(f"/etc/{name}" for name in ETC), *NETWORK_FILES):
+        _show(stage, path)
+    for path in writable:
+        os.makedirs(stage + path, 0o755, exist_ok=True)
+        _bind(path, stage + path, flags)
     finish(stage)
 
 
