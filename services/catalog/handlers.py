@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from services.catalog import changing, creating, deleting, projection, reading
+from services.catalog import changing, creating, deleting, project_templates, projection, reading
 from shared.contracts import execution_events as facts
 from shared.contracts import notebooks as commands
+from shared.contracts import templates
 from shared.contracts.base import Command, Event
 from shared.responder import Handler
 from shared.subscriber import EventHandler
@@ -26,6 +27,10 @@ COMMANDS: Mapping[type[Command[Any]], Handler] = {
     commands.ListNotebooks: reading.list_notebooks,
     commands.ExportNotebook: reading.export_notebook,
     commands.PinNotebook: reading.pin_notebook,
+    templates.AddTemplate: project_templates.add_template,
+    templates.ListTemplates: project_templates.list_templates,
+    templates.GetTemplate: project_templates.get_template,
+    templates.RemoveTemplate: project_templates.remove_template,
 }
 
 EVENTS: Mapping[type[Event], EventHandler] = {

@@ -169,3 +169,30 @@ SET run_ended_at = $2, execution_count = t.execution_count, has_output = t.has_o
 FROM unnest($3::text[], $4::integer[], $5::boolean[], $6::timestamptz[], $7::text[])
     AS t (cell_id, execution_count, has_output, last_executed, execution_status)
 WHERE c.notebook_id = $1 AND c.cell_id = t.cell_id AND (c.run_ended_at IS NULL OR c.run_ended_at <= $2)
+
+-- name: template
+-- A template of the project.
+SELECT name, description, kernel_type, environment, parameters, cell_count, body, created_at, created_by
+FROM project_template
+WHERE tenant_id = $1 AND project_id = $2 AND name = $3
+
+-- name: template_list
+-- The project's templates without their content.
+SELECT name, description, kernel_type, parameters, cell_count, created_at, created_by
+FROM project_template
+WHERE tenant_id = $1 AND project_id = $2
+ORDER BY name COLLATE "C"
+
+-- name: count_templates
+SELECT count(*) FROM project_template WHERE tenant_id = $1 AND project_id = $2
+
+-- name: insert_template
+-- Returns nothing for a name that is taken.
+INSERT INTO project_template (tenant_id, project_id, name, description, kernel_type, environment, parameters, cell_count,
+                              body, created_at, created_by)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, clock_timestamp(), $10)
+ON CONFLICT DO NOTHING
+RETURNING name, description, kernel_type, environment, parameters, cell_count, created_at, created_by
+
+-- name: delete_template
+DELETE FROM project_template WHERE tenant_id = $1 AND project_id = $2 AND name = $3 RETURNING name

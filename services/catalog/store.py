@@ -172,7 +172,7 @@ def _notebook(row: asyncpg.Record) -> Notebook:
         kernel_type=row["kernel_type"],
         status=row["status"],
         integration=Integration.model_validate_json(row["integration"]),
-        cells=[_cell(cell, activity.get(cell["id"])) for cell in body["cells"]],
+        cells=[cell_of(cell, activity.get(cell["id"])) for cell in body["cells"]],
         environment=Environment.model_validate_json(row["environment"]),
         parameters=orjson.loads(row["parameters"]),
         date_created=row["created_at"],
@@ -184,7 +184,8 @@ def _notebook(row: asyncpg.Record) -> Notebook:
     )
 
 
-def _cell(cell: Json, activity: list[Any] | None) -> Cell:
+def cell_of(cell: Json, activity: list[Any] | None) -> Cell:
+    """A cell as the API shows it; `activity` is its row: when it changed, and what its latest run came to."""
     modified, count, has_output, executed, status = activity or (None, None, False, None, None)
     return Cell(
         cell_id=cell["id"],

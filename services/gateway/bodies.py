@@ -64,6 +64,13 @@ class LibrariesQuery(Body):
     page_size: int = Field(20, ge=1, le=MAX_PAGE_SIZE)
 
 
+class TemplatesQuery(Body):
+    """Which page of the templates: those that come with the product, then the project's, each by name."""
+
+    page: int = Field(1, ge=1, le=MAX_PAGE)
+    page_size: int = Field(20, ge=1, le=MAX_PAGE_SIZE)
+
+
 class NotebooksQuery(PageQuery):
     """Which notebooks, in which order."""
 

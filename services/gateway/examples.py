@@ -369,6 +369,38 @@ LIBRARY: Json = {
 }
 LIBRARY_PAGE: Json = {"items": [LIBRARY], **PAGE}
 
+TEMPLATE_DRAFT: Json = {
+    "templateName": "receipt_review",
+    "notebookId": NOTEBOOK_ID,
+    "version": "1.2.0",
+    "description": "The monthly look at receipts.",
+}
+_TEMPLATE_SUMMARY: Json = {
+    "templateName": "receipt_review",
+    "description": "The monthly look at receipts.",
+    "origin": "project",
+    "kernelType": "python3",
+    "cellCount": 1,
+    "parameters": {"type": "object", "properties": {}},
+    "dateCreated": "2024-01-15T10:30:00.000Z",
+    "createdBy": "user123",
+}
+TEMPLATE: Json = {
+    **_TEMPLATE_SUMMARY,
+    "cells": [
+        {
+            **CELL,
+            "executionCount": None,
+            "hasOutput": False,
+            "lastExecuted": None,
+            "executionStatus": None,
+            "lastModified": None,
+        }
+    ],
+    "environment": NOTEBOOK["environment"],
+}
+TEMPLATE_PAGE: Json = {"items": [_TEMPLATE_SUMMARY], **PAGE}
+
 ME: Json = {"subject": "user123", "role": "editor", "tenantId": TENANT, "projects": [PROJECT]}
 LIMITS: Json = {
     "notebookFileBytes": 52_428_800,

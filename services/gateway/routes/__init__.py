@@ -13,6 +13,7 @@ from services.gateway.routes import (
     notebooks,
     pings,
     service,
+    templates,
     vendor,
 )
 
@@ -26,5 +27,6 @@ CALLS: tuple[Call, ...] = (
     *artifacts.CALLS,
     *datasets.CALLS,
     *libraries.CALLS,
+    *templates.CALLS,
     *vendor.CALLS,
 )
