@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from services.artifacts import model, store
+from services.artifacts import model, storage, store
 from services.artifacts.store import queries
 from shared import tickets
 from shared.contracts.base import Nothing, Scope
@@ -38,6 +38,7 @@ async def open_dataset_upload(app: App, command: OpenDatasetUpload, context: Con
     """An address and a ticket for one upload; raises NotFound when data is to be replaced that is not there."""
     if command.purpose == "replace":
         await _find(app, command.scope, command.dataset_id)
+    await storage.require_room(app, command.scope)
     claims = DatasetUpload(
         upload_id=context.envelope.id,
         scope=command.scope,

@@ -193,3 +193,23 @@ SELECT * FROM library WHERE tenant_id = $1 AND project_id = $2 AND name_key = AN
 -- name: lock_library
 -- Uploads of one name in one project take turns.
 SELECT pg_advisory_xact_lock(hashtextextended($1, 1));
+
+-- name: storage_use
+SELECT (SELECT COALESCE(sum(v.size_bytes), 0)::bigint FROM dataset d JOIN dataset_version v USING (dataset_id)
+        WHERE d.tenant_id = $1 AND d.project_id = $2) AS dataset_bytes,
+       (SELECT COALESCE(sum(size_bytes), 0)::bigint FROM library
+        WHERE tenant_id = $1 AND project_id = $2) AS library_bytes
+
+-- name: run_bytes
+SELECT COALESCE(sum(a.size_bytes), 0)::bigint
+FROM manifest m JOIN artifact a USING (execution_id, epoch)
+WHERE m.tenant_id = $1 AND m.project_id = $2
+
+-- name: oldest_runs
+-- The runs that have stored something, with all their epochs.
+SELECT m.execution_id, sum(a.size_bytes)::bigint AS size_bytes
+FROM manifest m JOIN artifact a USING (execution_id, epoch)
+WHERE m.tenant_id = $1 AND m.project_id = $2
+GROUP BY m.execution_id
+ORDER BY min(m.sealed_at), m.execution_id
+LIMIT $3

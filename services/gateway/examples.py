@@ -401,6 +401,21 @@ TEMPLATE: Json = {
 }
 TEMPLATE_PAGE: Json = {"items": [_TEMPLATE_SUMMARY], **PAGE}
 
+STORAGE: Json = {
+    "datasetBytes": 734_003_200,
+    "runBytes": 1_288_490_188,
+    "libraryBytes": 5_120,
+    "totalBytes": 2_022_498_508,
+    "quotaBytes": 10_737_418_240,
+}
+RETENTION_POLICY: Json = {"maxAgeDays": 90, "maxRunsPerNotebook": 200, "maxBytes": None}
+RETENTION: Json = {
+    **RETENTION_POLICY,
+    "dateModified": "2024-01-15T10:30:00.000Z",
+    "modifiedBy": "user123",
+    "lastApplied": "2024-01-20T10:30:00.000Z",
+}
+
 ME: Json = {"subject": "user123", "role": "editor", "tenantId": TENANT, "projects": [PROJECT]}
 LIMITS: Json = {
     "notebookFileBytes": 52_428_800,

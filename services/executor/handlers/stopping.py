@@ -9,10 +9,10 @@ from uuid import UUID
 
 import asyncpg
 
-from services.executor import ending, model, store
+from services.executor import ending, model, retention, store
 from services.executor.store import queries
 from shared.contracts.base import Nothing
-from shared.contracts.execution_events import ExecutionPurged, NotebookBlocked
+from shared.contracts.execution_events import NotebookBlocked
 from shared.contracts.executions import BlockNotebook, CancelExecution, Execution, PurgeExecution
 from shared.contracts.notebooks import NotebookDeleted
 from shared.database import Transaction
@@ -107,13 +107,8 @@ async def purge_execution(app: ControlApp, command: PurgeExecution, context: Con
         await store.find(connection, command.scope, command.execution_id, command.notebook_id)
     async with context.transaction() as transaction:
         row = await transaction.sql.row(queries.lock_execution, command.execution_id)
-        if row is not None:
-            if row["state"] not in model.ENDED:
-                raise Conflict("The execution has not ended; cancel it first.")
-            await transaction.sql.execute(queries.remove_execution, command.execution_id)
-            transaction.emit(
-                ExecutionPurged(scope=command.scope, execution_id=command.execution_id, notebook_id=command.notebook_id)
-            )
+        if row is not None and not await retention.remove_in(transaction.sql, command.scope, command.execution_id):
+            raise Conflict("The execution has not ended; cancel it first.")
         return transaction.reply(Nothing())
 
 

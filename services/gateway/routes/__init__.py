@@ -13,6 +13,7 @@ from services.gateway.routes import (
     notebooks,
     pings,
     service,
+    storage,
     templates,
     vendor,
 )
@@ -28,5 +29,6 @@ CALLS: tuple[Call, ...] = (
     *datasets.CALLS,
     *libraries.CALLS,
     *templates.CALLS,
+    *storage.CALLS,
     *vendor.CALLS,
 )
