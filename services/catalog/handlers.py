@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from services.catalog import changing, creating, deleting, projection, reading
+from services.catalog import changing, creating, deleting, projection, reading, versions
 from shared.contracts import execution_events as facts
 from shared.contracts import notebooks as commands
+from shared.contracts import versions as history
 from shared.contracts.base import Command, Event
 from shared.responder import Handler
 from shared.subscriber import EventHandler
@@ -26,6 +27,13 @@ COMMANDS: Mapping[type[Command[Any]], Handler] = {
     commands.ListNotebooks: reading.list_notebooks,
     commands.ExportNotebook: reading.export_notebook,
     commands.PinNotebook: reading.pin_notebook,
+    history.ListVersions: versions.list_versions,
+    history.GetVersion: versions.get_version,
+    history.DiffVersions: versions.diff_versions,
+    history.ShowDiff: versions.show_diff,
+    history.RestoreVersion: versions.restore_version,
+    history.CopyNotebook: versions.copy_notebook,
+    history.GetParameters: reading.get_parameters,
 }
 
 EVENTS: Mapping[type[Event], EventHandler] = {

@@ -6,6 +6,7 @@ from services.gateway.calls import Call
 from services.gateway.routes import (
     artifacts,
     cells,
+    comparing,
     datasets,
     executions,
     libraries,
@@ -14,6 +15,7 @@ from services.gateway.routes import (
     pings,
     service,
     vendor,
+    versions,
 )
 
 CALLS: tuple[Call, ...] = (
@@ -22,7 +24,9 @@ CALLS: tuple[Call, ...] = (
     *notebooks.CALLS,
     *notebook_upload.CALLS,
     *cells.CALLS,
+    *versions.CALLS,
     *executions.CALLS,
+    *comparing.CALLS,
     *artifacts.CALLS,
     *datasets.CALLS,
     *libraries.CALLS,
