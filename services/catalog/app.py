@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from services.catalog import handlers, shelf
+from services.catalog.differences.operations import Differ
 from services.catalog.purge import Purge
 from services.catalog.settings import CatalogSettings
 from services.catalog.shelf import Template
@@ -31,6 +32,7 @@ class Catalog:
     templates: dict[str, Template]
     purge: Purge
     turns: Turns
+    differ: Differ
 
 
 def build(settings: CatalogSettings, readiness: Readiness) -> list[Part]:
@@ -41,9 +43,12 @@ def build(settings: CatalogSettings, readiness: Readiness) -> list[Part]:
     outbox = Outbox(database, broker)
     requests = Requests(broker, payloads, source=SERVICE)
     purge = Purge(database)
-    app = Catalog(database=database, requests=requests, templates=shelf.load(), purge=purge, turns=Turns())
+    differ = Differ()
+    app = Catalog(
+        database=database, requests=requests, templates=shelf.load(), purge=purge, turns=Turns(), differ=differ
+    )
     responder = Responder(SERVICE, app, handlers.COMMANDS, broker=broker, database=database, payloads=payloads)
     subscriber = Subscriber(SERVICE, app, handlers.EVENTS, broker=broker)
     readiness.add("database", database.check)
     readiness.add("broker", broker.check)
-    return [broker, payloads, database, outbox, requests, purge, responder, subscriber]
+    return [broker, payloads, database, outbox, requests, purge, differ, responder, subscriber]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from services.catalog import changing, creating, deleting, project_templates, projection, reading
+from services.catalog import changing, creating, deleting, project_templates, projection, reading, versions
 from shared.contracts import execution_events as facts
 from shared.contracts import notebooks as commands
 from shared.contracts import templates
+from shared.contracts import versions as history
 from shared.contracts.base import Command, Event
 from shared.responder import Handler
 from shared.subscriber import EventHandler
@@ -31,6 +32,13 @@ COMMANDS: Mapping[type[Command[Any]], Handler] = {
     templates.ListTemplates: project_templates.list_templates,
     templates.GetTemplate: project_templates.get_template,
     templates.RemoveTemplate: project_templates.remove_template,
+    history.ListVersions: versions.list_versions,
+    history.GetVersion: versions.get_version,
+    history.DiffVersions: versions.diff_versions,
+    history.ShowDiff: versions.show_diff,
+    history.RestoreVersion: versions.restore_version,
+    history.CopyNotebook: versions.copy_notebook,
+    history.GetParameters: reading.get_parameters,
 }
 
 EVENTS: Mapping[type[Event], EventHandler] = {

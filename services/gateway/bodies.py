@@ -81,6 +81,18 @@ class NotebooksQuery(PageQuery):
     sort: Sort = "-dateCreated"
 
 
+class VersionQuery(Body):
+    """Which version."""
+
+    version: OptionalText = Field(None, description="default: the present one")
+
+
+class DiffQuery(Body):
+    """In which form to show a difference."""
+
+    format: Literal["json", "html"] = "json"
+
+
 class ExecutionsQuery(PageQuery):
     """Which executions."""
 

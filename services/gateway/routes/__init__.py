@@ -6,6 +6,7 @@ from services.gateway.calls import Call
 from services.gateway.routes import (
     artifacts,
     cells,
+    comparing,
     datasets,
     executions,
     libraries,
@@ -16,6 +17,7 @@ from services.gateway.routes import (
     storage,
     templates,
     vendor,
+    versions,
 )
 
 CALLS: tuple[Call, ...] = (
@@ -24,7 +26,9 @@ CALLS: tuple[Call, ...] = (
     *notebooks.CALLS,
     *notebook_upload.CALLS,
     *cells.CALLS,
+    *versions.CALLS,
     *executions.CALLS,
+    *comparing.CALLS,
     *artifacts.CALLS,
     *datasets.CALLS,
     *libraries.CALLS,

@@ -18,6 +18,7 @@ import pytest
 from deploy.local import Stack
 from services.catalog import handlers, shelf
 from services.catalog.app import Catalog
+from services.catalog.differences.operations import Differ
 from services.catalog.purge import Purge
 from services.catalog.turns import Turns
 from shared import envelope as envelopes
@@ -172,14 +173,17 @@ async def catalog(catalog_database: Database) -> AsyncIterator[SimpleNamespace]:
     sent, datasets = Sent(), Datasets()
     outbox = Outbox(catalog_database, sent)
     await outbox.open()
+    differ = Differ(patience_s=60)  # a busy machine must not turn nbdime's answers into plain ones
     app = Catalog(
         database=catalog_database,
         requests=datasets,  # type: ignore[arg-type]  # it answers the one question the catalog has
         templates=shelf.load(),
         purge=Purge(catalog_database),
         turns=Turns(),
+        differ=differ,
     )
     yield SimpleNamespace(app=app, datasets=datasets, sent=sent)
+    await differ.close()
     await outbox.close()
 
 
