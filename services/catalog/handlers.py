@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.catalog import changing, creating, deleting, project_templates, projection, reading
+from services.catalog.automation import calls, triggers
 from shared.contracts import execution_events as facts
 from shared.contracts import notebooks as commands
-from shared.contracts import templates
+from shared.contracts import schedules, templates
 from shared.contracts.base import Command, Event
+from shared.contracts.datasets import DatasetUpdated
 from shared.responder import Handler
 from shared.subscriber import EventHandler
 
@@ -31,6 +33,11 @@ COMMANDS: Mapping[type[Command[Any]], Handler] = {
     templates.ListTemplates: project_templates.list_templates,
     templates.GetTemplate: project_templates.get_template,
     templates.RemoveTemplate: project_templates.remove_template,
+    schedules.GetSchedule: calls.get_schedule,
+    schedules.PauseSchedule: calls.pause_schedule,
+    schedules.ResumeSchedule: calls.resume_schedule,
+    schedules.RunSchedule: calls.run_schedule,
+    schedules.ListFires: calls.list_fires,
 }
 
 EVENTS: Mapping[type[Event], EventHandler] = {
@@ -41,4 +48,5 @@ EVENTS: Mapping[type[Event], EventHandler] = {
     facts.ExecutionCancelled: projection.on_execution_ended,
     facts.ExecutionPurged: projection.on_execution_purged,
     facts.NotebookBlocked: deleting.on_notebook_blocked,
+    DatasetUpdated: triggers.on_dataset_updated,
 }

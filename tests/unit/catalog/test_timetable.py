@@ -217,10 +217,13 @@ def test_another_library_agrees_on_days_without_a_change(line: str) -> None:
         start = datetime.combine(day.astimezone(zone).date(), datetime.min.time(), tzinfo=zone)
         end = start + timedelta(days=1)
         other = croniter(line, start - timedelta(seconds=1), implement_cron_bug=True)
-        theirs = list(itertools.takewhile(lambda fire: fire < end, other.all_next(datetime)))
+        theirs = before(end, other.all_next(datetime))
         first = (start - timedelta(seconds=1)).astimezone(UTC)
-        ours = list(itertools.takewhile(lambda fire: fire < end, timetable.after(first)))
-        assert ours == theirs, (line, start)
+        assert before(end, timetable.after(first)) == theirs, (line, start)
+
+
+def before(end: datetime, fires: Iterator[datetime]) -> list[datetime]:
+    return list(itertools.takewhile(lambda fire: fire < end, fires))
 
 
 @pytest.mark.parametrize("zone", sorted(available_timezones() - {"localtime", "Factory"}))
