@@ -12,6 +12,7 @@ import asyncpg
 import orjson
 
 from services.catalog import parameters
+from services.catalog.automation import definition as automation
 from services.catalog.document import Document, Json, metadata_of, tags_of
 from services.catalog.model import Definition, etag_of, whole_milliseconds
 from shared.contracts.base import Scope
@@ -98,6 +99,7 @@ async def insert(
     await _insert_version(transaction, notebook_id, definition, version=version, at=now, author=author, message=message)
     ids = [cell["id"] for cell in definition.document.cells]
     await transaction.execute(queries.touch_cells, notebook_id, ids, whole_milliseconds(now))
+    await automation.follow(transaction, notebook_id, definition.integration)
 
 
 async def add_version(
@@ -138,6 +140,7 @@ async def add_version(
         at,
     )
     await transaction.execute(queries.touch_cells, notebook_id, list(changed_cells), at)
+    await automation.follow(transaction, notebook_id, definition.integration)
 
 
 async def _insert_version(

@@ -21,13 +21,21 @@ RETURNING queued
 -- name: insert_execution
 INSERT INTO execution (execution_id, tenant_id, project_id, notebook_id, notebook_version, state, phase, priority,
     queue_deadline, created_by, request, warnings, estimated_seconds, last_seq, progress, traceparent, correlation_id,
-    rerun_of, from_cell)
+    rerun_of, from_cell, trigger)
 VALUES ($1, $2, $3, $4, $5, 'Queued', 'Queued', $6, clock_timestamp() + $7 * interval '1 s', $8, $9, $10,
     (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) FROM (
         SELECT extract(epoch FROM ended_at - started_at) AS seconds FROM execution
         WHERE notebook_id = $4 AND state = 'Completed' ORDER BY accepted_at DESC LIMIT 9) recent),
-    1, $11, $12, $13, $14, $15)
+    1, $11, $12, $13, $14, $15, $16)
 RETURNING *
+
+-- name: note_automatic_start
+-- Nothing comes back when this run was started before.
+INSERT INTO automatic_start (execution_id, notebook_id) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING execution_id
+
+-- name: started_before
+SELECT a.execution_id, e.execution_id IS NOT NULL AS kept
+FROM automatic_start a LEFT JOIN execution e USING (execution_id) WHERE a.execution_id = $1
 
 -- name: insert_snapshot
 INSERT INTO execution_snapshot (execution_id, notebook, dataset) VALUES ($1, $2, $3)
@@ -258,6 +266,9 @@ DELETE FROM execution WHERE execution_id = $1
 
 -- name: remove_executions_of_notebook
 DELETE FROM execution WHERE notebook_id = $1
+
+-- name: forget_automatic_starts
+DELETE FROM automatic_start WHERE notebook_id = $1
 
 -- name: queue_depth
 SELECT COALESCE(sum(queued), 0) AS queued, COALESCE(sum(active), 0) AS active FROM tenant

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, StringConstraints
 
@@ -10,6 +11,7 @@ from shared.contracts.base import Body, Moment, OptionalId
 from shared.contracts.executions import ExecutionStatus
 from shared.contracts.notebooks import CellType, KernelType, Name, NotebookStatus, OutputFormat, Text, Word
 from shared.contracts.results import OutputTypeFilter
+from shared.contracts.schedules import FireState
 
 MAX_PAGE = 1_000_000
 """The highest page number; whoever wants to go further uses the cursor."""
@@ -99,6 +101,12 @@ class ExecutionsQuery(PageQuery):
     status: ExecutionStatus | None = None
 
 
+class FiresQuery(PageQuery):
+    """Which fires of a notebook."""
+
+    state: FireState | None = None
+
+
 class StatusQuery(Body):
     """How long to wait for the next change."""
 
@@ -151,11 +159,13 @@ class IntegrationPatch(Body):
     dataset_binding: OptionalId = None
     output_format: OutputFormat | None = None
     auto_execution: bool | None = None
+    run_after: list[UUID] | None = Field(None, max_length=20)
     error_policy: Literal["stop", "continue"] | None = None
     schedule_execution: str | None = None
     schedule_time_zone: str | None = None
     schedule_overlap: Literal["skip", "queue", "replace"] | None = None
     schedule_misfire: Literal["fire_once", "skip"] | None = None
+    schedule_jitter: int | None = Field(None, ge=0, le=3600)
     schedule_parameters: dict[str, JsonValue] | None = None
 
 

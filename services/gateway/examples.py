@@ -68,11 +68,13 @@ NOTEBOOK: Json = {
     "status": "Ready",
     "integration": {
         **INTEGRATION,
+        "runAfter": [],
         "errorPolicy": None,
         "scheduleExecution": None,
         "scheduleTimeZone": None,
         "scheduleOverlap": None,
         "scheduleMisfire": None,
+        "scheduleJitter": None,
         "scheduleParameters": None,
     },
     "cells": [CELL],
@@ -109,7 +111,68 @@ UPLOADED_NOTEBOOK: Json = {
         "warnings": ["Cell 1 had no id and was given cell-001."],
     },
 }
+TRIGGER: Json = {
+    "kind": "api",
+    "fireId": None,
+    "fireTime": None,
+    "manual": False,
+    "datasetId": None,
+    "datasetVersion": None,
+    "executions": None,
+}
+FIRE: Json = {
+    "fireId": EXECUTION_ID,
+    "notebookId": NOTEBOOK_ID,
+    "kind": "schedule",
+    "fireTime": "2024-01-20T01:00:00.000Z",
+    "dueTime": "2024-01-20T01:00:00.000Z",
+    "state": "Started",
+    "reason": None,
+    "trigger": {
+        **TRIGGER,
+        "kind": "schedule",
+        "fireId": EXECUTION_ID,
+        "fireTime": "2024-01-20T01:00:00.000Z",
+    },
+    "executionId": EXECUTION_ID,
+    "decidedAt": "2024-01-20T01:00:00.420Z",
+}
+SCHEDULE: Json = {
+    "notebookId": NOTEBOOK_ID,
+    "state": "Active",
+    "scheduleExecution": "0 2 * * *",
+    "scheduleTimeZone": "Europe/Amsterdam",
+    "scheduleOverlap": "skip",
+    "scheduleMisfire": "fire_once",
+    "scheduleJitter": 0,
+    "scheduleParameters": {"analysis_period": 30},
+    "pausedAt": None,
+    "pausedBy": None,
+    "nextTimes": [f"2024-01-{day}T01:00:00.000Z" for day in range(21, 31)],
+    "lastFires": [FIRE],
+    "autoExecution": False,
+    "runAfter": [
+        {
+            "notebookId": "ab0e8400-e29b-41d4-a716-446655440000",
+            "notebookName": "Clean the log",
+            "completed": True,
+            "deleted": False,
+        }
+    ],
+}
+SKIPPED_FIRE: Json = {
+    **FIRE,
+    "state": "Skipped",
+    "reason": f"the execution {EXECUTION_ID} had not ended (scheduleOverlap: skip)",
+    "executionId": None,
+}
+MANUAL_FIRE: Json = {
+    **FIRE,
+    "kind": "manual",
+    "trigger": {**FIRE["trigger"], "manual": True},
+}
 PAGE: Json = {"totalCount": 1, "page": 1, "pageSize": 20, "hasNextPage": False, "nextCursor": None}
+FIRE_PAGE: Json = {"fires": [SKIPPED_FIRE], **PAGE}
 NOTEBOOK_PAGE: Json = {
     "notebooks": [
         {
@@ -233,6 +296,7 @@ EXECUTION: Json = {
     "priority": "Normal",
     "timeout": 1800,
     "createdBy": "user123",
+    "trigger": TRIGGER,
     "rerunOf": None,
     "fromCell": None,
 }

@@ -16,6 +16,7 @@ from shared.contracts.executions import (
     Progress,
     Resources,
 )
+from shared.contracts.schedules import Trigger
 
 
 class ExecutionEvent(Event):
@@ -42,6 +43,7 @@ class ExecutionQueued(ExecutionEvent):
     priority: Priority
     accepted_at: Moment
     created_by: str
+    trigger: Trigger = Trigger()
 
 
 class ExecutionStarted(ExecutionEvent):
