@@ -1,8 +1,8 @@
 """`POST dataset` and `PUT dataset/{datasetId}`: the file goes on to artifacts while it comes in, whatever the order of
 the form's parts.
 
-When the name is known before the file begins, and no Idempotency-Key needs the file's hash first, the bytes are sent on
-at once. They are spooled to disk as well: a field that comes after the file changes what has to be asked of artifacts,
+When the fields that are needed are known before the file begins, the bytes are sent on at once (artifacts makes the file's
+hash part of an Idempotency-Key's fingerprint). They are spooled to disk as well: a field that comes after the file changes what has to be asked of artifacts,
 so that transfer is then given up before its end, which stores nothing, and a new one is made from the spool.
 """
 
@@ -66,8 +66,7 @@ async def _upload(asked: Asked, aim: _Aim) -> Dataset:
     async with Spool(asked.gateway.settings.work_dir) as spool:
         try:
             async for file in parts(asked.request, form, file_limit=asked.gateway.settings.dataset_max_bytes):
-                if "Idempotency-Key" not in asked.request.headers:
-                    early = await _begin(asked, aim, form, file)
+                early = await _begin(asked, aim, form, file)
                 async for piece in file.pieces():
                     size += len(piece)
                     await spool.add(piece)
@@ -87,8 +86,7 @@ async def _upload(asked: Asked, aim: _Aim) -> Dataset:
                     ending.cancel()
             await _give_up(early)
             early = None
-            idempotency = asked.idempotency(fields, file_sha256=spool.sha256)
-            where = await asked.ask(_command(asked, aim, fields, form.file_name or "", idempotency=idempotency))
+            where = await asked.ask(_command(asked, aim, fields, form.file_name or ""))
             return await _sure(asked, where, asked.gateway.transfers.upload(where, spool.pieces()), spool)
         finally:
             await _give_up(early)
@@ -107,18 +105,18 @@ async def _begin(asked: Asked, aim: _Aim, form: FormFields, file: FilePart) -> _
     fields = so_far.checked(aim.fields)
     if fields is None or form.faults:
         return None
-    where = await asked.ask(_command(asked, aim, fields, file.name, idempotency=None))
+    where = await asked.ask(_command(asked, aim, fields, file.name))
     held = Held()
     transfer = asyncio.create_task(asked.gateway.transfers.upload(where, held.pieces()))
     return _Early(fields, held, where, transfer)
 
 
-def _command(asked: Asked, aim: _Aim, fields: Fields, file_name: str, *, idempotency: object) -> OpenDatasetUpload:
+def _command(asked: Asked, aim: _Aim, fields: Fields, file_name: str) -> OpenDatasetUpload:
     return OpenDatasetUpload.model_validate(
         {
             "scope": asked.scope,
             "caller": asked.caller,
-            "idempotency": idempotency,
+            "idempotency": asked.idempotency(fields),
             "dataset_id": aim.dataset_id,
             "purpose": aim.purpose,
             "file_name": file_name,
