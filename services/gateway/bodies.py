@@ -139,12 +139,6 @@ class RemoveExecutionQuery(Body):
     purge: bool = False
 
 
-class DataQuery(Body):
-    """In which form to hand out a dataset."""
-
-    format: Literal["csv", "parquet"] = "csv"
-
-
 class Expected(Body):
     """The state that the caller believes to be the present one; stale beliefs are conflicts."""
 
@@ -240,15 +234,3 @@ class NotebookUpload(Body):
     enrichment_mode: bool = False
     dataset_binding: OptionalId = None
     kernel_type: KernelType | None = None
-
-
-ColumnName = Annotated[OptionalText, Field(None, description="found by itself when not given")]
-
-
-class DatasetUploadFields(Body):
-    """The fields beside the file of `POST dataset`."""
-
-    dataset_name: Name
-    case_id_column: ColumnName
-    activity_column: ColumnName
-    time_column: ColumnName

@@ -86,7 +86,8 @@ class Call:
     media_type: str = "application/json"
     status: int = 200
     example: Any = None
-    creates: bool = False  # honours Idempotency-Key
+    creates: bool = False  # answers with a Location and honours Idempotency-Key
+    idempotent: bool = False  # honours Idempotency-Key without making a thing of its own
     conditional: bool = False  # honours If-Match
     explained: bool = False  # honours X-Change-Message
     streams: bool = False  # may take longer than ANSWER_S

@@ -402,6 +402,7 @@ RESULTS: Json = {
 }
 
 DATASET_UPLOAD: Json = {"datasetName": "Receipts", "caseIdColumn": "case:concept:name"}
+DATASET_REPLACEMENT: Json = {"etag": "1-9f86d081884c7d65"}
 DATASET: Json = {
     "datasetId": DATASET_ID,
     "projectId": PROJECT,
@@ -418,6 +419,7 @@ DATASET: Json = {
     "dateCreated": "2024-01-15T10:30:00.000Z",
     "dateModified": "2024-01-15T10:30:00.000Z",
     "createdBy": "user123",
+    "etag": "1-9f86d081884c7d65",
 }
 DATASET_PAGE: Json = {"items": [DATASET], **PAGE}
 

@@ -147,7 +147,7 @@ def _query_parameters(call: Call) -> list[Document]:
 
 def _header_parameters(call: Call) -> list[Document]:
     wanted = []
-    if call.creates:
+    if call.creates or call.idempotent:
         wanted.append(
             ("Idempotency-Key", "The same key with the same content answers with the first result, for 24 hours.")
         )
