@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from services.artifacts import model, store
+from services.artifacts import model, storage, store
 from services.artifacts.store import queries
 from shared import tickets
 from shared.contracts.base import Nothing, Scope
@@ -24,6 +24,7 @@ from shared.contracts.datasets import (
     PinnedDataset,
     UploadTicket,
 )
+from shared.contracts.notebooks import Precondition
 from shared.contracts.transfers import DATASET_UPLOAD, TICKET_LIFE_S, DatasetUpload
 from shared.errors import Fault, Invalid, NotFound
 from shared.responder import Context
@@ -32,12 +33,17 @@ if TYPE_CHECKING:
     from services.artifacts.app import App
 
 NO_DATASET = "There is no such dataset."
+NO_VERSION = "There is no such dataset, or it has no such version."
 
 
 async def open_dataset_upload(app: App, command: OpenDatasetUpload, context: Context) -> UploadTicket:
-    """An address and a ticket for one upload; raises NotFound when data is to be replaced that is not there."""
+    """An address and a ticket for one upload; raises NotFound when data is to be replaced that is not there, and
+    Conflict when it is not what the caller believes (unless it may be this very request that changed it)."""
     if command.purpose == "replace":
-        await _find(app, command.scope, command.dataset_id)
+        present, _ = await _find(app, command.scope, command.dataset_id)
+        if command.idempotency is None:
+            _check(command.precondition, present)
+    await storage.require_room(app, command.scope)
     claims = DatasetUpload(
         upload_id=context.envelope.id,
         scope=command.scope,
@@ -50,6 +56,7 @@ async def open_dataset_upload(app: App, command: OpenDatasetUpload, context: Con
         case_id_column=command.case_id_column or None,
         activity_column=command.activity_column or None,
         time_column=command.time_column or None,
+        precondition=command.precondition,
     )
     ticket = tickets.sign(
         claims.model_dump(mode="json", by_alias=True),
@@ -62,8 +69,8 @@ async def open_dataset_upload(app: App, command: OpenDatasetUpload, context: Con
 
 
 async def get_dataset(app: App, command: GetDataset, _context: Context) -> Dataset:
-    """The dataset's present version; raises NotFound."""
-    return (await _find(app, command.scope, command.dataset_id))[0]
+    """The dataset's present version or the one that is asked for; raises NotFound."""
+    return (await _find(app, command.scope, command.dataset_id, command.version))[0]
 
 
 async def pin_dataset(app: App, command: PinDataset, _context: Context) -> PinnedDataset:
@@ -93,12 +100,17 @@ async def list_datasets(app: App, command: ListDatasets, _context: Context) -> D
 
 
 async def delete_dataset(app: App, command: DeleteDataset, context: Context) -> Nothing:
-    """Remove a dataset and, soon after, its objects; raises NotFound."""
+    """Remove a dataset and, soon after, its objects; raises NotFound, and Conflict for a stale precondition."""
     scope = command.scope
+    ids = (command.dataset_id, scope.tenant_id, scope.project_id)
     async with context.transaction() as tx:
-        row = await tx.sql.row(queries.find_dataset, command.dataset_id, scope.tenant_id, scope.project_id)
-        if row is None or not await tx.sql.execute(queries.delete_dataset, command.dataset_id):
+        if await tx.sql.row(queries.lock_dataset, *ids) is None:
             raise NotFound(NO_DATASET)
+        row = await tx.sql.row(queries.find_dataset, *ids)
+        if row is None:
+            raise NotFound(NO_DATASET)
+        _check(command.precondition, store.dataset_of(row))
+        await tx.sql.execute(queries.delete_dataset, command.dataset_id)
         await tx.sql.execute(queries.request_removal, model.dataset_prefix(scope, command.dataset_id), 0.0)
         tx.emit(
             DatasetDeleted(
@@ -114,11 +126,16 @@ async def delete_dataset(app: App, command: DeleteDataset, context: Context) -> 
     return answer
 
 
-async def _find(app: App, scope: Scope, dataset_id: UUID) -> tuple[Dataset, str]:
+def _check(precondition: Precondition, dataset: Dataset) -> None:
+    etag = model.dataset_etag(dataset.version, dataset.sha256)
+    model.check_precondition(precondition, etag=etag, modified_at=dataset.date_modified)
+
+
+async def _find(app: App, scope: Scope, dataset_id: UUID, version: int | None = None) -> tuple[Dataset, str]:
     async with app.database.connection() as connection:
-        found = await store.find_dataset(connection, scope, dataset_id)
+        found = await store.find_dataset(connection, scope, dataset_id, version)
     if found is None:
-        raise NotFound(NO_DATASET)
+        raise NotFound(NO_DATASET if version is None else NO_VERSION)
     return found
 
 

@@ -59,13 +59,13 @@ async def send_artifact(app: App, request: web.Request) -> web.StreamResponse:
 
 
 async def send_dataset(app: App, request: web.Request) -> web.StreamResponse:
-    """A dataset's present version as Parquet (with ranges) or CSV."""
+    """A version of a dataset as Parquet (with ranges) or CSV."""
     wanted = ticketed.claimed(request, DatasetDownload, key=app.internal_secret, purpose=DATASET_DOWNLOAD)
     ticketed.matching_id(request, wanted.dataset_id)
     async with app.database.connection() as connection:
-        found = await store.find_dataset(connection, wanted.scope, wanted.dataset_id)
+        found = await store.find_dataset(connection, wanted.scope, wanted.dataset_id, wanted.version)
     if found is None:
-        raise NotFound("There is no such dataset.")
+        raise NotFound("There is no such dataset or version.")
     dataset, object_key = found
     if wanted.format == "csv":
         return await _send_as_csv(app, request, object_key, _renamed(dataset.dataset_name, ".csv"))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from services.artifacts import datasets, libraries, model, store
+from services.artifacts import datasets, libraries, model, storage, store
 from services.artifacts.store import queries
 from shared.contracts.base import Command, Nothing
 from shared.contracts.datasets import DeleteDataset, GetDataset, ListDatasets, OpenDatasetUpload, PinDataset
 from shared.contracts.libraries import DeleteLibrary, ListLibraries, PinLibraries, StoreLibrary
 from shared.contracts.results import ArtifactEntry, ArtifactList, GetArtifact, ListArtifacts, SealManifest
+from shared.contracts.storage import ListStoredRuns, MeasureStorage
 from shared.errors import Conflict, NotFound
 from shared.responder import Context, Handler, WriteTransaction
 
@@ -88,4 +89,6 @@ COMMANDS: Mapping[type[Command[Any]], Handler] = {
     SealManifest: seal_manifest,
     ListArtifacts: list_artifacts,
     GetArtifact: get_artifact,
+    MeasureStorage: storage.measure_storage,
+    ListStoredRuns: storage.list_stored_runs,
 }

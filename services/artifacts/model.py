@@ -6,11 +6,13 @@ import base64
 import binascii
 import hashlib
 import re
+from datetime import UTC, datetime
 from uuid import UUID
 
-from shared.contracts.base import Scope
+from shared.contracts.base import Scope, rfc3339
+from shared.contracts.notebooks import Precondition
 from shared.contracts.results import ArtifactEntry, OutputTypeFilter
-from shared.errors import Fault, Invalid
+from shared.errors import Conflict, Fault, Invalid
 
 PARQUET_TYPE = "application/vnd.apache.parquet"
 """Media type of Parquet (IANA)."""
@@ -45,6 +47,26 @@ def dataset_key(scope: Scope, dataset_id: UUID, upload: UUID) -> str:
     """Where one version of a dataset is stored. Named after the upload, not the version: versions are given out by
     the committing transaction, and no two attempts may ever write to one key."""
     return f"{dataset_prefix(scope, dataset_id)}{upload}/data.parquet"
+
+
+def dataset_etag(version: int, sha256: str) -> str:
+    """What tells one state of a dataset from every other."""
+    return f"{version}-{sha256[:16]}"
+
+
+def check_precondition(precondition: Precondition, *, etag: str, modified_at: datetime) -> None:
+    """Raise Conflict, with the present `dateModified`, when the caller's belief about a dataset is stale."""
+    stale = precondition.etag is not None and precondition.etag.strip('"') != etag
+    if precondition.date_modified is not None:
+        believed = precondition.date_modified
+        if believed.tzinfo is None:
+            believed = believed.replace(tzinfo=UTC)
+        stale = stale or rfc3339(believed) != rfc3339(modified_at)
+    if stale:
+        raise Conflict(
+            "The dataset was changed by somebody else in the meantime; get it again and repeat the change.",
+            extra={"dateModified": rfc3339(modified_at), "etag": etag},
+        )
 
 
 def library_key(scope: Scope, upload: UUID) -> str:

@@ -7,6 +7,14 @@ SELECT d.*, v.object_key, v.record_count, v.case_count, v.columns, v.case_id_col
 FROM dataset d JOIN dataset_version v USING (dataset_id, version)
 WHERE d.dataset_id = $1 AND d.tenant_id = $2 AND d.project_id = $3;
 
+-- name: find_version
+-- One version of a dataset, in the form of find_dataset: date_modified is when the version was made.
+SELECT d.dataset_id, d.tenant_id, d.project_id, d.dataset_name, v.version, d.date_created,
+       v.created_at AS date_modified, coalesce(v.created_by, d.created_by) AS created_by, v.object_key, v.record_count,
+       v.case_count, v.columns, v.case_id_column, v.activity_column, v.time_column, v.size_bytes, v.sha256
+FROM dataset d JOIN dataset_version v USING (dataset_id)
+WHERE d.dataset_id = $1 AND d.tenant_id = $2 AND d.project_id = $3 AND v.version = $4;
+
 -- name: lock_dataset
 -- The dataset, kept from changing until the end of the transaction. No join: a row that changed while this waited would
 -- no longer match its old version, and be missed.
@@ -43,14 +51,15 @@ RETURNING dataset_id;
 -- name: raise_version
 -- The dataset gets its next version.
 UPDATE dataset
-SET version = version + 1, dataset_name = $2, date_modified = clock_timestamp()
+SET version = version + 1, dataset_name = $2,
+    date_modified = greatest(clock_timestamp(), date_modified + interval '1 ms')
 WHERE dataset_id = $1
 RETURNING version;
 
 -- name: insert_version
 INSERT INTO dataset_version (dataset_id, version, object_key, record_count, case_count, columns, case_id_column,
-                             activity_column, time_column, size_bytes, sha256, source)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12);
+                             activity_column, time_column, size_bytes, sha256, source, created_by)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13);
 
 -- name: delete_dataset
 -- The versions go with it.
@@ -193,3 +202,23 @@ SELECT * FROM library WHERE tenant_id = $1 AND project_id = $2 AND name_key = AN
 -- name: lock_library
 -- Uploads of one name in one project take turns.
 SELECT pg_advisory_xact_lock(hashtextextended($1, 1));
+
+-- name: storage_use
+SELECT (SELECT COALESCE(sum(v.size_bytes), 0)::bigint FROM dataset d JOIN dataset_version v USING (dataset_id)
+        WHERE d.tenant_id = $1 AND d.project_id = $2) AS dataset_bytes,
+       (SELECT COALESCE(sum(size_bytes), 0)::bigint FROM library
+        WHERE tenant_id = $1 AND project_id = $2) AS library_bytes
+
+-- name: run_bytes
+SELECT COALESCE(sum(a.size_bytes), 0)::bigint
+FROM manifest m JOIN artifact a USING (execution_id, epoch)
+WHERE m.tenant_id = $1 AND m.project_id = $2
+
+-- name: oldest_runs
+-- The runs that have stored something, with all their epochs.
+SELECT m.execution_id, sum(a.size_bytes)::bigint AS size_bytes
+FROM manifest m JOIN artifact a USING (execution_id, epoch)
+WHERE m.tenant_id = $1 AND m.project_id = $2
+GROUP BY m.execution_id
+ORDER BY min(m.sealed_at), m.execution_id
+LIMIT $3

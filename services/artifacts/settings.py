@@ -18,4 +18,7 @@ class ArtifactsSettings(ServiceSettings):
     max_decompressed_bytes: int = Field(
         20 * GIB, gt=0, description="most that a gzip file may decompress to, in bytes: bounds decompression bombs"
     )
+    project_max_bytes: int | None = Field(
+        None, ge=0, description="what a project may store before further uploads are refused, in bytes"
+    )
     max_columns: int = Field(10_000, gt=0, description="most columns of a dataset")

@@ -46,12 +46,19 @@ def dataset_of(row: asyncpg.Record) -> Dataset:
         date_created=row["date_created"],
         date_modified=row["date_modified"],
         created_by=row["created_by"],
+        etag=model.dataset_etag(row["version"], row["sha256"]),
     )
 
 
-async def find_dataset(reader: Reader, scope: Scope, dataset_id: UUID) -> tuple[Dataset, str] | None:
-    """A dataset's present version and the key of its object."""
-    rows = await reader.fetch(queries.find_dataset, dataset_id, scope.tenant_id, scope.project_id)
+async def find_dataset(
+    reader: Reader, scope: Scope, dataset_id: UUID, version: int | None = None
+) -> tuple[Dataset, str] | None:
+    """A dataset's present version, or another one, and the key of its object."""
+    ids = (dataset_id, scope.tenant_id, scope.project_id)
+    if version is None:
+        rows = await reader.fetch(queries.find_dataset, *ids)
+    else:
+        rows = await reader.fetch(queries.find_version, *ids, version)
     return (dataset_of(rows[0]), rows[0]["object_key"]) if rows else None
 
 
@@ -68,7 +75,7 @@ async def page_of_datasets(
 
 
 async def insert_version(
-    sql: Transaction, dataset_id: UUID, version: int, object_key: str, conversion: Conversion
+    sql: Transaction, dataset_id: UUID, version: int, object_key: str, conversion: Conversion, *, created_by: str
 ) -> None:
     """Record what a conversion produced as a version of a dataset."""
     columns = [{"name": name, "type": kind} for name, kind in conversion.columns]
@@ -86,6 +93,7 @@ async def insert_version(
         conversion.size_bytes,
         conversion.sha256,
         orjson.dumps(conversion.source).decode(),
+        created_by,
     )
 
 

@@ -16,6 +16,7 @@ from services.executor.kernels.fork_options import ForkOptions
 from services.executor.kernels.forked import ForkedKernels
 from services.executor.kernels.forkserver.confinement import Limits
 from services.executor.kernels.plain import PlainKernels, python_command
+from services.executor.retention import RetentionKeeper
 from services.executor.running.claim import Means
 from services.executor.running.dataset_cache import DatasetCache
 from services.executor.running.folder import WorkerFolder
@@ -82,6 +83,7 @@ def build_control(settings: ExecutorSettings, readiness: Readiness) -> list[Part
     return [
         *bones.parts(),
         Sweeper(bones.database, bones.broker),
+        RetentionKeeper(bones.database, bones.requests),
         Subscriber("executor", app, handlers.EVENTS, broker=bones.broker),
         Responder(
             "executor",

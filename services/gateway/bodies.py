@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, StringConstraints
 
@@ -10,6 +11,7 @@ from shared.contracts.base import Body, Moment, OptionalId
 from shared.contracts.executions import ExecutionStatus
 from shared.contracts.notebooks import CellType, KernelType, Name, NotebookStatus, OutputFormat, Text, Word
 from shared.contracts.results import OutputTypeFilter
+from shared.contracts.schedules import FireState
 
 MAX_PAGE = 1_000_000
 """The highest page number; whoever wants to go further uses the cursor."""
@@ -64,6 +66,13 @@ class LibrariesQuery(Body):
     page_size: int = Field(20, ge=1, le=MAX_PAGE_SIZE)
 
 
+class TemplatesQuery(Body):
+    """Which page of the templates: those that come with the product, then the project's, each by name."""
+
+    page: int = Field(1, ge=1, le=MAX_PAGE)
+    page_size: int = Field(20, ge=1, le=MAX_PAGE_SIZE)
+
+
 class NotebooksQuery(PageQuery):
     """Which notebooks, in which order."""
 
@@ -74,10 +83,28 @@ class NotebooksQuery(PageQuery):
     sort: Sort = "-dateCreated"
 
 
+class VersionQuery(Body):
+    """Which version."""
+
+    version: OptionalText = Field(None, description="default: the present one")
+
+
+class DiffQuery(Body):
+    """In which form to show a difference."""
+
+    format: Literal["json", "html"] = "json"
+
+
 class ExecutionsQuery(PageQuery):
     """Which executions."""
 
     status: ExecutionStatus | None = None
+
+
+class FiresQuery(PageQuery):
+    """Which fires of a notebook."""
+
+    state: FireState | None = None
 
 
 class StatusQuery(Body):
@@ -112,12 +139,6 @@ class RemoveExecutionQuery(Body):
     purge: bool = False
 
 
-class DataQuery(Body):
-    """In which form to hand out a dataset."""
-
-    format: Literal["csv", "parquet"] = "csv"
-
-
 class Expected(Body):
     """The state that the caller believes to be the present one; stale beliefs are conflicts."""
 
@@ -132,11 +153,13 @@ class IntegrationPatch(Body):
     dataset_binding: OptionalId = None
     output_format: OutputFormat | None = None
     auto_execution: bool | None = None
+    run_after: list[UUID] | None = Field(None, max_length=20)
     error_policy: Literal["stop", "continue"] | None = None
     schedule_execution: str | None = None
     schedule_time_zone: str | None = None
     schedule_overlap: Literal["skip", "queue", "replace"] | None = None
     schedule_misfire: Literal["fire_once", "skip"] | None = None
+    schedule_jitter: int | None = Field(None, ge=0, le=3600)
     schedule_parameters: dict[str, JsonValue] | None = None
 
 
@@ -211,15 +234,3 @@ class NotebookUpload(Body):
     enrichment_mode: bool = False
     dataset_binding: OptionalId = None
     kernel_type: KernelType | None = None
-
-
-ColumnName = Annotated[OptionalText, Field(None, description="found by itself when not given")]
-
-
-class DatasetUploadFields(Body):
-    """The fields beside the file of `POST dataset`."""
-
-    dataset_name: Name
-    case_id_column: ColumnName
-    activity_column: ColumnName
-    time_column: ColumnName

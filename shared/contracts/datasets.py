@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import Field
 
 from shared.contracts.base import Command, Event, Moment, Nothing, Page, Wire
+from shared.contracts.notebooks import Precondition
 
 
 class ArtifactsCommand:
@@ -41,6 +42,7 @@ class Dataset(Wire):
     date_created: Moment
     date_modified: Moment
     created_by: str
+    etag: str | None = Field(None, description="Changes with every version.")
 
 
 class DatasetPage(Page):
@@ -50,9 +52,10 @@ class DatasetPage(Page):
 
 
 class GetDataset(ArtifactsCommand, Command[Dataset]):
-    """The dataset's present version."""
+    """The dataset's present version, or another one."""
 
     dataset_id: UUID
+    version: int | None = None
 
 
 class ListDatasets(ArtifactsCommand, Command[DatasetPage]):
@@ -68,6 +71,7 @@ class DeleteDataset(ArtifactsCommand, Command[Nothing]):
 
     write = True
     dataset_id: UUID
+    precondition: Precondition = Precondition()
 
 
 class PinnedDataset(Wire):
@@ -91,7 +95,8 @@ class UploadTicket(Wire):
 
 
 class OpenDatasetUpload(ArtifactsCommand, Command[UploadTicket]):
-    """Obtain an address and a ticket for streaming a file to artifacts (DESIGN.md decision 4)."""
+    """Obtain an address and a ticket for streaming a file to artifacts (DESIGN.md decision 4). To `replace` is to add a
+    version to a dataset; an empty `dataset_name` then keeps the name."""
 
     dataset_id: UUID
     dataset_name: str
@@ -100,6 +105,7 @@ class OpenDatasetUpload(ArtifactsCommand, Command[UploadTicket]):
     case_id_column: str | None = None
     activity_column: str | None = None
     time_column: str | None = None
+    precondition: Precondition = Precondition()
 
 
 class DatasetEvent(Event):

@@ -10,6 +10,7 @@ from typing import Literal
 from uuid import UUID
 
 from shared.contracts.base import Caller, Idempotency, Scope, Wire
+from shared.contracts.notebooks import Precondition
 from shared.contracts.results import OutputTypeFilter
 
 TICKET_LIFE_S = 300.0
@@ -42,6 +43,7 @@ class DatasetUpload(Wire):
     case_id_column: str | None = None
     activity_column: str | None = None
     time_column: str | None = None
+    precondition: Precondition = Precondition()
 
 
 class DatasetDownload(Wire):
@@ -50,6 +52,7 @@ class DatasetDownload(Wire):
     scope: Scope
     dataset_id: UUID
     format: Literal["csv", "parquet"]
+    version: int | None = None  # the present one
 
 
 class ArtifactDownload(Wire):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from services.gateway import dataset_upload, examples
-from services.gateway.bodies import DataQuery, DatasetUploadFields, DeleteQuery, NoMembers, PageQuery
+from services.gateway.bodies import DeleteQuery, Expected, PageQuery
 from services.gateway.calls import SCOPE, Answered, Asked, Call, Form, Json
+from services.gateway.dataset_bodies import DataQuery, DatasetReplacementFields, DatasetUploadFields
 from services.gateway.dispatch import json_response
 from services.gateway.model import Role
 from shared.contracts.datasets import Dataset, DatasetPage, DeleteDataset, GetDataset, ListDatasets
@@ -16,8 +17,14 @@ from shared.contracts.transfers import DATASET_DOWNLOAD, DatasetDownload
 
 async def create_dataset(asked: Asked) -> Answered:
     """`POST dataset`."""
-    dataset = await dataset_upload.upload_dataset(asked)
-    return Answered(model=dataset, location=asked.address("dataset", dataset.dataset_id))
+    dataset = await dataset_upload.create(asked)
+    return Answered(model=dataset, location=asked.address("dataset", dataset.dataset_id), etag=dataset.etag)
+
+
+async def replace_dataset(asked: Asked) -> Answered:
+    """`PUT dataset/{datasetId}`: new data, as the dataset's next version."""
+    dataset = await dataset_upload.replace(asked)
+    return Answered(model=dataset, etag=dataset.etag)
 
 
 async def list_datasets(asked: Asked) -> DatasetPage:
@@ -34,20 +41,29 @@ async def list_datasets(asked: Asked) -> DatasetPage:
     )
 
 
-async def get_dataset(asked: Asked) -> Dataset:
+async def get_dataset(asked: Asked) -> Answered:
     """`GET dataset/{datasetId}`."""
-    return await asked.ask(GetDataset(scope=asked.scope, caller=asked.caller, dataset_id=asked.dataset_id))
+    dataset = await _dataset(asked)
+    return Answered(model=dataset, etag=dataset.etag)
+
+
+async def _dataset(asked: Asked, *, version: int | None = None) -> Dataset:
+    return await asked.ask(
+        GetDataset(scope=asked.scope, caller=asked.caller, dataset_id=asked.dataset_id, version=version)
+    )
 
 
 async def get_dataset_data(asked: Asked) -> Any:
     """`GET dataset/{datasetId}/data`."""
     query: DataQuery = asked.query
-    dataset = await get_dataset(asked)
+    dataset = await _dataset(asked, version=query.version)
     return await asked.gateway.transfers.download(
         asked.request,
         path=f"internal/datasets/{dataset.dataset_id}/data",
         purpose=DATASET_DOWNLOAD,
-        claims=DatasetDownload(scope=asked.scope, dataset_id=dataset.dataset_id, format=query.format),
+        claims=DatasetDownload(
+            scope=asked.scope, dataset_id=dataset.dataset_id, format=query.format, version=dataset.version
+        ),
         file_name=f"{dataset.dataset_name}.{query.format}",
     )
 
@@ -55,9 +71,16 @@ async def get_dataset_data(asked: Asked) -> Any:
 async def delete_dataset(asked: Asked) -> Any:
     """`DELETE dataset/{datasetId}`; 409 while a notebook is bound to it, unless `force`."""
     if not asked.query.force:
-        await get_dataset(asked)
+        await _dataset(asked)
         await asked.ask(CheckDatasetUnbound(scope=asked.scope, caller=asked.caller, dataset_id=asked.dataset_id))
-    done = await asked.ask(DeleteDataset(scope=asked.scope, caller=asked.caller, dataset_id=asked.dataset_id))
+    done = await asked.ask(
+        DeleteDataset(
+            scope=asked.scope,
+            caller=asked.caller,
+            dataset_id=asked.dataset_id,
+            precondition=asked.precondition(),
+        )
+    )
     return json_response(Answered(model=done), 204)
 
 
@@ -80,6 +103,26 @@ CALLS = (
         creates=True,
         streams=True,
         refusals=(413,),
+    ),
+    Call(
+        method="PUT",
+        path=f"{SCOPE}/dataset/{{datasetId}}",
+        tag="Datasets",
+        summary="Give a dataset new data",
+        handler=replace_dataset,
+        role=Role.editor,
+        body=Form(
+            model=DatasetReplacementFields,
+            file="CSV, Parquet or XES; may be compressed with gzip",
+            example=examples.DATASET_REPLACEMENT,
+        ),
+        reply=Dataset,
+        example=examples.DATASET,
+        idempotent=True,
+        conditional=True,
+        streams=True,
+        refusals=(413,),
+        notes="Makes the next version; runs that have begun keep the one they read. Announced as `dataset.updated`.",
     ),
     Call(
         method="GET",
@@ -121,7 +164,8 @@ CALLS = (
         handler=delete_dataset,
         role=Role.editor,
         query=DeleteQuery,
-        body=Json(model=NoMembers, optional=True),
+        body=Json(model=Expected, optional=True),
         status=204,
+        conditional=True,
     ),
 )
