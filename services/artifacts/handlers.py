@@ -62,7 +62,12 @@ async def _seal(tx: WriteTransaction, command: SealManifest) -> None:
 async def list_artifacts(app: App, command: ListArtifacts, _context: Context) -> ArtifactList:
     """The artifacts registered under (execution, epoch); none when nothing is registered."""
     async with app.database.connection() as connection:
-        return ArtifactList(artifacts=await store.list_artifacts(connection, command))
+        listed = await store.list_artifacts(connection, command)
+    if not command.with_links or app.public_links is None:
+        return listed
+    # Signing is arithmetic, and a page is short.
+    linked = [entry.model_copy(update={"public_url": app.public_links.of(entry)}) for entry in listed.artifacts]
+    return ArtifactList(artifacts=linked, more=listed.more)
 
 
 async def get_artifact(app: App, command: GetArtifact, _context: Context) -> ArtifactEntry:

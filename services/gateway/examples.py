@@ -367,6 +367,13 @@ RESULTS: Json = {
             "recordCount": 15420,
             "columns": ["case_id", "activity", "timestamp", "customer_segment"],
             "newColumns": ["customer_segment"],
+            "recordsBefore": 15420,
+            "rowsLost": 0,
+            "rowsAdded": 0,
+            "lostColumns": [],
+            "changedColumns": [{"name": "activity", "change": "values"}],
+            "rowsAligned": True,
+            "artifactIds": {"csv": ARTIFACT_ID, "parquet": "cd0e8400-e29b-41d4-a716-446655440000"},
             "format": "pandas_dataframe",
             "sizeBytes": 5120,
             "cellId": "cell-009",
@@ -381,6 +388,7 @@ RESULTS: Json = {
         {
             **STORED,
             "name": "customer_churn_predictor",
+            "format": "pickle",
             "modelType": "RandomForestClassifier",
             "framework": "scikit-learn",
             "accuracy": 0.87,
@@ -397,6 +405,14 @@ RESULTS: Json = {
             "format": "html",
             "cellId": "cell-011",
             "downloadUrl": f"{_LINK}/customer_analytics_summary.html",
+        }
+    ],
+    "files": [
+        {
+            **STORED,
+            "name": "notes/segments.txt",
+            "contentType": "text/plain",
+            "downloadUrl": f"{_LINK}/segments.txt",
         }
     ],
 }

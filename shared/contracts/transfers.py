@@ -12,6 +12,7 @@ from uuid import UUID
 from shared.contracts.base import Caller, Idempotency, Scope, Wire
 from shared.contracts.notebooks import Precondition
 from shared.contracts.results import OutputTypeFilter
+from shared.reports.rendering import Profile
 
 TICKET_LIFE_S = 300.0
 """How long a ticket may be presented, in seconds; a transfer that has begun may take longer."""
@@ -27,6 +28,10 @@ ARTIFACT_DOWNLOAD = "artifact-download"
 
 ARCHIVE_DOWNLOAD = "archive-download"
 """`GET /internal/executions/{executionId}/archive`: one zip of the run's artifacts, streamed."""
+
+
+REPORT_DOWNLOAD = "report-download"
+"""`GET /internal/executions/{executionId}/report`: the executed notebook, rendered; `If-None-Match` is honoured."""
 
 
 class DatasetUpload(Wire):
@@ -72,3 +77,15 @@ class ArchiveDownload(Wire):
     epoch: int
     output_type: OutputTypeFilter = "all"
     cell_id: str | None = None
+
+
+class ReportDownload(Wire):
+    """Claims of REPORT_DOWNLOAD: which run, in which form, and what stands above it."""
+
+    scope: Scope
+    execution_id: UUID
+    epoch: int
+    profile: Profile
+    format: Literal["html", "pdf"]
+    title: str
+    lines: list[str]

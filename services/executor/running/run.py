@@ -324,6 +324,7 @@ class Run:
             notebook_id=self.claim.row["notebook_id"],
             epoch=self.claim.epoch,
             output_format=self.claim.notebook.integration.output_format,
+            notebook_name=self.claim.notebook.notebook_name,
             enrichment_mode=self.claim.notebook.integration.enrichment_mode,
             dataset=self.claim.dataset.dataset if self.claim.dataset else None,
         )
