@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from services.artifacts.events import EVENTS
 from services.artifacts.handlers import COMMANDS
+from services.artifacts.profiling import Profiling
 from services.artifacts.removals import Removals
 from services.artifacts.settings import ArtifactsSettings
 from services.artifacts.transfer_server import TransferServer
@@ -41,6 +42,7 @@ class App:
     objects: ObjectStore
     removals: Removals
     workspace: Workspace
+    profiling: Profiling
     converters: ThreadPoolExecutor
 
     @property
@@ -58,6 +60,7 @@ def build(settings: ArtifactsSettings, store: ObjectStoreSettings, work_dir: Pat
     outbox = Outbox(database, broker)
     removals = Removals(database, objects)
     workspace = Workspace(work_dir)
+    profiling = Profiling(database, objects, workspace)
     app = App(
         settings=settings,
         database=database,
@@ -65,6 +68,7 @@ def build(settings: ArtifactsSettings, store: ObjectStoreSettings, work_dir: Pat
         objects=objects,
         removals=removals,
         workspace=workspace,
+        profiling=profiling,
         converters=ThreadPoolExecutor(CONVERTERS, thread_name_prefix="convert"),
     )
     pa.set_io_thread_count(CONVERTERS)  # pyarrow waits for the bytes of each file in one of these
@@ -81,6 +85,7 @@ def build(settings: ArtifactsSettings, store: ObjectStoreSettings, work_dir: Pat
         outbox,
         workspace,
         removals,
+        profiling,
         TransferServer(app),
         responder,
         subscriber,

@@ -1,9 +1,10 @@
 """`POST dataset` and `PUT dataset/{datasetId}`: the file goes on to artifacts while it comes in, whatever the order of
 the form's parts.
 
-When the fields that are needed are known before the file begins, the bytes are sent on at once (artifacts makes the file's
-hash part of an Idempotency-Key's fingerprint). They are spooled to disk as well: a field that comes after the file changes what has to be asked of artifacts,
-so that transfer is then given up before its end, which stores nothing, and a new one is made from the spool.
+When the fields that are needed are known before the file begins, the bytes are sent on at once (artifacts makes the
+file's hash part of an Idempotency-Key's fingerprint). They are spooled to disk as well: a field that comes after the
+file changes what has to be asked of artifacts, so that transfer is then given up before its end, which stores nothing,
+and a new one is made from the spool.
 """
 
 from __future__ import annotations
