@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from services.artifacts.events import EVENTS
 from services.artifacts.handlers import COMMANDS
+from services.artifacts.profiling import Profiling
 from services.artifacts.public_links import PublicLinks
 from services.artifacts.removals import Removals
 from services.artifacts.reports.printing import Printer
@@ -44,6 +45,7 @@ class App:
     objects: ObjectStore
     removals: Removals
     workspace: Workspace
+    profiling: Profiling
     converters: ThreadPoolExecutor
     public_links: PublicLinks | None
     reports: Reports
@@ -63,6 +65,7 @@ def build(settings: ArtifactsSettings, store: ObjectStoreSettings, work_dir: Pat
     outbox = Outbox(database, broker)
     removals = Removals(database, objects)
     workspace = Workspace(work_dir)
+    profiling = Profiling(database, objects, workspace)
     app = App(
         settings=settings,
         database=database,
@@ -70,6 +73,7 @@ def build(settings: ArtifactsSettings, store: ObjectStoreSettings, work_dir: Pat
         objects=objects,
         removals=removals,
         workspace=workspace,
+        profiling=profiling,
         converters=ThreadPoolExecutor(CONVERTERS, thread_name_prefix="convert"),
         public_links=PublicLinks(store, store.public_endpoint) if store.public_endpoint else None,
         reports=Reports(work_dir / "reports", Printer(settings.chromium, sandbox=settings.chromium_sandbox)),
@@ -88,6 +92,7 @@ def build(settings: ArtifactsSettings, store: ObjectStoreSettings, work_dir: Pat
         outbox,
         workspace,
         removals,
+        profiling,
         TransferServer(app),
         responder,
         subscriber,

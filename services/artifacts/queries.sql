@@ -3,7 +3,7 @@
 -- name: find_dataset
 -- The dataset's present version.
 SELECT d.*, v.object_key, v.record_count, v.case_count, v.columns, v.case_id_column, v.activity_column, v.time_column,
-       v.size_bytes, v.sha256
+       v.size_bytes, v.sha256, v.source, v.profile_state
 FROM dataset d JOIN dataset_version v USING (dataset_id, version)
 WHERE d.dataset_id = $1 AND d.tenant_id = $2 AND d.project_id = $3;
 
@@ -11,9 +11,63 @@ WHERE d.dataset_id = $1 AND d.tenant_id = $2 AND d.project_id = $3;
 -- One version of a dataset, in the form of find_dataset: date_modified is when the version was made.
 SELECT d.dataset_id, d.tenant_id, d.project_id, d.dataset_name, v.version, d.date_created,
        v.created_at AS date_modified, coalesce(v.created_by, d.created_by) AS created_by, v.object_key, v.record_count,
-       v.case_count, v.columns, v.case_id_column, v.activity_column, v.time_column, v.size_bytes, v.sha256
+       v.case_count, v.columns, v.case_id_column, v.activity_column, v.time_column, v.size_bytes, v.sha256,
+       v.source, v.profile_state
 FROM dataset d JOIN dataset_version v USING (dataset_id)
 WHERE d.dataset_id = $1 AND d.tenant_id = $2 AND d.project_id = $3 AND v.version = $4;
+
+-- name: page_of_versions
+SELECT v.*, coalesce(v.created_by, d.created_by) AS created_by_whom
+FROM dataset d JOIN dataset_version v USING (dataset_id)
+WHERE d.dataset_id = $1 AND d.tenant_id = $2 AND d.project_id = $3
+ORDER BY v.version DESC LIMIT $4 OFFSET $5;
+
+-- name: count_versions
+SELECT count(*) FROM dataset_version WHERE dataset_id = $1;
+
+-- name: find_profile
+SELECT profile FROM dataset_version WHERE dataset_id = $1 AND version = $2;
+
+-- name: claim_profile
+-- The version that waits longest for its profile, for $1 seconds. One that was claimed too often has failed.
+UPDATE dataset_version SET
+    profile_tries = profile_tries + 1,
+    profile_state = CASE WHEN profile_tries >= $2 THEN 'Failed' ELSE 'Pending' END,
+    profile_due_at = clock_timestamp() + $1 * interval '1 s'
+WHERE (dataset_id, version) = (
+    SELECT dataset_id, version FROM dataset_version
+    WHERE profile_state = 'Pending' AND profile_due_at <= clock_timestamp()
+    ORDER BY profile_due_at LIMIT 1 FOR UPDATE SKIP LOCKED
+)
+RETURNING dataset_id, version, object_key, columns, profile_state;
+
+-- name: keep_profile
+UPDATE dataset_version SET profile = $3, profile_state = 'Ready' WHERE dataset_id = $1 AND version = $2;
+
+-- name: fail_profile
+UPDATE dataset_version SET profile_state = 'Failed' WHERE dataset_id = $1 AND version = $2;
+
+-- name: begin_upload
+-- An upload with an id that is known already begins anew.
+INSERT INTO dataset_upload (tenant_id, project_id, upload_id, dataset_id, owner, phase)
+VALUES ($1, $2, $3, $4, $5, 'Receiving')
+ON CONFLICT (tenant_id, project_id, upload_id) DO UPDATE SET
+    dataset_id = excluded.dataset_id, owner = excluded.owner, phase = 'Receiving', bytes_received = 0,
+    rows_converted = 0, error = NULL, modified_at = clock_timestamp();
+
+-- name: advance_upload
+UPDATE dataset_upload SET phase = $4, bytes_received = $5, rows_converted = $6, error = $7, modified_at = clock_timestamp()
+WHERE tenant_id = $1 AND project_id = $2 AND upload_id = $3;
+
+-- name: find_upload
+-- `abandoned`: the process that received it is gone.
+SELECT u.*, u.phase NOT IN ('Ready', 'Failed')
+    AND NOT EXISTS (SELECT FROM process_lease p WHERE p.owner = u.owner AND p.expires_at > clock_timestamp()) AS abandoned
+FROM dataset_upload u WHERE u.tenant_id = $1 AND u.project_id = $2 AND u.upload_id = $3;
+
+-- name: forget_uploads
+-- What nobody can want to know any more.
+DELETE FROM dataset_upload WHERE modified_at < clock_timestamp() - $1 * interval '1 s';
 
 -- name: lock_dataset
 -- The dataset, kept from changing until the end of the transaction. No join: a row that changed while this waited would
@@ -23,7 +77,7 @@ SELECT dataset_name FROM dataset WHERE dataset_id = $1 AND tenant_id = $2 AND pr
 -- name: page_by_number
 -- A page of the project's datasets, newest first.
 SELECT d.*, v.object_key, v.record_count, v.case_count, v.columns, v.case_id_column, v.activity_column, v.time_column,
-       v.size_bytes, v.sha256
+       v.size_bytes, v.sha256, v.source, v.profile_state
 FROM dataset d JOIN dataset_version v USING (dataset_id, version)
 WHERE d.tenant_id = $1 AND d.project_id = $2
 ORDER BY d.date_created DESC, d.dataset_id DESC
@@ -32,7 +86,7 @@ LIMIT $3 OFFSET $4;
 -- name: page_after
 -- The page after a given dataset, which may be gone meanwhile.
 SELECT d.*, v.object_key, v.record_count, v.case_count, v.columns, v.case_id_column, v.activity_column, v.time_column,
-       v.size_bytes, v.sha256
+       v.size_bytes, v.sha256, v.source, v.profile_state
 FROM dataset d JOIN dataset_version v USING (dataset_id, version)
 WHERE d.tenant_id = $1 AND d.project_id = $2 AND (d.date_created, d.dataset_id) < ($4, $5)
 ORDER BY d.date_created DESC, d.dataset_id DESC

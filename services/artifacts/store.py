@@ -13,8 +13,9 @@ import orjson
 from services.artifacts import model
 from services.artifacts.formats.conversion import Conversion
 from shared.contracts.base import Scope
-from shared.contracts.datasets import Column, Dataset
+from shared.contracts.datasets import Column, Dataset, DatasetSource, DatasetVersion, ProfileStatus
 from shared.contracts.results import ArtifactEntry, ArtifactKind, ArtifactList, ListArtifacts
+from shared.contracts.transfers import DatasetUpload
 from shared.database import Transaction
 from shared.sql import Queries
 
@@ -50,6 +51,27 @@ def dataset_of(row: asyncpg.Record) -> Dataset:
         date_modified=row["date_modified"],
         created_by=row["created_by"],
         etag=model.dataset_etag(row["version"], row["sha256"]),
+        source=DatasetSource.model_validate_json(row["source"]),
+        profile=ProfileStatus(state=row["profile_state"]),
+    )
+
+
+def version_of(row: asyncpg.Record) -> DatasetVersion:
+    """One version of a dataset, from its row."""
+    return DatasetVersion(
+        version=row["version"],
+        record_count=row["record_count"],
+        case_count=row["case_count"],
+        columns=[Column.model_validate(column) for column in orjson.loads(row["columns"])],
+        case_id_column=row["case_id_column"],
+        activity_column=row["activity_column"],
+        time_column=row["time_column"],
+        size_bytes=row["size_bytes"],
+        sha256=row["sha256"],
+        date_created=row["created_at"],
+        created_by=row["created_by_whom"],
+        source=DatasetSource.model_validate_json(row["source"]),
+        profile=ProfileStatus(state=row["profile_state"]),
     )
 
 
@@ -78,7 +100,7 @@ async def page_of_datasets(
 
 
 async def insert_version(
-    sql: Transaction, dataset_id: UUID, version: int, object_key: str, conversion: Conversion, *, created_by: str
+    sql: Transaction, dataset_id: UUID, version: int, object_key: str, conversion: Conversion, *, upload: DatasetUpload
 ) -> None:
     """Record what a conversion produced as a version of a dataset."""
     columns = [{"name": name, "type": kind} for name, kind in conversion.columns]
@@ -95,8 +117,8 @@ async def insert_version(
         conversion.roles.time,
         conversion.size_bytes,
         conversion.sha256,
-        orjson.dumps(conversion.source).decode(),
-        created_by,
+        orjson.dumps({**conversion.source, "fileName": model.storable(upload.file_name)}).decode(),
+        upload.caller.subject,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 from uuid import UUID
 
 from shared.contracts.base import Caller, Idempotency, Scope, Wire
+from shared.contracts.datasets import TextWriting
 from shared.contracts.notebooks import Precondition
 from shared.contracts.results import OutputTypeFilter
 from shared.reports.rendering import Profile
@@ -49,6 +50,8 @@ class DatasetUpload(Wire):
     activity_column: str | None = None
     time_column: str | None = None
     precondition: Precondition = Precondition()
+    writing: TextWriting = TextWriting()
+    progress_id: UUID | None = None  # under which the sender asks how far it is
 
 
 class DatasetDownload(Wire):
