@@ -8,9 +8,11 @@ import io
 import os
 import sys
 import time
+import types
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
+from services.executor.kernels.forkserver import pages
 from services.executor.kernels.forkserver.confinement import Spawn
 
 KERNEL_MODULES = (
@@ -44,6 +46,13 @@ INLINE_BACKEND = "module://matplotlib_inline.backend_inline"
 
 _thread_limits: Any = None
 
+_own_modules: list[str] = []
+"""The server's modules, which kernels must not find. Noted before the fork: to look through all names in a kernel would
+copy the pages they lie in."""
+
+_imported: set[str] = set()
+"""Names of all modules that a kernel finds imported."""
+
 
 def load(names: Sequence[str]) -> dict[str, Any]:
     """Import the kernel's modules and `names`; gives seconds, and which could not be imported with the reason."""
@@ -70,7 +79,10 @@ def load(names: Sequence[str]) -> dict[str, Any]:
             failed[name] = f"{type(error).__name__}: {error}"
     _warm()
     _note_thread_pools()
+    _own_modules[:] = [name for name in sys.modules if name == "services" or name.startswith("services.")]
+    _imported.update(sys.modules.keys() - set(_own_modules))
     gc.collect()
+    pages.collapse()
     gc.freeze()  # the collector's marks would copy the imported pages into every kernel
     failed = {name: reason for name, reason in failed.items() if name not in kernel_failures}
     return {"seconds": round(time.monotonic() - started, 3), "failed": failed}
@@ -109,7 +121,7 @@ def _note_thread_pools() -> None:
 
 def run_kernel(spawn: Spawn, bound: int) -> None:
     """Become a kernel and serve until the end; writes to `bound` when the kernel's sockets can be connected to."""
-    for name in [name for name in sys.modules if name == "services" or name.startswith("services.")]:
+    for name in _own_modules:
         del sys.modules[name]
     _refresh(spawn)
     _pipe_without_network(f"ipc://{spawn.run_dir}/k/p")
@@ -120,13 +132,36 @@ def run_kernel(spawn: Spawn, bound: int) -> None:
     application.no_stdout = False
     # Its command line is empty and known; building a parser for all its options would take a quarter of the start.
     application.parse_command_line = lambda _argv=None: None
+    application.init_code = lambda: _init_code(application)
+    ipkernel: Any = sys.modules["ipykernel.ipkernel"]
+    ipkernel.sys = _SysWithoutModules("sys")
     application.initialize([])
+    ipkernel.sys = sys
     inline: Any = sys.modules.get("matplotlib_inline.backend_inline")
     if inline is not None:
         inline._enable_matplotlib_integration()  # it did so when it was imported, but there was no shell then
     os.write(bound, b"bound")
     os.close(bound)
     application.start()
+
+
+class _SysWithoutModules(types.ModuleType):
+    """Stands in for `sys` where ipykernel lists the files of all modules for its debugger: there is none, and a look at
+    each of thousands of modules would copy the pages they lie in."""
+
+    modules: ClassVar[dict[str, Any]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys, name)
+
+
+def _init_code(application: Any) -> None:
+    """What IPython does before the first cell, without another copy of the names of all modules."""
+    application._run_startup_files()
+    application._run_exec_lines()
+    application._run_exec_files()
+    application.shell.user_ns_hidden.update(application.shell.user_ns)
+    application.shell._sys_modules_keys = _imported
 
 
 def _pipe_without_network(address: str) -> None:
