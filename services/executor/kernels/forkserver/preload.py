@@ -8,11 +8,10 @@ import io
 import os
 import sys
 import time
-import types
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
-from services.executor.kernels.forkserver import pages
+from services.executor.kernels.forkserver import headless, pages
 from services.executor.kernels.forkserver.confinement import Spawn
 
 KERNEL_MODULES = (
@@ -130,38 +129,14 @@ def run_kernel(spawn: Spawn, bound: int) -> None:
     application = kernelapp.IPKernelApp.instance(connection_file=spawn.connection_file)
     application.config.HistoryManager.enabled = False
     application.no_stdout = False
-    # Its command line is empty and known; building a parser for all its options would take a quarter of the start.
-    application.parse_command_line = lambda _argv=None: None
-    application.init_code = lambda: _init_code(application)
-    ipkernel: Any = sys.modules["ipykernel.ipkernel"]
-    ipkernel.sys = _SysWithoutModules("sys")
-    application.initialize([])
-    ipkernel.sys = sys
+    headless.trim(application, _imported)
+    headless.initialize(application)
     inline: Any = sys.modules.get("matplotlib_inline.backend_inline")
     if inline is not None:
         inline._enable_matplotlib_integration()  # it did so when it was imported, but there was no shell then
     os.write(bound, b"bound")
     os.close(bound)
     application.start()
-
-
-class _SysWithoutModules(types.ModuleType):
-    """Stands in for `sys` where ipykernel lists the files of all modules for its debugger: there is none, and a look at
-    each of thousands of modules would copy the pages they lie in."""
-
-    modules: ClassVar[dict[str, Any]] = {}
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(sys, name)
-
-
-def _init_code(application: Any) -> None:
-    """What IPython does before the first cell, without another copy of the names of all modules."""
-    application._run_startup_files()
-    application._run_exec_lines()
-    application._run_exec_files()
-    application.shell.user_ns_hidden.update(application.shell.user_ns)
-    application.shell._sys_modules_keys = _imported
 
 
 def _pipe_without_network(address: str) -> None:
