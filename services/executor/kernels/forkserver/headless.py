@@ -31,7 +31,7 @@ def trim(application: Any, imported: set[str]) -> None:
     # A pause before each reply, for clients that do not wait for the message that ends a cell's output. Ours does.
     application.config.Kernel._execute_sleep = 0.0
     # Five folders of the profile that nothing uses; each run would make and remove them.
-    sys.modules["IPython.core.profiledir"].ProfileDir._mkdir = lambda *_arguments: False  # type: ignore[attr-defined]
+    sys.modules["IPython.core.profiledir"].ProfileDir._mkdir = lambda *_arguments: False
     _flush_only_what_is_there()
 
 
