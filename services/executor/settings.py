@@ -63,6 +63,13 @@ class WorkerSettings(ExecutorSettings):
         "strong", description="the worker refuses to start where kernels cannot be isolated this well"
     )
     kernel_pool_size: int | None = Field(None, ge=0, description="kernels kept ready; as many as slots where not set")
+    kernel_pool_r: int = Field(0, ge=0, description="R kernels ready from the start; with 0, one from the first use on")
+    kernel_pool_scala: int = Field(
+        0, ge=0, description="Scala kernels ready from the start; with 0, one from the first use on"
+    )
+    kernel_pool_environments: int = Field(
+        2, ge=0, description="built environments, those used last, that keep one kernel ready"
+    )
     kernel_imports: Annotated[tuple[str, ...], NoDecode] = Field(
         KERNEL_IMPORTS, description="comma separated modules that kernels find imported"
     )

@@ -23,8 +23,8 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 
 PROGRAM = (
     "import sys; sys.path[0] = sys.argv[2]\n"
-    "from services.executor.kernels.forkserver import server\n"
-    "del sys.path[0]; server.main()"
+    "from services.executor.kernels.forkserver import program\n"
+    "del sys.path[0]; program.main()"
 )
 
 ENVIRONMENT = {

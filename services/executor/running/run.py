@@ -197,6 +197,7 @@ class Run:
             kernel_type=self.claim.notebook.kernel_type,
             run_dir=self._new_dir,
             python=environment.python if environment.source == "built" else None,
+            readable=environment.readable,
         )
         with telemetry.span("start kernel", kernel=request.kernel_type):
             return await unless_stopped(self._means.kernels.acquire(request), self._stop, deadline=self._deadline)

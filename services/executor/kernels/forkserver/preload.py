@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from services.executor.kernels.forkserver import headless, pages
+from services.executor.kernels.forkserver import headless, outlet, pages
 from services.executor.kernels.forkserver.confinement import Spawn
 
 KERNEL_MODULES = (
@@ -123,7 +123,7 @@ def run_kernel(spawn: Spawn, bound: int) -> None:
     for name in _own_modules:
         del sys.modules[name]
     _refresh(spawn)
-    _pipe_without_network(f"ipc://{spawn.run_dir}/k/p")
+    outlet.pipe_without_network(f"ipc://{spawn.run_dir}/k/p")
     kernelapp: Any = sys.modules["ipykernel.kernelapp"]
     sys.argv = ["ipykernel_launcher", "-f", spawn.connection_file]
     application = kernelapp.IPKernelApp.instance(connection_file=spawn.connection_file)
@@ -137,31 +137,6 @@ def run_kernel(spawn: Spawn, bound: int) -> None:
     os.write(bound, b"bound")
     os.close(bound)
     application.start()
-
-
-def _pipe_without_network(address: str) -> None:
-    """ipykernel takes what its forked children print through a TCP port of its own; kernels have no TCP."""
-    zmq: Any = sys.modules["zmq"]
-    iostream: Any = sys.modules["ipykernel.iostream"]
-    stream: Any = sys.modules["zmq.eventloop.zmqstream"]
-
-    def set_up_in(self: Any) -> None:
-        self._pipe_uuid = os.urandom(16)
-        pipe = self.socket.context.socket(zmq.PULL)
-        pipe.linger = 0
-        pipe.bind(address)
-        self._pipe_in = stream.ZMQStream(pipe, self.io_loop)
-        self._pipe_in.on_recv(self._handle_pipe_msg)
-
-    def set_up_out(_self: Any) -> tuple[Any, Any]:
-        context = zmq.Context()
-        pipe = context.socket(zmq.PUSH)
-        pipe.linger = 3000
-        pipe.connect(address)
-        return context, pipe
-
-    iostream.IOPubThread._setup_pipe_in = set_up_in
-    iostream.IOPubThread._setup_pipe_out = set_up_out
 
 
 def _refresh(spawn: Spawn) -> None:
