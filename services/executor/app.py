@@ -11,9 +11,10 @@ from services.executor.environments import BaseEnvironment, Environments
 from services.executor.environments.shelf import Shelf
 from services.executor.environments.uv import PackageIndex
 from services.executor.font_cache import FontCache
+from services.executor.kernels import languages
 from services.executor.kernels.forked import ForkedKernels, ForkOptions
 from services.executor.kernels.forkserver.confinement import Limits
-from services.executor.kernels.plain import PYTHON_ARGUMENTS, PlainKernels
+from services.executor.kernels.plain import PlainKernels, python_command
 from services.executor.retention import RetentionKeeper
 from services.executor.running.claim import Means
 from services.executor.running.dataset_cache import DatasetCache
@@ -138,14 +139,13 @@ def build_worker(settings: WorkerSettings, readiness: Readiness) -> list[Part]:
     work_dir = WorkDirectory().work_dir
     environments = _environments(settings, work_dir, bones.database, objects)
     folder = WorkerFolder(work_dir)
-    python = str(settings.kernel_python)
     fonts = FontCache(settings.kernel_python, folder.path / "fonts")
 
     def lay_out(path: Path) -> None:
         lay_out_folder(path, fonts.folder)
 
     plain = PlainKernels(
-        {"python3": [python, *PYTHON_ARGUMENTS]},
+        {"python3": python_command(settings.kernel_python), **languages.commands(settings)},
         python=settings.kernel_python,
         lay_out=lay_out,
         start_timeout_s=settings.kernel_start_timeout,

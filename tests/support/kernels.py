@@ -15,7 +15,7 @@ from services.executor.kernels.cells import CellOutcome, CellRunner
 from services.executor.kernels.forked import ForkedKernels, ForkOptions
 from services.executor.kernels.forkserver.confinement import Limits
 from services.executor.kernels.isolation import Level
-from services.executor.kernels.plain import PYTHON_ARGUMENTS, PlainKernels
+from services.executor.kernels.plain import PlainKernels, python_command
 from services.executor.kernels.port import Kernel
 from services.executor.running import folder
 
@@ -29,7 +29,7 @@ LIMITS = Limits(memory_bytes=1_000_000_000, processes=200, open_files=1024, file
 
 def plain_source() -> PlainKernels:
     return PlainKernels(
-        {"python3": [str(KERNEL_PYTHON), *PYTHON_ARGUMENTS]},
+        {"python3": python_command(KERNEL_PYTHON)},
         python=KERNEL_PYTHON,
         lay_out=folder.lay_out,
         start_timeout_s=30,

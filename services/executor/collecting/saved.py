@@ -31,6 +31,8 @@ class _Record(BaseModel):
     record_count: int | None = None
     columns: list[str] = Field(default_factory=list)
     new_columns: list[str] = Field(default_factory=list)
+    column_types: list[str] | None = None
+    """Of a table in CSV, from kernels without a Parquet writer: a type for each column (`csv_tables.TYPES`)."""
     model_type: str | None = None
     framework: str | None = None
     metrics: dict[str, JsonValue] = Field(default_factory=dict)
@@ -51,7 +53,10 @@ class Saved:
     def details(self) -> dict[str, Any]:
         """The members of its kind."""
         return self.record.model_dump(
-            mode="json", by_alias=True, exclude={"kind", "name", "file", "content_type", "value"}, exclude_none=True
+            mode="json",
+            by_alias=True,
+            exclude={"kind", "name", "file", "content_type", "value", "column_types"},
+            exclude_none=True,
         )
 
 

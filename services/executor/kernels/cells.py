@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -118,6 +119,8 @@ class _Driver(NotebookClient):
 
     def _report(self, progress: Any) -> None:
         try:
+            if isinstance(progress, str):  # Toree has nothing but texts for data
+                progress = json.loads(progress)
             fraction, message = float(progress["fraction"]), str(progress.get("message") or "")
         except (TypeError, KeyError, ValueError, AttributeError):
             return  # a notebook may display anything under this type; what is no progress is not shown

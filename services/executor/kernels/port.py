@@ -32,6 +32,8 @@ class KernelExit:
 
     code: int
     cause: str | None = None
+    ended_by: str = "os._exit called or the interpreter ended"
+    """See KernelCommand."""
 
     @property
     def reason(self) -> str:
@@ -44,7 +46,7 @@ class KernelExit:
                 return f"killed by signal {number} ({signal.Signals(number).name})"
             except ValueError:
                 return f"killed by signal {number}"
-        return f"os._exit called or the interpreter ended with status {self.code}"
+        return f"{self.ended_by} with status {self.code}"
 
 
 @dataclass(frozen=True, kw_only=True)
