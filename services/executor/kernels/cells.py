@@ -226,8 +226,8 @@ class CellRunner:
 
 
 def _complete(content: dict[str, Any]) -> None:
-    """Give an error the texts that nbformat wants of it: an exception of Java's may have no message, which Toree sends as
-    null, and a kernel may leave out what it has not got."""
+    """Give an error the texts that nbformat wants of it: an exception of Java's may have no message, which Toree sends
+    as null, and a kernel may leave out what it has not got."""
     content["ename"] = str(content.get("ename") or "Error")
     content["evalue"] = str(content.get("evalue") or "")
     traceback = content.get("traceback")
