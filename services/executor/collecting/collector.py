@@ -249,6 +249,8 @@ class Collector:
         parquet = saved.path
         assert parquet is not None  # noqa: S101 - `SavedFiles` refuses such a record without a file
         try:
+            if saved.record.column_types is not None:
+                parquet = await self._from_csv(saved)
             rows, columns = await asyncio.to_thread(tables.shape, parquet)
         except (OSError, ValueError) as error:
             self.warnings.append(f"The enriched dataset {saved.record.name!r} could not be read: {error}")
@@ -303,6 +305,16 @@ class Collector:
             return {}
         self.warnings.extend(found.warnings(name))
         return found.details()
+
+    async def _from_csv(self, saved: Saved) -> Path:
+        """A table of a kernel without a Parquet writer; raises OSError or ValueError."""
+        from services.executor.collecting import csv_tables  # noqa: PLC0415 - pyarrow is loaded when first needed
+
+        assert saved.path is not None  # noqa: S101 - see above
+        assert saved.record.column_types is not None  # noqa: S101 - asked before
+        parquet = self._run_dir / f"{saved.number}.parquet"
+        await asyncio.to_thread(csv_tables.to_parquet, saved.path, parquet, saved.record.column_types)
+        return parquet
 
 
 def _portion(entries: list[ArtifactEntry]) -> list[ArtifactEntry]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -115,6 +116,8 @@ class _Driver(NotebookClient):
     ) -> NotebookNode | None:
         """Called by nbclient for each output message; joins stream pieces and keeps to the cap."""
         content = msg["content"]
+        if msg["msg_type"] == "error":
+            _complete(content)
         data = content.get("data")
         if isinstance(data, dict) and PROGRESS_TYPE in data:
             self._report(data[PROGRESS_TYPE])
@@ -147,6 +150,8 @@ class _Driver(NotebookClient):
 
     def _report(self, progress: Any) -> None:
         try:
+            if isinstance(progress, str):  # Toree has nothing but texts for data
+                progress = json.loads(progress)
             fraction, message = float(progress["fraction"]), str(progress.get("message") or "")
         except (TypeError, KeyError, ValueError, AttributeError):
             return  # a notebook may display anything under this type; what is no progress is not shown
@@ -251,6 +256,15 @@ class CellRunner:
             self._driver.end_stream()
             cancelled.cancel()
             flooded.cancel()
+
+
+def _complete(content: dict[str, Any]) -> None:
+    """Give an error the texts that nbformat wants of it: an exception of Java's may have no message, which Toree sends
+    as null, and a kernel may leave out what it has not got."""
+    content["ename"] = str(content.get("ename") or "Error")
+    content["evalue"] = str(content.get("evalue") or "")
+    traceback = content.get("traceback")
+    content["traceback"] = [str(line) for line in traceback] if isinstance(traceback, list) else []
 
 
 def _size(content: dict[str, Any]) -> int:
