@@ -26,7 +26,7 @@ AT_ONCE = 4
 
 VICTIMS = ["control", "catalog", "artifacts", "worker", "gateway"]
 PATIENCE_S = 120.0
-"""How long one deletion, or the removal of all that is left, may take, in seconds: a lost lease and a restart included."""
+"""How long one deletion, or the removal of all that is left, may take, in seconds, restarts and lost leases included."""
 
 LARGE = "print('x' * 100_000)"
 """Its output becomes an object, not a row."""
