@@ -15,7 +15,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from deploy.local import isolation, surroundings
+from deploy.local import isolation, languages, surroundings
 from deploy.local.component import Component, Launch, NotReady, StartFailed
 from deploy.local.folder import ROOT, StackFolder
 from deploy.local.object_store import S3Access
@@ -130,6 +130,7 @@ class Service(Component):
             env["ATELIER_WORK_DIR"] = str(self.folder.data(self.name, mode=WORK_MODE))
         if self._kind_name == "worker":
             env["ATELIER_KERNEL_PYTHON"] = str(KERNEL_PYTHON)
+            env |= {name: value for name, value in languages.settings().items() if name not in env}
             if MINIMUM not in env:
                 # The most that this machine gives: what holds today must not silently stop to hold.
                 env[MINIMUM] = isolation.allowed(KERNEL_PYTHON).level

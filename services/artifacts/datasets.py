@@ -8,20 +8,29 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from services.artifacts import model, storage, store
+import orjson
+
+from services.artifacts import model, previews, storage, store
 from services.artifacts.store import queries
 from shared import tickets
 from shared.contracts.base import Nothing, Scope
 from shared.contracts.datasets import (
+    ColumnProfile,
     Dataset,
     DatasetDeleted,
     DatasetPage,
+    DatasetPreview,
+    DatasetProfile,
+    DatasetVersionPage,
     DeleteDataset,
     GetDataset,
+    GetDatasetProfile,
     ListDatasets,
+    ListDatasetVersions,
     OpenDatasetUpload,
     PinDataset,
     PinnedDataset,
+    PreviewDataset,
     UploadTicket,
 )
 from shared.contracts.notebooks import Precondition
@@ -57,6 +66,8 @@ async def open_dataset_upload(app: App, command: OpenDatasetUpload, context: Con
         activity_column=command.activity_column or None,
         time_column=command.time_column or None,
         precondition=command.precondition,
+        writing=command.writing,
+        progress_id=command.progress_id,
     )
     ticket = tickets.sign(
         claims.model_dump(mode="json", by_alias=True),
@@ -96,6 +107,58 @@ async def list_datasets(app: App, command: ListDatasets, _context: Context) -> D
         page_size=command.page_size,
         has_next_page=more,
         next_cursor=_cursor(items[-1]) if more else None,
+    )
+
+
+async def list_dataset_versions(app: App, command: ListDatasetVersions, _context: Context) -> DatasetVersionPage:
+    """A page of a dataset's versions, newest first; raises NotFound."""
+    scope = command.scope
+    await _find(app, scope, command.dataset_id)
+    offset = (command.page - 1) * command.page_size
+    async with app.database.connection() as connection:
+        total = await connection.fetchval(queries.count_versions, command.dataset_id)
+        rows = await connection.fetch(
+            queries.page_of_versions,
+            command.dataset_id,
+            scope.tenant_id,
+            scope.project_id,
+            command.page_size,
+            offset,
+        )
+    return DatasetVersionPage(
+        items=[store.version_of(row) for row in rows],
+        total_count=total,
+        page=command.page,
+        page_size=command.page_size,
+        has_next_page=offset + len(rows) < total,
+    )
+
+
+async def preview_dataset(app: App, command: PreviewDataset, _context: Context) -> DatasetPreview:
+    """The first rows of a version; raises NotFound."""
+    dataset, object_key = await _find(app, command.scope, command.dataset_id, command.version)
+    rows = await previews.first_rows(app.objects, object_key, dataset.size_bytes, command.rows)
+    return DatasetPreview(
+        dataset_id=dataset.dataset_id,
+        version=dataset.version,
+        record_count=dataset.record_count,
+        columns=dataset.columns,
+        rows=rows,
+    )
+
+
+async def get_dataset_profile(app: App, command: GetDatasetProfile, _context: Context) -> DatasetProfile:
+    """What the columns of a version hold, as far as that is known by now; raises NotFound."""
+    dataset, _ = await _find(app, command.scope, command.dataset_id, command.version)
+    async with app.database.connection() as connection:
+        found = await connection.fetchval(queries.find_profile, dataset.dataset_id, dataset.version)
+    columns = [ColumnProfile.model_validate(column) for column in orjson.loads(found)] if found else []
+    return DatasetProfile(
+        dataset_id=dataset.dataset_id,
+        version=dataset.version,
+        state="Ready" if found else dataset.profile.state,
+        record_count=dataset.record_count,
+        columns=columns,
     )
 
 

@@ -92,9 +92,7 @@ async def _commit(app: App, upload: DatasetUpload, conversion: Conversion, file_
             version = 1
         else:
             version = await _replace(tx, upload)
-        await store.insert_version(
-            tx.sql, upload.dataset_id, version, key, conversion, created_by=upload.caller.subject
-        )
+        await store.insert_version(tx.sql, upload.dataset_id, version, key, conversion, upload=upload)
         found = await store.find_dataset(tx.sql, upload.scope, upload.dataset_id)
         if found is None:
             raise AtelierError("The dataset that was just stored cannot be found.")

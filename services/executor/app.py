@@ -12,6 +12,7 @@ from services.executor.environments.sandbox import BuildSandbox
 from services.executor.environments.shelf import Shelf
 from services.executor.environments.uv import PackageIndex
 from services.executor.font_cache import FontCache
+from services.executor.kernels import languages
 from services.executor.kernels.fork_options import ForkOptions
 from services.executor.kernels.forked import ForkedKernels
 from services.executor.kernels.forkserver.confinement import Limits
@@ -158,8 +159,9 @@ def build_worker(settings: WorkerSettings, readiness: Readiness) -> list[Part]:
     def lay_out(path: Path) -> None:
         lay_out_folder(path, fonts.folder)
 
+    others = languages.commands(settings)
     plain = PlainKernels(
-        {"python3": python_command(settings.kernel_python)},
+        {"python3": python_command(settings.kernel_python), **others},
         python=settings.kernel_python,
         lay_out=lay_out,
         start_timeout_s=settings.kernel_start_timeout,
@@ -170,6 +172,7 @@ def build_worker(settings: WorkerSettings, readiness: Readiness) -> list[Part]:
         new_folder=folder.spare_folder,
         lay_out=lay_out,
         fallback=plain,
+        commands=others,
     )
     readiness.add("kernels", kernels.check)
     means = Means(

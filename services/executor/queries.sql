@@ -92,6 +92,18 @@ ORDER BY accepted_at DESC, execution_id DESC LIMIT $7 OFFSET $8
 SELECT count(*) FROM execution WHERE tenant_id = $1 AND project_id = $2 AND ($3::uuid IS NULL OR notebook_id = $3)
 AND ($4::text[] IS NULL OR state = ANY($4))
 
+-- name: past_of_notebooks
+SELECT notebook_id, last_ended_at, cells FROM notebook
+WHERE notebook_id = ANY($1::uuid[]) AND tenant_id = $2 AND project_id = $3
+
+-- name: past_runs
+-- The newest $3 runs of each notebook, or those accepted in the millisecond $2 or before.
+SELECT r.* FROM unnest($1::uuid[]) AS n (id), LATERAL (
+    SELECT notebook_id, execution_id, last_seq, state, accepted_at, ended_at, error_type FROM execution e
+    WHERE e.notebook_id = n.id AND ($2::timestamptz IS NULL OR date_trunc('milliseconds', e.accepted_at) <= $2)
+    ORDER BY e.accepted_at DESC, e.execution_id DESC LIMIT $3
+) AS r
+
 -- name: events_after
 SELECT sequence, body FROM execution_event WHERE execution_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3
 
@@ -261,8 +273,33 @@ AND NOT EXISTS (SELECT 1 FROM execution e WHERE e.worker_id = w.worker_id
 -- A run that is still held under this epoch.
 SELECT * FROM execution WHERE execution_id = $1 AND epoch = $2 AND state IN ('Claimed', 'Running', 'Collecting')
 
+-- name: find_state
+-- A run that has ended stays as it is.
+SELECT notebook_id, state FROM execution WHERE execution_id = $1
+
 -- name: remove_execution
 DELETE FROM execution WHERE execution_id = $1
+
+-- name: forget_on_notebook
+-- What a notebook's remaining runs amount to, after one was removed.
+UPDATE notebook n
+SET execution_count = (SELECT count(*) FROM execution e WHERE e.notebook_id = n.notebook_id),
+    last_accepted_at = (SELECT max(e.accepted_at) FROM execution e WHERE e.notebook_id = n.notebook_id),
+    status = COALESCE((
+        SELECT CASE WHEN e.state <> 'Error' THEN 'Ready' WHEN e.error_type = 'DeadKernelError' THEN 'Kernel_Dead'
+                    ELSE 'Error' END
+        FROM execution e WHERE e.notebook_id = n.notebook_id AND e.ended_at IS NOT NULL
+        ORDER BY e.ended_at DESC, e.execution_id DESC LIMIT 1
+    ), 'Ready')
+WHERE n.notebook_id = $1
+
+-- name: unsealed_runs
+-- Runs whose worker may have stored objects that artifacts never heard of.
+SELECT execution_id FROM execution WHERE notebook_id = $1 AND manifest_epoch IS NULL AND epoch > 0
+
+-- name: empty_tombstone
+UPDATE notebook SET cells = '{}', execution_count = 0, last_accepted_at = NULL, last_ended_at = NULL, status = 'Ready'
+WHERE notebook_id = $1
 
 -- name: remove_executions_of_notebook
 DELETE FROM execution WHERE notebook_id = $1

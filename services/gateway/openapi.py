@@ -30,6 +30,7 @@ _EXAMPLE_IDS = {
     "executionId": examples.EXECUTION_ID,
     "datasetId": examples.DATASET_ID,
     "artifactId": examples.ARTIFACT_ID,
+    "uploadId": examples.UPLOAD_ID,
     "cellId": "cell-001",
     "name": "receipt_rules",
     "ticket": "eyJ0IjoiNTUwZSJ9.c2ln",

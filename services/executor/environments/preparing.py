@@ -155,7 +155,7 @@ class Environments:
         if kernel_type != "python3":
             if packages or libraries:
                 raise EnvironmentBuildError(f"packages can be had for python3 kernels only, not for {kernel_type}")
-            return self._base_prepared()
+            return _of_the_worker(kernel_type, base)
         target = await self._base.interpreter_for(wanted.python_version)
         satisfied = all(rules.satisfied(one, base.installed, base.markers) for one in packages)
         if target is base and satisfied and not libraries:
@@ -236,6 +236,13 @@ class Environments:
                 lock=rules.lock_of(rules.pins_of(base.installed)),
             )
         return self._prepared_base
+
+
+def _of_the_worker(kernel_type: KernelType, base: Interpreter) -> Prepared:
+    """What a kernel of another language runs in: what is installed with the worker, and nothing of Python's."""
+    return Prepared(
+        environment_id=rules.key_of(FORMAT, kernel_type), source="base", python=base.python, python_version="", lock=""
+    )
 
 
 def _identity(interpreter: Interpreter) -> list[object]:

@@ -12,7 +12,7 @@ import asyncpg
 from services.executor import ending, model, retention, store
 from services.executor.store import queries
 from shared.contracts.base import Nothing
-from shared.contracts.execution_events import NotebookBlocked
+from shared.contracts.execution_events import ExecutionPurged, NotebookBlocked
 from shared.contracts.executions import BlockNotebook, CancelExecution, Execution, PurgeExecution
 from shared.contracts.notebooks import NotebookDeleted
 from shared.database import Transaction
@@ -107,16 +107,24 @@ async def purge_execution(app: ControlApp, command: PurgeExecution, context: Con
     async with app.database.connection() as connection:
         await store.find(connection, command.scope, command.execution_id, command.notebook_id)
     async with context.transaction() as transaction:
-        row = await transaction.sql.row(queries.lock_execution, command.execution_id)
-        if row is not None and not await retention.remove_in(transaction.sql, command.scope, command.execution_id):
+        seen = await transaction.sql.row(queries.find_state, command.execution_id)
+        if seen is not None and not await retention.remove_in(transaction.sql, command.scope, command.execution_id):
             raise Conflict("The execution has not ended; cancel it first.")
         return transaction.reply(Nothing())
 
 
 async def on_notebook_deleted(app: ControlApp, event: NotebookDeleted, envelope: Envelope) -> None:
-    """Remove every run of a deleted notebook; the tombstone stays."""
+    """Remove every run of a deleted notebook; the bare tombstone stays.
+
+    Artifacts knows what a run stored by its manifest. A run that never sealed one may have left objects all the same,
+    when its worker was killed: for those the fact of each removal is told."""
     async with app.database.transaction(cause=envelope) as transaction:
         await transaction.row(queries.lock_notebook, event.notebook_id, event.scope.tenant_id, event.scope.project_id)
         await transaction.execute(queries.block_notebook, event.notebook_id)
+        for row in await transaction.fetch(queries.unsealed_runs, event.notebook_id):
+            transaction.emit(
+                ExecutionPurged(scope=event.scope, execution_id=row["execution_id"], notebook_id=event.notebook_id)
+            )
         await transaction.execute(queries.remove_executions_of_notebook, event.notebook_id)
+        await transaction.execute(queries.empty_tombstone, event.notebook_id)
         await transaction.execute(queries.forget_automatic_starts, event.notebook_id)

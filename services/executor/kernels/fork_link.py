@@ -31,9 +31,12 @@ ENVIRONMENT = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "LANG": "C.UTF-8",
     "OPENBLAS_NUM_THREADS": "1",
+    "OPENBLAS_THREAD_TIMEOUT": "16",
     "HOME": "/nonexistent",
 }
-"""All that the server knows of its surroundings. One thread, so that nothing is lost by the fork."""
+"""All that the server knows of its surroundings. One thread, so that nothing is lost by the fork. An idle thread of the
+linear algebra library waits 2**16 cycles for work before it sleeps, not 2**26: those are 50 ms of processor time that
+every kernel would burn when its threads are made."""
 
 START_TIMEOUT_S = 120.0
 """How long imports may take on a slow disk, in seconds."""

@@ -1,4 +1,4 @@
-"""What isolation this machine allows, found out by a fork server that makes no kernel: for operators and local stacks."""
+"""What isolation this machine allows, found out by a fork server that makes no kernel."""
 
 from __future__ import annotations
 

@@ -60,6 +60,7 @@ class Run:
         self._options = claim.request.output_options
         self.draft = Draft(claim, means.database, self._notebook)
         self._environment: Prepared | None = None
+        self._csv_columns: list[dict[str, Any]] | None = None
         self._kernel: Kernel | None = None
         self._collector: Collector | None = None
         self._registering: asyncio.Task[None] | None = None
@@ -114,7 +115,7 @@ class Run:
         try:
             began = time.monotonic()
             self._environment = environment = await self._prepare_environment()
-            dataset_file = await self._fetch_dataset()
+            dataset_files = await self._fetch_dataset()
             self._chronicle.environment_ready(environment.environment_id, round(time.monotonic() - began, 3))
             self._kernel = kernel = await self._start_kernel(environment)
         except Stopped:
@@ -131,7 +132,7 @@ class Run:
         except GaveUpOnStore as error:
             return _failed("ArtifactStoreError", str(error))
         self._dir = kernel.run_dir
-        await asyncio.to_thread(folder.fill, self._dir, self._description(), dataset_file)
+        await asyncio.to_thread(folder.fill, self._dir, self._description(), dataset_files)
         self._chronicle.enter("ExecutingCells", state="Running")
         collector = self._collector = self._new_collector(self._dir)
         cells = NotebookCells(
@@ -175,12 +176,20 @@ class Run:
             pinned = await self._means.requests.ask(ask)
         return await self._means.environments.prepare(wanted, self.claim.notebook.kernel_type, pinned.libraries)
 
-    async def _fetch_dataset(self) -> Path | None:
+    async def _fetch_dataset(self) -> list[Path]:
+        """The bound dataset in each form that the kernel needs."""
         if self.claim.dataset is None:
-            return None
-        dataset = self.claim.dataset
-        fetching = patiently(lambda: self._means.datasets.file(dataset), lost=self.lost)
+            return []
+        fetching = patiently(self._find_dataset, lost=self.lost)
         return await unless_stopped(fetching, self._stop, deadline=self._deadline)
+
+    async def _find_dataset(self) -> list[Path]:
+        assert self.claim.dataset is not None  # noqa: S101 - asked before
+        files = [await self._means.datasets.file(self.claim.dataset)]
+        if self.claim.notebook.kernel_type == "r":
+            csv, self._csv_columns = await self._means.datasets.csv(self.claim.dataset)
+            files.append(csv)
+        return files
 
     def _description(self) -> dict[str, Any]:
         return folder.describe(
@@ -189,6 +198,7 @@ class Run:
             self.claim.notebook,
             self.claim.dataset,
             self.claim.parameters,
+            self._csv_columns,
         )
 
     async def _start_kernel(self, environment: Prepared) -> Kernel:
@@ -325,6 +335,7 @@ class Run:
             notebook_id=self.claim.row["notebook_id"],
             epoch=self.claim.epoch,
             output_format=self.claim.notebook.integration.output_format,
+            notebook_name=self.claim.notebook.notebook_name,
             enrichment_mode=self.claim.notebook.integration.enrichment_mode,
             dataset=self.claim.dataset.dataset if self.claim.dataset else None,
         )

@@ -7,10 +7,31 @@ from typing import Any
 from services.gateway import dataset_upload, examples
 from services.gateway.bodies import DeleteQuery, Expected, PageQuery
 from services.gateway.calls import SCOPE, Answered, Asked, Call, Form, Json
-from services.gateway.dataset_bodies import DataQuery, DatasetReplacementFields, DatasetUploadFields
+from services.gateway.dataset_bodies import (
+    DataQuery,
+    DatasetReplacementFields,
+    DatasetUploadFields,
+    PreviewQuery,
+    VersionQuery,
+    VersionsQuery,
+)
 from services.gateway.dispatch import json_response
 from services.gateway.model import Role
-from shared.contracts.datasets import Dataset, DatasetPage, DeleteDataset, GetDataset, ListDatasets
+from shared.contracts.datasets import (
+    Dataset,
+    DatasetPage,
+    DatasetPreview,
+    DatasetProfile,
+    DatasetVersionPage,
+    DeleteDataset,
+    GetDataset,
+    GetDatasetProfile,
+    GetUploadProgress,
+    ListDatasets,
+    ListDatasetVersions,
+    PreviewDataset,
+    UploadProgress,
+)
 from shared.contracts.notebooks import CheckDatasetUnbound
 from shared.contracts.transfers import DATASET_DOWNLOAD, DatasetDownload
 
@@ -66,6 +87,48 @@ async def get_dataset_data(asked: Asked) -> Any:
         ),
         file_name=f"{dataset.dataset_name}.{query.format}",
     )
+
+
+async def list_dataset_versions(asked: Asked) -> DatasetVersionPage:
+    """`GET dataset/{datasetId}/versions`."""
+    query: VersionsQuery = asked.query
+    return await asked.ask(
+        ListDatasetVersions(
+            scope=asked.scope,
+            caller=asked.caller,
+            dataset_id=asked.dataset_id,
+            page=query.page,
+            page_size=query.page_size,
+        )
+    )
+
+
+async def preview_dataset(asked: Asked) -> DatasetPreview:
+    """`GET dataset/{datasetId}/preview`."""
+    query: PreviewQuery = asked.query
+    return await asked.ask(
+        PreviewDataset(
+            scope=asked.scope,
+            caller=asked.caller,
+            dataset_id=asked.dataset_id,
+            version=query.version,
+            rows=query.rows,
+        )
+    )
+
+
+async def get_dataset_profile(asked: Asked) -> DatasetProfile:
+    """`GET dataset/{datasetId}/profile`."""
+    return await asked.ask(
+        GetDatasetProfile(
+            scope=asked.scope, caller=asked.caller, dataset_id=asked.dataset_id, version=asked.query.version
+        )
+    )
+
+
+async def get_upload_progress(asked: Asked) -> UploadProgress:
+    """`GET dataset-uploads/{uploadId}`."""
+    return await asked.ask(GetUploadProgress(scope=asked.scope, caller=asked.caller, upload_id=asked.ids["uploadId"]))
 
 
 async def delete_dataset(asked: Asked) -> Any:
@@ -155,6 +218,55 @@ CALLS = (
         query=DataQuery,
         media_type="application/octet-stream",
         streams=True,
+    ),
+    Call(
+        method="GET",
+        path=f"{SCOPE}/dataset/{{datasetId}}/versions",
+        tag="Datasets",
+        summary="List a dataset's versions",
+        handler=list_dataset_versions,
+        role=Role.viewer,
+        query=VersionsQuery,
+        reply=DatasetVersionPage,
+        example=examples.DATASET_VERSION_PAGE,
+    ),
+    Call(
+        method="GET",
+        path=f"{SCOPE}/dataset/{{datasetId}}/preview",
+        tag="Datasets",
+        summary="Get a dataset's first rows",
+        handler=preview_dataset,
+        role=Role.viewer,
+        query=PreviewQuery,
+        reply=DatasetPreview,
+        example=examples.DATASET_PREVIEW,
+        notes=(
+            "Values are exact: numbers that a double cannot hold, and times, are texts. "
+            "A table that is very wide or has very long values shows fewer rows."
+        ),
+    ),
+    Call(
+        method="GET",
+        path=f"{SCOPE}/dataset/{{datasetId}}/profile",
+        tag="Datasets",
+        summary="Get what a dataset's columns hold",
+        handler=get_dataset_profile,
+        role=Role.viewer,
+        query=VersionQuery,
+        reply=DatasetProfile,
+        example=examples.DATASET_PROFILE,
+        notes="Computed after the dataset is ready; `state` says whether it is there.",
+    ),
+    Call(
+        method="GET",
+        path=f"{SCOPE}/dataset-uploads/{{uploadId}}",
+        tag="Datasets",
+        summary="See how far an upload is",
+        handler=get_upload_progress,
+        role=Role.viewer,
+        reply=UploadProgress,
+        example=examples.UPLOAD_PROGRESS,
+        notes="For uploads whose form has an `uploadId` before the file; known for a day.",
     ),
     Call(
         method="DELETE",

@@ -11,9 +11,8 @@ import pytest
 from services.executor.kernels.forked import ForkedKernels
 from services.executor.kernels.forkserver.confinement import Limits
 from services.executor.kernels.port import KernelRequest
+from tests.support import languages
 from tests.support.kernels import Session, forked_source, until
-
-languages = pytest.importorskip("tests.support.languages")
 
 pytestmark = pytest.mark.timeout(900)
 

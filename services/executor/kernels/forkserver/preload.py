@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from services.executor.kernels.forkserver import outlet
+from services.executor.kernels.forkserver import headless, outlet, pages
 from services.executor.kernels.forkserver.confinement import Spawn
 
 KERNEL_MODULES = (
@@ -45,6 +45,13 @@ INLINE_BACKEND = "module://matplotlib_inline.backend_inline"
 
 _thread_limits: Any = None
 
+_own_modules: list[str] = []
+"""The server's modules, which kernels must not find. Noted before the fork: to look through all names in a kernel would
+copy the pages they lie in."""
+
+_imported: set[str] = set()
+"""Names of all modules that a kernel finds imported."""
+
 
 def load(names: Sequence[str]) -> dict[str, Any]:
     """Import the kernel's modules and `names`; gives seconds, and which could not be imported with the reason."""
@@ -71,7 +78,10 @@ def load(names: Sequence[str]) -> dict[str, Any]:
             failed[name] = f"{type(error).__name__}: {error}"
     _warm()
     _note_thread_pools()
+    _own_modules[:] = [name for name in sys.modules if name == "services" or name.startswith("services.")]
+    _imported.update(sys.modules.keys() - set(_own_modules))
     gc.collect()
+    pages.collapse()
     gc.freeze()  # the collector's marks would copy the imported pages into every kernel
     failed = {name: reason for name, reason in failed.items() if name not in kernel_failures}
     return {"seconds": round(time.monotonic() - started, 3), "failed": failed}
@@ -110,7 +120,7 @@ def _note_thread_pools() -> None:
 
 def run_kernel(spawn: Spawn, bound: int) -> None:
     """Become a kernel and serve until the end; writes to `bound` when the kernel's sockets can be connected to."""
-    for name in [name for name in sys.modules if name == "services" or name.startswith("services.")]:
+    for name in _own_modules:
         del sys.modules[name]
     _refresh(spawn)
     outlet.pipe_without_network(f"ipc://{spawn.run_dir}/k/p")
@@ -119,9 +129,8 @@ def run_kernel(spawn: Spawn, bound: int) -> None:
     application = kernelapp.IPKernelApp.instance(connection_file=spawn.connection_file)
     application.config.HistoryManager.enabled = False
     application.no_stdout = False
-    # Its command line is empty and known; building a parser for all its options would take a quarter of the start.
-    application.parse_command_line = lambda _argv=None: None
-    application.initialize([])
+    headless.trim(application, _imported)
+    headless.initialize(application)
     inline: Any = sys.modules.get("matplotlib_inline.backend_inline")
     if inline is not None:
         inline._enable_matplotlib_integration()  # it did so when it was imported, but there was no shell then
