@@ -4,7 +4,7 @@
 -- Make the notebook's row if it is new, and lock it: starts, ends and the deletion of a notebook take turns.
 INSERT INTO notebook (notebook_id, tenant_id, project_id) VALUES ($1, $2, $3)
 ON CONFLICT (notebook_id) DO UPDATE SET notebook_id = excluded.notebook_id
-RETURNING blocked_at, tenant_id, project_id, execution_count
+RETURNING blocked_at, tenant_id, project_id, execution_count, closing_until > clock_timestamp() AS closing
 
 -- name: notebook_facts
 SELECT status, last_accepted_at, execution_count, cells, blocked_at,
@@ -119,6 +119,9 @@ UPDATE execution SET cancel_requested_at = COALESCE(cancel_requested_at, clock_t
 -- name: active_runs_of_notebook
 SELECT execution_id, tenant_id FROM execution
 WHERE notebook_id = $1 AND state IN ('Queued', 'Claimed', 'Running', 'Collecting')
+
+-- name: close_notebook
+UPDATE notebook SET closing_until = clock_timestamp() + $2 * interval '1 s' WHERE notebook_id = $1
 
 -- name: block_notebook
 UPDATE notebook SET blocked_at = COALESCE(blocked_at, clock_timestamp()) WHERE notebook_id = $1

@@ -26,7 +26,7 @@ AT_ONCE = 4
 
 VICTIMS = ["control", "catalog", "artifacts", "worker", "gateway"]
 PATIENCE_S = 120.0
-"""How long one deletion, or the removal of all that is left, may take, in seconds, restarts and lost leases included."""
+"""How long one deletion, or the removal of all that is left, may take, in seconds: with a lost lease and a restart."""
 
 LARGE = "print('x' * 100_000)"
 """Its output becomes an object, not a row."""
@@ -96,9 +96,8 @@ class Deletions:
 
     async def midway(self, stack: Stack, victim: str) -> None:
         """Some deletions, with a service killed while they go on."""
-        ids = await asyncio.gather(
-            *(self.notebook(LARGE, "import time; time.sleep(0.3)", LARGE) for _ in range(AT_ONCE))
-        )
+        cells = (LARGE, "import time; time.sleep(0.3)", LARGE)
+        ids = await asyncio.gather(*(self.notebook(*cells) for _ in range(AT_ONCE)))
         await asyncio.gather(*(self.execute(notebook_id) for notebook_id in ids))
         await asyncio.sleep(random.uniform(0, 1))
         deleting = asyncio.gather(*(self.delete(notebook_id) for notebook_id in ids))
@@ -174,16 +173,18 @@ async def test_nothing_of_deleted_notebooks_is_left(
     deletions = Deletions(fault_api)
     await deletions.all_of(fault_stack)
     assert len(deletions.notebooks) >= DELETIONS - 2
-    left: Any = None
+    rows: dict[str, int] = {}
+    objects: list[str] = []
     try:
         async with asyncio.timeout(PATIENCE_S):
-            while left := (
-                await rows_left(database, deletions)
-                or await asyncio.to_thread(objects_left, fault_stack, fault_api.tenant)
-            ):
+            while True:
+                rows = await rows_left(database, deletions)
+                objects = await asyncio.to_thread(objects_left, fault_stack, fault_api.tenant)
+                if not rows and not objects:
+                    break
                 await asyncio.sleep(0.5)
     except TimeoutError:
-        pytest.fail(f"left after {len(deletions.notebooks)} deletions: {left}")
+        pytest.fail(f"left after {len(deletions.notebooks)} deletions: {rows} {objects}")
     statement = "SELECT queued, active FROM executor.tenant WHERE tenant_id = $1::uuid"
     assert tuple(await database.fetchrow(statement, fault_api.tenant)) == (0, 0)
     tombstones = "SELECT bool_and(cells::text = '{}') FROM executor.notebook WHERE notebook_id = ANY($1::uuid[])"

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 POLL_S = 0.05
 """How often a forced block looks whether the last run has ended, in seconds."""
 
+CLOSING_S = 15.0
+"""How long a forced block keeps new runs out, in seconds: longer than it may take, and no longer than that."""
+
 REPLY_MARGIN_S = 0.5
 """A forced block gives up this long before its deadline, so that the answer arrives, in seconds."""
 
@@ -61,16 +64,28 @@ async def cancel_in(transaction: Transaction, execution_id: UUID) -> asyncpg.Rec
 
 async def block_notebook(app: ControlApp, command: BlockNotebook, context: Context) -> Nothing:
     """Write the tombstone. With `force`, first cancel what runs and wait for its end (decision 5, delete)."""
+    closed = False
     while True:
         try:
             return await _block(command, context)
         except Conflict:
             if not command.force:
                 raise
+        if not closed:
+            await _close(app, command)
+            closed = True
         async with app.database.connection() as connection:
             running = await connection.fetch(queries.active_runs_of_notebook, command.notebook_id)
         await cancel_all(app, [row["execution_id"] for row in running])
         await _pause_before(context)
+
+
+async def _close(app: ControlApp, command: BlockNotebook) -> None:
+    """Let no run in while those there are end: a client that goes on executing would keep the deletion waiting."""
+    scope = command.scope
+    async with app.database.transaction() as transaction:
+        await transaction.row(queries.lock_notebook, command.notebook_id, scope.tenant_id, scope.project_id)
+        await transaction.execute(queries.close_notebook, command.notebook_id, CLOSING_S)
 
 
 async def _block(command: BlockNotebook, context: Context) -> Nothing:
