@@ -57,6 +57,7 @@ async def open_dataset_upload(app: App, command: OpenDatasetUpload, context: Con
         activity_column=command.activity_column or None,
         time_column=command.time_column or None,
         precondition=command.precondition,
+        artifact=command.artifact,
     )
     ticket = tickets.sign(
         claims.model_dump(mode="json", by_alias=True),

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 from aiohttp import web
 
-from services.artifacts import store, ticketed, versions
+from services.artifacts import adopting, store, ticketed, versions
 from services.artifacts.formats.conversion import Conversion, Wishes
 from services.artifacts.formats.converter import convert
 from services.artifacts.formats.roles import Roles
@@ -46,7 +47,8 @@ async def receive_dataset(app: App, request: web.Request) -> web.Response:
             max_decompressed_bytes=app.settings.max_decompressed_bytes,
             max_columns=app.settings.max_columns,
         )
-        conversion = await _receive(app, request, spool, target, wishes)
+        async with adopting.source_of(app, request, upload) as pieces:
+            conversion = await _receive(app, pieces, spool, target, wishes)
         reply = await versions.keep(app, upload, conversion, spool, target)
     return web.Response(body=reply.encode(), content_type="application/json")
 
@@ -63,13 +65,13 @@ async def _habit(app: App, upload: DatasetUpload) -> Roles:
     return Roles(case_id=dataset.case_id_column, activity=dataset.activity_column, time=dataset.time_column)
 
 
-async def _receive(app: App, request: web.Request, spool: Spool, target: Path, wishes: Wishes) -> Conversion:
+async def _receive(app: App, pieces: AsyncIterator[bytes], spool: Spool, target: Path, wishes: Wishes) -> Conversion:
     """Spool the body and convert it at the same time; raises what the conversion raises, once the body is read."""
     started = time.monotonic()
     loop = asyncio.get_running_loop()
     converting = loop.run_in_executor(app.converters, _converted, spool, target, wishes)
     try:
-        await _spool(request, spool, converting, app.settings.dataset_max_bytes)
+        await _spool(pieces, spool, converting, app.settings.dataset_max_bytes)
         spool.finish()
     except BaseException:
         spool.abort()
@@ -93,11 +95,13 @@ def _converted(spool: Spool, target: Path, wishes: Wishes) -> Conversion:
     return conversion
 
 
-async def _spool(request: web.Request, spool: Spool, converting: asyncio.Future[Conversion], limit: int) -> None:
+async def _spool(
+    pieces: AsyncIterator[bytes], spool: Spool, converting: asyncio.Future[Conversion], limit: int
+) -> None:
     """Read the body to its end even when the converter has refused it: the sender hears why only then."""
     waiting = bytearray()
     received = 0
-    async for piece in request.content.iter_any():
+    async for piece in pieces:
         received += len(piece)
         if received > limit:
             raise TooLarge(f"The file is larger than {limit} bytes, which is the limit.")

@@ -94,6 +94,28 @@ class UploadTicket(Wire):
     ticket: str
 
 
+class DatasetOrigin(Wire):
+    """Where a dataset version came from: the result of a run, and what that run had read."""
+
+    execution_id: UUID
+    notebook_id: UUID
+    notebook_version: str
+    artifact_id: UUID
+    artifact_name: str
+    dataset_id: UUID | None = Field(description="the dataset that the run read")
+    dataset_name: str | None
+    dataset_version: int | None
+
+
+class AdoptedArtifact(Wire):
+    """A result of a run that becomes a dataset version."""
+
+    execution_id: UUID
+    epoch: int
+    artifact_id: UUID
+    origin: DatasetOrigin
+
+
 class OpenDatasetUpload(ArtifactsCommand, Command[UploadTicket]):
     """Obtain an address and a ticket for streaming a file to artifacts (DESIGN.md decision 4). To `replace` is to add a
     version to a dataset; an empty `dataset_name` then keeps the name."""
@@ -106,6 +128,7 @@ class OpenDatasetUpload(ArtifactsCommand, Command[UploadTicket]):
     activity_column: str | None = None
     time_column: str | None = None
     precondition: Precondition = Precondition()
+    artifact: AdoptedArtifact | None = Field(None, description="whose bytes are taken instead of a body")
 
 
 class DatasetEvent(Event):

@@ -10,6 +10,7 @@ from typing import Literal
 from uuid import UUID
 
 from shared.contracts.base import Caller, Idempotency, Scope, Wire
+from shared.contracts.datasets import AdoptedArtifact
 from shared.contracts.notebooks import Precondition
 from shared.contracts.results import OutputTypeFilter
 from shared.reports.rendering import Profile
@@ -49,6 +50,7 @@ class DatasetUpload(Wire):
     activity_column: str | None = None
     time_column: str | None = None
     precondition: Precondition = Precondition()
+    artifact: AdoptedArtifact | None = None
 
 
 class DatasetDownload(Wire):
