@@ -52,6 +52,7 @@ NEEDS = {
     "venv": Need("python3-venv", _has_venv, "makes virtual environments"),
     "rabbitmq": Need("rabbitmq-server", _has_rabbitmq, "the message broker of the native stack"),
     "postgresql": Need("postgresql", _has_postgresql, "the database of the native stack"),
+    "chromium": Need("chromium", lambda: shutil.which("chromium") is not None, "prints and shows reports"),
     "curl": Need("curl", lambda: shutil.which("curl") is not None, "runs the README's tour in the tests"),
     "buildah": Need("buildah", lambda: shutil.which("buildah") is not None, "builds the image without Docker"),
     "debootstrap": Need("debootstrap", lambda: shutil.which("debootstrap") is not None, "makes the image's base"),

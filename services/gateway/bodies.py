@@ -133,7 +133,7 @@ class ReportQuery(Body):
 class LineageQuery(PageQuery):
     """Which version of a dataset, and which page of the executions that read it."""
 
-    version: int | None = Field(None, ge=1)
+    version: int | None = Field(None, ge=1, le=MAX_PAGE)
 
 
 class EventsQuery(Body):
