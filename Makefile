@@ -38,7 +38,7 @@ reset: ## end the stack and delete its data
 	@test ! -x $(PYTHON_IN_VENV) || $(STACK) reset
 
 test: setup kernels ## run all tests (ARGS="tests/unit -k name": some)
-	@$(PYTHON_IN_VENV) -I deploy/local/debian.py rabbitmq postgresql curl
+	@$(PYTHON_IN_VENV) -I deploy/local/debian.py rabbitmq postgresql curl chromium
 	@deploy/k8s/tools/install.sh
 	@$(PYTHON_IN_VENV) -m pytest -m "not image" $(ARGS)
 

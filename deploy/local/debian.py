@@ -71,6 +71,7 @@ NEEDS = {
     "r-bit64": Need("r-cran-bit64", _r_library("bit64"), "integers of 64 bits in R"),
     "r-ggplot2": Need("r-cran-ggplot2", _r_library("ggplot2"), "charts in R"),
     "java": Need("openjdk-17-jre-headless", lambda: java() is not None, "runs Scala kernels"),
+    "chromium": Need("chromium", lambda: shutil.which("chromium") is not None, "prints and shows reports"),
     "curl": Need("curl", lambda: shutil.which("curl") is not None, "runs the README's tour in the tests"),
     "buildah": Need("buildah", lambda: shutil.which("buildah") is not None, "builds the image without Docker"),
     "debootstrap": Need("debootstrap", lambda: shutil.which("debootstrap") is not None, "makes the image's base"),

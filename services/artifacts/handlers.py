@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from services.artifacts import datasets, libraries, model, storage, store, upload_progress
+from services.artifacts import datasets, libraries, lineage, model, storage, store, upload_progress
 from services.artifacts.store import queries
 from shared.contracts.base import Command, Nothing
 from shared.contracts.datasets import (
@@ -20,6 +20,7 @@ from shared.contracts.datasets import (
     PreviewDataset,
 )
 from shared.contracts.libraries import DeleteLibrary, ListLibraries, PinLibraries, StoreLibrary
+from shared.contracts.lineage import GetDatasetOrigins, ListProducts
 from shared.contracts.results import ArtifactEntry, ArtifactList, GetArtifact, ListArtifacts, SealManifest
 from shared.contracts.storage import ListStoredRuns, MeasureStorage
 from shared.errors import Conflict, NotFound
@@ -105,6 +106,8 @@ COMMANDS: Mapping[type[Command[Any]], Handler] = {
     ListLibraries: libraries.list_libraries,
     PinLibraries: libraries.pin_libraries,
     DeleteLibrary: libraries.delete_library,
+    GetDatasetOrigins: lineage.get_dataset_origins,
+    ListProducts: lineage.list_products,
     SealManifest: seal_manifest,
     ListArtifacts: list_artifacts,
     GetArtifact: get_artifact,

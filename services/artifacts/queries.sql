@@ -115,6 +115,20 @@ INSERT INTO dataset_version (dataset_id, version, object_key, record_count, case
                              activity_column, time_column, size_bytes, sha256, source, created_by)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13);
 
+-- name: set_origin
+-- The version was made from a result of a run.
+UPDATE dataset_version SET origin_execution_id = $3, origin = $4 WHERE dataset_id = $1 AND version = $2;
+
+-- name: origin_of_version
+SELECT v.origin FROM dataset_version v JOIN dataset d USING (dataset_id)
+WHERE v.dataset_id = $1 AND v.version = $2 AND d.tenant_id = $3 AND d.project_id = $4;
+
+-- name: datasets_made_by_runs
+SELECT v.dataset_id, v.version, v.origin_execution_id, v.origin, d.dataset_name
+FROM dataset_version v JOIN dataset d USING (dataset_id)
+WHERE v.origin_execution_id = ANY($1::uuid[]) AND d.tenant_id = $2 AND d.project_id = $3
+ORDER BY v.created_at, v.dataset_id;
+
 -- name: delete_dataset
 -- The versions go with it.
 DELETE FROM dataset WHERE dataset_id = $1;

@@ -21,12 +21,12 @@ RETURNING queued
 -- name: insert_execution
 INSERT INTO execution (execution_id, tenant_id, project_id, notebook_id, notebook_version, state, phase, priority,
     queue_deadline, created_by, request, warnings, estimated_seconds, last_seq, progress, traceparent, correlation_id,
-    rerun_of, from_cell, trigger)
+    rerun_of, from_cell, trigger, dataset_id, dataset_version)
 VALUES ($1, $2, $3, $4, $5, 'Queued', 'Queued', $6, clock_timestamp() + $7 * interval '1 s', $8, $9, $10,
     (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) FROM (
         SELECT extract(epoch FROM ended_at - started_at) AS seconds FROM execution
         WHERE notebook_id = $4 AND state = 'Completed' ORDER BY accepted_at DESC LIMIT 9) recent),
-    1, $11, $12, $13, $14, $15, $16)
+    1, $11, $12, $13, $14, $15, $16, $17, $18)
 RETURNING *
 
 -- name: note_automatic_start
@@ -103,6 +103,17 @@ SELECT r.* FROM unnest($1::uuid[]) AS n (id), LATERAL (
     WHERE e.notebook_id = n.id AND ($2::timestamptz IS NULL OR date_trunc('milliseconds', e.accepted_at) <= $2)
     ORDER BY e.accepted_at DESC, e.execution_id DESC LIMIT $3
 ) AS r
+
+-- name: runs_on_dataset
+-- One page and one row more of the runs that read a dataset, or its version $4, newest first.
+SELECT * FROM execution WHERE tenant_id = $1 AND project_id = $2 AND dataset_id = $3
+AND ($4::integer IS NULL OR dataset_version = $4)
+AND ($5::timestamptz IS NULL OR (accepted_at, execution_id) < ($5, $6::uuid))
+ORDER BY accepted_at DESC, execution_id DESC LIMIT $7 OFFSET $8
+
+-- name: count_runs_on_dataset
+SELECT count(*) FROM execution WHERE tenant_id = $1 AND project_id = $2 AND dataset_id = $3
+AND ($4::integer IS NULL OR dataset_version = $4)
 
 -- name: events_after
 SELECT sequence, body FROM execution_event WHERE execution_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3

@@ -130,6 +130,12 @@ class ReportQuery(Body):
     disposition: Literal["inline", "attachment"] = Field("inline", description="to be shown, or to be saved")
 
 
+class LineageQuery(PageQuery):
+    """Which version of a dataset, and which page of the executions that read it."""
+
+    version: int | None = Field(None, ge=1, le=MAX_PAGE)
+
+
 class EventsQuery(Body):
     """Where to resume the events."""
 

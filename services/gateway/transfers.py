@@ -116,6 +116,15 @@ class Transfers:
                 await response.write_eof()
             return response
 
+    async def adopt(self, where: UploadTicket) -> Dataset:
+        """Have artifacts make a dataset of a result that it stores; else as `upload`."""
+
+        async def nothing() -> AsyncIterator[bytes]:
+            return
+            yield b""
+
+        return await self.upload(where, nothing())
+
     async def upload(self, where: UploadTicket, pieces: AsyncIterator[bytes]) -> Dataset:
         """Stream a file to artifacts; returns when it is stored and ready. Raises what artifacts answers, Unavailable
         when it could not be reached, OutcomeUnknown when it went away with the whole file in hand."""

@@ -180,6 +180,8 @@ class Execution(Wire):
     timeout: int
     created_by: str
     trigger: Trigger = Field(description="why it was started")
+    dataset_id: UUID | None = Field(None, description="the dataset that it reads")
+    dataset_version: int | None = None
     rerun_of: UUID | None = Field(None, description="the run that this one repeats")
     from_cell: str | None = Field(None, description="cells of the range before it were replayed and are not counted")
 

@@ -10,7 +10,7 @@ from typing import Literal
 from uuid import UUID
 
 from shared.contracts.base import Caller, Idempotency, Scope, Wire
-from shared.contracts.datasets import TextWriting
+from shared.contracts.datasets import AdoptedArtifact, TextWriting
 from shared.contracts.notebooks import Precondition
 from shared.contracts.results import OutputTypeFilter
 from shared.reports.rendering import Profile
@@ -52,6 +52,7 @@ class DatasetUpload(Wire):
     precondition: Precondition = Precondition()
     writing: TextWriting = TextWriting()
     progress_id: UUID | None = None  # under which the sender asks how far it is
+    artifact: AdoptedArtifact | None = None
 
 
 class DatasetDownload(Wire):

@@ -115,6 +115,8 @@ async def _accept(app: ControlApp, context: Context, plan: Plan, command: StartE
             plan.rerun_of,
             plan.from_cell,
             dumps(trigger),
+            plan.dataset.dataset.dataset_id if plan.dataset else None,
+            plan.dataset.dataset.version if plan.dataset else None,
         )
         assert row is not None  # noqa: S101 - INSERT … RETURNING always answers
         await sql.execute(
