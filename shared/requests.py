@@ -72,14 +72,22 @@ class Requests:
     async def close(self) -> None:
         """Nothing to give back: the broker's connection takes the reply queue with it."""
 
-    async def ask(self, command: Command[R], *, patience_s: float = 0.0, correlation: UUID | None = None) -> R:
+    async def ask(
+        self,
+        command: Command[R],
+        *,
+        patience_s: float = 0.0,
+        correlation: UUID | None = None,
+        identity: UUID | None = None,
+    ) -> R:
         """Send `command` and return its answer; see the module's head for what it raises.
 
-        `patience_s` keeps a read trying for so many seconds while a dependency is down.
+        `patience_s` keeps a read trying for so many seconds while a dependency is down. `identity` names a write that
+        may have been asked for before, by this process or another: it is still carried out once.
         """
         with telemetry.span(f"ask {command.name()}", kind=SpanKind.CLIENT):
             if command.write:
-                return await self._ask_write(command, correlation)
+                return await self._ask_write(command, correlation, identity or uuid4())
             return await self._ask_read(command, patience_s, correlation)
 
     async def _ask_read(self, command: Command[R], patience_s: float, correlation: UUID | None) -> R:
@@ -95,8 +103,7 @@ class Requests:
                     raise Unavailable(_slow(command)) from error
             await asyncio.sleep(RETRY_PAUSE_S)
 
-    async def _ask_write(self, command: Command[R], correlation: UUID | None) -> R:
-        identity = uuid4()
+    async def _ask_write(self, command: Command[R], correlation: UUID | None, identity: UUID) -> R:
         deadline = datetime.now(UTC) + timedelta(seconds=WRITE_DEADLINE_S)
         patience = WRITE_DEADLINE_S
         sent = False

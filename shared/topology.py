@@ -87,6 +87,7 @@ EVENT_QUEUES = {
         "execution.cancelled.#",
         "execution.purged.#",
         "notebook.blocked.#",
+        "dataset.updated.#",
     ),
     "executor": event_queue("executor", "notebook.deleted.#"),
     "artifacts": event_queue("artifacts", "notebook.deleted.#", "execution.purged.#"),

@@ -18,6 +18,7 @@ from process_mining_utils.features import (
 )
 from process_mining_utils.flow import activity_throughput, bottlenecks, directly_follows, rework
 from process_mining_utils.flow_drawing import draw_directly_follows
+from process_mining_utils.opening import OpenedLog, open_log
 from process_mining_utils.report import Report
 from process_mining_utils.selection import (
     Selection,
@@ -37,6 +38,7 @@ __all__ = [
     "TIME",
     "EarlyCases",
     "LogColumns",
+    "OpenedLog",
     "Report",
     "Selection",
     "TemporalSplit",
@@ -62,6 +64,7 @@ __all__ = [
     "is_weekend",
     "last_window",
     "one_hot",
+    "open_log",
     "period_window",
     "rework",
     "select_cases",

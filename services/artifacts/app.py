@@ -13,6 +13,7 @@ from services.artifacts.handlers import COMMANDS
 from services.artifacts.profiling import Profiling
 from services.artifacts.removals import Removals
 from services.artifacts.settings import ArtifactsSettings
+from services.artifacts.sweeping import Sweeping
 from services.artifacts.transfer_server import TransferServer
 from services.artifacts.workspace import Workspace
 from shared import process
@@ -86,6 +87,7 @@ def build(settings: ArtifactsSettings, store: ObjectStoreSettings, work_dir: Pat
         workspace,
         removals,
         profiling,
+        Sweeping(database, objects, removals, every_s=settings.sweep_every_s, after_s=settings.sweep_after_s),
         TransferServer(app),
         responder,
         subscriber,

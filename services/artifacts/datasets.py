@@ -10,7 +10,7 @@ from uuid import UUID
 
 import orjson
 
-from services.artifacts import model, previews, store
+from services.artifacts import model, previews, storage, store
 from services.artifacts.store import queries
 from shared import tickets
 from shared.contracts.base import Nothing, Scope
@@ -52,6 +52,7 @@ async def open_dataset_upload(app: App, command: OpenDatasetUpload, context: Con
         present, _ = await _find(app, command.scope, command.dataset_id)
         if command.idempotency is None:
             _check(command.precondition, present)
+    await storage.require_room(app, command.scope)
     claims = DatasetUpload(
         upload_id=context.envelope.id,
         scope=command.scope,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from services.artifacts import datasets, libraries, model, store, upload_progress
+from services.artifacts import datasets, libraries, model, storage, store, upload_progress
 from services.artifacts.store import queries
 from shared.contracts.base import Command, Nothing
 from shared.contracts.datasets import (
@@ -21,6 +21,7 @@ from shared.contracts.datasets import (
 )
 from shared.contracts.libraries import DeleteLibrary, ListLibraries, PinLibraries, StoreLibrary
 from shared.contracts.results import ArtifactEntry, ArtifactList, GetArtifact, ListArtifacts, SealManifest
+from shared.contracts.storage import ListStoredRuns, MeasureStorage
 from shared.errors import Conflict, NotFound
 from shared.responder import Context, Handler, WriteTransaction
 
@@ -102,4 +103,6 @@ COMMANDS: Mapping[type[Command[Any]], Handler] = {
     SealManifest: seal_manifest,
     ListArtifacts: list_artifacts,
     GetArtifact: get_artifact,
+    MeasureStorage: storage.measure_storage,
+    ListStoredRuns: storage.list_stored_runs,
 }

@@ -18,4 +18,15 @@ class ArtifactsSettings(ServiceSettings):
     max_decompressed_bytes: int = Field(
         20 * GIB, gt=0, description="most that a gzip file may decompress to, in bytes: bounds decompression bombs"
     )
+    project_max_bytes: int | None = Field(
+        None, ge=0, description="what a project may store before further uploads are refused, in bytes"
+    )
+    sweep_every_s: float = Field(
+        3600.0, gt=0, description="how often the object store is searched for objects without a row, in seconds"
+    )
+    sweep_after_s: float = Field(
+        86_400.0,
+        gt=0,
+        description="how old an object without a row is left alone, in seconds: longer than any upload takes",
+    )
     max_columns: int = Field(10_000, gt=0, description="most columns of a dataset")

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from services.catalog import handlers, shelf
+from services.catalog.automation.scheduler import Scheduler
+from services.catalog.automation.starter import Starter
+from services.catalog.differences.operations import Differ
 from services.catalog.purge import Purge
 from services.catalog.settings import CatalogSettings
 from services.catalog.shelf import Template
@@ -30,7 +33,9 @@ class Catalog:
     requests: Requests
     templates: dict[str, Template]
     purge: Purge
+    starter: Starter
     turns: Turns
+    differ: Differ
 
 
 def build(settings: CatalogSettings, readiness: Readiness) -> list[Part]:
@@ -41,9 +46,20 @@ def build(settings: CatalogSettings, readiness: Readiness) -> list[Part]:
     outbox = Outbox(database, broker)
     requests = Requests(broker, payloads, source=SERVICE)
     purge = Purge(database)
-    app = Catalog(database=database, requests=requests, templates=shelf.load(), purge=purge, turns=Turns())
+    differ = Differ()
+    starter = Starter(database, requests)
+    scheduler = Scheduler(database, on_fire=starter.wake)
+    app = Catalog(
+        database=database,
+        requests=requests,
+        templates=shelf.load(),
+        purge=purge,
+        starter=starter,
+        turns=Turns(),
+        differ=differ,
+    )
     responder = Responder(SERVICE, app, handlers.COMMANDS, broker=broker, database=database, payloads=payloads)
     subscriber = Subscriber(SERVICE, app, handlers.EVENTS, broker=broker)
     readiness.add("database", database.check)
     readiness.add("broker", broker.check)
-    return [broker, payloads, database, outbox, requests, purge, responder, subscriber]
+    return [broker, payloads, database, outbox, requests, purge, differ, responder, subscriber, starter, scheduler]

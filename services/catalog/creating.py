@@ -6,11 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
-from services.catalog import binding, faults, importing, schedule, shelf, store, validity
+from services.catalog import binding, faults, importing, project_templates, schedule, shelf, store, validity
 from services.catalog.cell_changes import draft_faults
 from services.catalog.cell_ids import Numbering
+from services.catalog.changing import kept_message
 from services.catalog.document import Document, cells_of_drafts, empty
-from services.catalog.importing.percent import document_cells
 from services.catalog.kernels import SPECS
 from services.catalog.limits import check_depth, check_size
 from services.catalog.model import FIRST_VERSION, Definition
@@ -26,7 +26,7 @@ from shared.contracts.notebooks import (
     NotebookDraft,
     Session,
 )
-from shared.errors import Fault
+from shared.errors import Fault, Invalid
 from shared.responder import Context, WriteTransaction
 
 if TYPE_CHECKING:
@@ -37,7 +37,13 @@ async def create_notebook(app: Catalog, command: CreateNotebook, context: Contex
     """A notebook at version 1.0.0: the template's cells first, then the initial ones."""
     draft = command.draft
     found: list[Fault] = []
-    definition, numbering = await asyncio.to_thread(_definition, draft, app.templates, found)
+    template = None
+    if draft.template:
+        try:
+            template = await project_templates.choose(app, command.scope, draft.template)
+        except Invalid as error:
+            found += error.faults
+    definition, numbering = await asyncio.to_thread(_definition, draft, template, found)
     found += await binding.faults_of(
         app.requests,
         command.scope,
@@ -48,7 +54,9 @@ async def create_notebook(app: Catalog, command: CreateNotebook, context: Contex
     async with context.transaction() as transaction:
         # Faults come second: a request that is asked again, and was fine then, gets its first answer.
         faults.refuse(found, "The notebook")
-        notebook = await _insert(transaction, command.scope, command.caller, definition, numbering.highest)
+        notebook = await insert(
+            transaction, command.scope, command.caller, definition, numbering.highest, command.change_message
+        )
         session = Session(session_id=uuid4(), kernel_type=notebook.kernel_type)
         return transaction.reply(notebook.model_copy(update={"session": session}))
 
@@ -70,25 +78,33 @@ async def import_notebook(app: Catalog, command: ImportNotebook, context: Contex
     )
     async with context.transaction() as transaction:
         faults.refuse(found, "The upload")
-        notebook = await _insert(transaction, command.scope, command.caller, definition, imported.highest_cell_number)
+        notebook = await insert(
+            transaction,
+            command.scope,
+            command.caller,
+            definition,
+            imported.highest_cell_number,
+            command.change_message,
+        )
         return transaction.reply(notebook.model_copy(update={"parsing": imported.parsing}))
 
 
-def _definition(
-    draft: NotebookDraft, templates: dict[str, Template], found: list[Fault]
-) -> tuple[Definition, Numbering]:
+def _definition(draft: NotebookDraft, template: Template | None, found: list[Fault]) -> tuple[Definition, Numbering]:
     """What the draft asks for; its faults are added to `found`."""
     drafts = draft.initial_cells or []
     check_depth([cell.metadata for cell in drafts], "initialCells")
     integration = draft.integration or Integration()
-    template = shelf.choose(templates, draft.template, draft.kernel_type, found)
+    if template is not None and (unsuitable := shelf.unsuitable(template, draft.kernel_type)):
+        found += unsuitable
+        template = None
     found += schedule.faults_of(integration, "integration")
     found += draft_faults(drafts, set(), "initialCells")
-    numbering = Numbering(known=[cell.cell_id or "" for cell in drafts])
-    given = document_cells(template.cells_for(draft.kernel_type), numbering) if template else []
-    body = empty()
+    own_ids = {cell.cell_id or "" for cell in drafts}
+    numbering = Numbering(known=own_ids)
+    given = template.cells_for(draft.kernel_type, numbering, own_ids) if template else []
+    body = dict(template.document.body) if template else empty()
     body["cells"] = [*given, *cells_of_drafts(drafts, numbering)]
-    body["metadata"] = dict(SPECS[draft.kernel_type])
+    body["metadata"] = {**body["metadata"], **SPECS[draft.kernel_type]}
     document = Document(body=body)
     if not found:
         found += [
@@ -100,7 +116,7 @@ def _definition(
         description=draft.notebook_description,
         kernel_type=draft.kernel_type,
         integration=integration,
-        environment=draft.environment or Environment(),
+        environment=draft.environment or (template.environment if template else Environment()),
         document=document,
     )
     return definition, numbering
@@ -114,9 +130,15 @@ def _in_draft(path: str, template_cells: int) -> str:
     return f"initialCells[{int(number) - template_cells}]{rest.replace('.metadata.tags', '.tags')}"
 
 
-async def _insert(
-    transaction: WriteTransaction, scope: Scope, caller: Caller, definition: Definition, highest_cell_number: int
+async def insert(
+    transaction: WriteTransaction,
+    scope: Scope,
+    caller: Caller,
+    definition: Definition,
+    highest_cell_number: int,
+    message: str | None,
 ) -> Notebook:
+    """A new notebook at version 1.0.0, and the fact that it is there."""
     notebook_id: UUID = uuid4()
     author = caller.subject.replace("\x00", "")
     await store.insert(
@@ -127,6 +149,7 @@ async def _insert(
         version=FIRST_VERSION,
         highest_cell_number=highest_cell_number,
         author=author,
+        message=kept_message(message),
     )
     transaction.emit(
         NotebookCreated(

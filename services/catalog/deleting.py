@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from services.catalog import store
+from services.catalog.automation.fires import queries as automatic
 from services.catalog.model import check_precondition
 from shared.contracts.base import Nothing, Scope
 from shared.contracts.execution_events import NotebookBlocked
@@ -46,6 +47,8 @@ async def _hide(transaction: Transaction | WriteTransaction, scope: Scope, noteb
     row = await sql.row(store.queries.hide, notebook_id, scope.tenant_id, scope.project_id)
     if row is None:
         return False
+    await sql.execute(automatic.remove, notebook_id)  # nothing starts by itself from here on
+    await sql.execute(automatic.unlink, notebook_id)
     transaction.emit(
         NotebookDeleted(
             scope=scope,

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from services.catalog import changing, creating, deleting, projection, reading
+from services.catalog import changing, creating, deleting, project_templates, projection, reading, versions
+from services.catalog.automation import calls, triggers
 from shared.contracts import execution_events as facts
 from shared.contracts import notebooks as commands
+from shared.contracts import schedules, templates
+from shared.contracts import versions as history
 from shared.contracts.base import Command, Event
+from shared.contracts.datasets import DatasetUpdated
 from shared.responder import Handler
 from shared.subscriber import EventHandler
 
@@ -26,6 +30,22 @@ COMMANDS: Mapping[type[Command[Any]], Handler] = {
     commands.ListNotebooks: reading.list_notebooks,
     commands.ExportNotebook: reading.export_notebook,
     commands.PinNotebook: reading.pin_notebook,
+    templates.AddTemplate: project_templates.add_template,
+    templates.ListTemplates: project_templates.list_templates,
+    templates.GetTemplate: project_templates.get_template,
+    templates.RemoveTemplate: project_templates.remove_template,
+    history.ListVersions: versions.list_versions,
+    history.GetVersion: versions.get_version,
+    history.DiffVersions: versions.diff_versions,
+    history.ShowDiff: versions.show_diff,
+    history.RestoreVersion: versions.restore_version,
+    history.CopyNotebook: versions.copy_notebook,
+    history.GetParameters: reading.get_parameters,
+    schedules.GetSchedule: calls.get_schedule,
+    schedules.PauseSchedule: calls.pause_schedule,
+    schedules.ResumeSchedule: calls.resume_schedule,
+    schedules.RunSchedule: calls.run_schedule,
+    schedules.ListFires: calls.list_fires,
 }
 
 EVENTS: Mapping[type[Event], EventHandler] = {
@@ -36,4 +56,5 @@ EVENTS: Mapping[type[Event], EventHandler] = {
     facts.ExecutionCancelled: projection.on_execution_ended,
     facts.ExecutionPurged: projection.on_execution_purged,
     facts.NotebookBlocked: deleting.on_notebook_blocked,
+    DatasetUpdated: triggers.on_dataset_updated,
 }

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from services.catalog.automation import triggers
+from services.catalog.automation.fires import queries as automatic
 from services.catalog.store import queries
 from shared.contracts.execution_events import (
     ExecutionEnded,
@@ -61,6 +63,7 @@ async def on_execution_ended(app: Catalog, event: ExecutionEnded, envelope: Enve
         outcome=event.status,
         notebook_status=event.notebook_status,
     )
+    to_send = False
     async with _notebook(app, event, envelope) as transaction:
         if transaction is not None and await _hear(transaction, event, envelope, run):
             cells = list(event.cells.items())
@@ -74,6 +77,11 @@ async def on_execution_ended(app: Catalog, event: ExecutionEnded, envelope: Enve
                 [cell.last_executed for _, cell in cells],
                 [cell.execution_status for _, cell in cells],
             )
+            to_send = await transaction.execute(automatic.hurry, event.notebook_id) > 0
+            if event.status == "Completed":
+                to_send |= await triggers.on_completed(transaction, event.notebook_id, event.ended_at)
+    if to_send:
+        app.starter.wake()
 
 
 async def on_execution_purged(app: Catalog, event: ExecutionPurged, envelope: Envelope) -> None:

@@ -6,6 +6,7 @@ import asyncio
 
 import structlog
 
+from services.catalog.automation.fires import queries as automatic
 from services.catalog.store import queries
 from shared.database import Database
 from shared.errors import AtelierError
@@ -18,8 +19,14 @@ IDLE_S = 30.0
 RETRY_S = 1.0
 """Pause after the database went away, in seconds."""
 
+STEPS = (automatic.remove_fires, queries.remove_executions, queries.remove_versions, queries.remove_contents)
+"""What goes before the notebook itself, in this order."""
+
 CHUNK = 200
 """Rows of a table removed in one statement: a fraction of a second, even when each holds a large notebook."""
+
+FIRES_KEPT_DAYS = 90
+"""How long the history of automatic runs is kept, in days: a quarter, also of a schedule of every minute."""
 
 CROWDED_TALLY = 500
 """A project's tally is folded when it has more rows than this."""
@@ -59,6 +66,12 @@ class Purge:
         async with self._database.transaction() as transaction:
             await transaction.execute(queries.fold_tallies, CROWDED_TALLY)
 
+    async def forget_fires(self) -> None:
+        """Remove old history of automatic runs."""
+        async with self._database.transaction() as transaction:
+            while await transaction.execute(automatic.forget_fires, FIRES_KEPT_DAYS, CHUNK) == CHUNK:
+                continue  # a whole chunk: there may be more
+
     async def _run(self) -> None:
         while True:
             self._wake.clear()
@@ -66,6 +79,7 @@ class Purge:
             try:
                 await self.remove_hidden()
                 await self.fold_tallies()
+                await self.forget_fires()
             except AtelierError as error:
                 log.warning("removal goes on later", reason=error.detail)
                 pause = RETRY_S
@@ -82,7 +96,7 @@ class Purge:
                 notebook_id = await transaction.value(queries.next_hidden)
                 if notebook_id is None:
                     return False
-                for statement in (queries.remove_executions, queries.remove_versions, queries.remove_contents):
+                for statement in STEPS:
                     if await transaction.execute(statement, notebook_id, CHUNK):
                         break
                 else:

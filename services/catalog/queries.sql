@@ -24,10 +24,25 @@ FOR UPDATE
 -- name: version
 -- One version with its content; without a number the present one.
 SELECT v.version, v.ordinal, v.name, v.description, v.kernel_type, v.integration, v.environment, v.parameters,
-       v.content_sha256, c.body, c.outputs
+       v.content_sha256, v.created_at, v.created_by, v.change_message, v.restored_from, c.body, c.outputs
 FROM notebook n
 JOIN notebook_version v ON v.notebook_id = n.notebook_id AND v.version = COALESCE($4, n.version)
 JOIN content c ON c.notebook_id = n.notebook_id AND c.sha256 = v.content_sha256
+WHERE n.notebook_id = $1 AND n.tenant_id = $2 AND n.project_id = $3 AND n.deleted_at IS NULL
+
+-- name: versions
+-- A stretch of a notebook's history, newest first, before an ordinal. Read along the index on (notebook_id, ordinal).
+SELECT version, ordinal, name, kernel_type, content_sha256, created_at, created_by, change_message, restored_from
+FROM notebook_version
+WHERE notebook_id = $1 AND ordinal < $2
+ORDER BY ordinal DESC
+LIMIT $3 OFFSET $4
+
+-- name: history_length
+-- How many versions a notebook has: they are numbered without gaps, and none goes before the notebook does.
+SELECT v.ordinal
+FROM notebook n
+JOIN notebook_version v ON v.notebook_id = n.notebook_id AND v.version = n.version
 WHERE n.notebook_id = $1 AND n.tenant_id = $2 AND n.project_id = $3 AND n.deleted_at IS NULL
 
 -- name: standing
@@ -59,8 +74,8 @@ INSERT INTO content (notebook_id, sha256, body, outputs) VALUES ($1, $2, $3, $4)
 -- name: insert_version
 -- The next version of a locked or new notebook.
 INSERT INTO notebook_version (notebook_id, version, ordinal, name, description, kernel_type, integration, environment,
-                              parameters, content_sha256, created_at, created_by, change_message)
-SELECT $1, $2, COALESCE(max(ordinal), 0) + 1, $3, $4, $5, $6::json, $7::json, $8::json, $9, $10, $11, $12
+                              parameters, content_sha256, created_at, created_by, change_message, restored_from)
+SELECT $1, $2, COALESCE(max(ordinal), 0) + 1, $3, $4, $5, $6::json, $7::json, $8::json, $9, $10, $11, $12, $13
 FROM notebook_version
 WHERE notebook_id = $1
 
@@ -169,3 +184,30 @@ SET run_ended_at = $2, execution_count = t.execution_count, has_output = t.has_o
 FROM unnest($3::text[], $4::integer[], $5::boolean[], $6::timestamptz[], $7::text[])
     AS t (cell_id, execution_count, has_output, last_executed, execution_status)
 WHERE c.notebook_id = $1 AND c.cell_id = t.cell_id AND (c.run_ended_at IS NULL OR c.run_ended_at <= $2)
+
+-- name: template
+-- A template of the project.
+SELECT name, description, kernel_type, environment, parameters, cell_count, body, created_at, created_by
+FROM project_template
+WHERE tenant_id = $1 AND project_id = $2 AND name = $3
+
+-- name: template_list
+-- The project's templates without their content.
+SELECT name, description, kernel_type, parameters, cell_count, created_at, created_by
+FROM project_template
+WHERE tenant_id = $1 AND project_id = $2
+ORDER BY name COLLATE "C"
+
+-- name: count_templates
+SELECT count(*) FROM project_template WHERE tenant_id = $1 AND project_id = $2
+
+-- name: insert_template
+-- Returns nothing for a name that is taken.
+INSERT INTO project_template (tenant_id, project_id, name, description, kernel_type, environment, parameters, cell_count,
+                              body, created_at, created_by)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, clock_timestamp(), $10)
+ON CONFLICT DO NOTHING
+RETURNING name, description, kernel_type, environment, parameters, cell_count, created_at, created_by
+
+-- name: delete_template
+DELETE FROM project_template WHERE tenant_id = $1 AND project_id = $2 AND name = $3 RETURNING name

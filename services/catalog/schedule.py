@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from functools import cache
 from zoneinfo import available_timezones
 
-from croniter import CroniterError, croniter
-
+from services.catalog.automation import timetable
 from services.catalog.faults import path_of
 from shared.contracts.notebooks import Integration
 from shared.errors import Fault
@@ -45,14 +43,10 @@ def _cron_fault(line: str) -> str | None:
     if len(fields) != 5 or len(line) > CRON_LENGTH:
         return "must be a cron line of five fields: minute, hour, day of month, month, day of week"
     for number, (text, names) in enumerate(zip(fields, _NAMED_FIELDS, strict=True), start=1):
-        # croniter takes more than cron does (`L`, `#`, `H`, `?`); what is stored must mean the same everywhere.
+        # The library takes more than cron does (`L`, `#`, `H`, `?`); what is stored must mean the same everywhere.
         if not _FIELD.match(text) or any(word.lower() not in names for word in _NAMES.findall(text)):
             return f"field {number} ({text[:40]}) is not one of cron's: numbers, names, *, lists, ranges and steps"
-    try:
-        croniter(" ".join(fields), datetime(2024, 1, 1, tzinfo=UTC)).get_next()
-    except (CroniterError, ValueError, OverflowError) as error:
-        return f"never fires or is malformed: {str(error)[:200]}"
-    return None
+    return timetable.fault_of(" ".join(fields))
 
 
 @cache

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from copy import deepcopy
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from services.catalog.cell_ids import Numbering
+from services.catalog.document import Document, Json, empty, tags_of
 from services.catalog.importing import percent
-from services.catalog.importing.percent import ScriptCell
-from shared.contracts.notebooks import KernelType
+from services.catalog.kernels import SPECS
+from shared.contracts.notebooks import Environment, KernelType
 from shared.errors import Fault
 
 FOLDER = Path(__file__).parent / "templates"
@@ -15,19 +19,35 @@ FOLDER = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True, kw_only=True)
 class Template:
-    """A notebook to begin with. Its description is the comment that heads the script."""
+    """A notebook to begin with. A script's description is the comment that heads it."""
 
     name: str
     description: str
-    cells: list[ScriptCell]
+    document: Document
+    kernel_type: KernelType = "python3"
+    environment: Environment = field(default_factory=Environment)
 
     def suits(self, kernel_type: KernelType) -> bool:
-        """Templates are written in Python; one whose only code is its parameters suits every kernel."""
-        return kernel_type == "python3" or all(cell.cell_type != "code" or _declares(cell) for cell in self.cells)
+        """Whether a notebook of that kernel can begin so; where the only code is its parameters, any can."""
+        cells = self.document.cells
+        return kernel_type == self.kernel_type or all(
+            cell["cell_type"] != "code" or "parameters" in tags_of(cell) for cell in cells
+        )
 
-    def cells_for(self, kernel_type: KernelType) -> list[ScriptCell]:
-        """The cells to begin with; the parameters' Python is left out of a notebook in another language."""
-        return [cell for cell in self.cells if kernel_type == "python3" or cell.cell_type != "code"]
+    def cells_for(self, kernel_type: KernelType, numbering: Numbering, taken: Collection[str]) -> list[Json]:
+        """The cells to begin with; the parameters' code is left out of a notebook in another language. Ids that other
+        cells of the notebook have are given anew."""
+        cells = [
+            deepcopy(cell)
+            for cell in self.document.cells
+            if kernel_type == self.kernel_type or cell["cell_type"] != "code"
+        ]
+        for cell in cells:
+            numbering.see(cell["id"])
+        for cell in cells:
+            if cell["id"] in taken:
+                cell["id"] = numbering.give()
+        return cells
 
 
 def load(folder: Path = FOLDER) -> dict[str, Template]:
@@ -35,28 +55,16 @@ def load(folder: Path = FOLDER) -> dict[str, Template]:
     return {path.stem: _template(path) for path in sorted(folder.glob("*.py"))}
 
 
-def choose(
-    shelf: dict[str, Template], name: str | None, kernel_type: KernelType, faults: list[Fault]
-) -> Template | None:
-    """The template asked for, None when none is; a fault when there is none such or it does not suit the kernel."""
-    if not name:
-        return None
-    template = shelf.get(name)
-    if template is None:
-        existing = ", ".join(shelf) or "none"
-        faults.append(Fault(path="template", message=f"there is no template {name[:100]!r}; there are: {existing}"))
-    elif not template.suits(kernel_type):
-        message = f"is written for python3 and does not suit kernelType {kernel_type}"
-        faults.append(Fault(path="template", message=message))
-        return None
-    return template
-
-
-def _declares(cell: ScriptCell) -> bool:
-    return "parameters" in cell.metadata.get("tags", [])
+def unsuitable(template: Template, kernel_type: KernelType) -> list[Fault]:
+    """A fault when a notebook of that kernel cannot begin with the template."""
+    if template.suits(kernel_type):
+        return []
+    message = f"is written for {template.kernel_type} and does not suit kernelType {kernel_type}"
+    return [Fault(path="template", message=message)]
 
 
 def _template(path: Path) -> Template:
     script = percent.split(path.read_text(encoding="utf-8"))
     description = " ".join(line.lstrip("# ").strip() for line in script.preamble.splitlines())
-    return Template(name=path.stem, description=description, cells=script.cells)
+    body = {**empty(), "cells": percent.document_cells(script.cells, Numbering()), "metadata": dict(SPECS["python3"])}
+    return Template(name=path.stem, description=description, document=Document(body=body))

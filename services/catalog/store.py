@@ -12,6 +12,7 @@ import asyncpg
 import orjson
 
 from services.catalog import parameters
+from services.catalog.automation import definition as automation
 from services.catalog.document import Document, Json, metadata_of, tags_of
 from services.catalog.model import Definition, etag_of, whole_milliseconds
 from shared.contracts.base import Scope
@@ -75,6 +76,7 @@ async def insert(
     version: str,
     highest_cell_number: int,
     author: str,
+    message: str | None = None,
 ) -> None:
     """A new notebook with its first version."""
     now = await transaction.value(queries.clock)
@@ -94,9 +96,10 @@ async def insert(
         now,
         author,
     )
-    await _insert_version(transaction, notebook_id, definition, version=version, at=now, author=author)
+    await _insert_version(transaction, notebook_id, definition, version=version, at=now, author=author, message=message)
     ids = [cell["id"] for cell in definition.document.cells]
     await transaction.execute(queries.touch_cells, notebook_id, ids, whole_milliseconds(now))
+    await automation.follow(transaction, notebook_id, definition.integration)
 
 
 async def add_version(
@@ -110,9 +113,19 @@ async def add_version(
     at: datetime,
     author: str,
     message: str | None,
+    restored_from: str | None = None,
 ) -> None:
     """A new version of a locked notebook, which becomes the present one."""
-    await _insert_version(transaction, notebook_id, definition, version=version, at=at, author=author, message=message)
+    await _insert_version(
+        transaction,
+        notebook_id,
+        definition,
+        version=version,
+        at=at,
+        author=author,
+        message=message,
+        restored_from=restored_from,
+    )
     await transaction.execute(
         queries.update_notebook,
         notebook_id,
@@ -127,6 +140,7 @@ async def add_version(
         at,
     )
     await transaction.execute(queries.touch_cells, notebook_id, list(changed_cells), at)
+    await automation.follow(transaction, notebook_id, definition.integration)
 
 
 async def _insert_version(
@@ -138,6 +152,7 @@ async def _insert_version(
     at: datetime,
     author: str,
     message: str | None = None,
+    restored_from: str | None = None,
 ) -> None:
     document = definition.document
     await transaction.execute(
@@ -157,6 +172,7 @@ async def _insert_version(
         at,
         author,
         message,
+        restored_from,
     )
 
 
@@ -172,7 +188,7 @@ def _notebook(row: asyncpg.Record) -> Notebook:
         kernel_type=row["kernel_type"],
         status=row["status"],
         integration=Integration.model_validate_json(row["integration"]),
-        cells=[_cell(cell, activity.get(cell["id"])) for cell in body["cells"]],
+        cells=[cell_of(cell, activity.get(cell["id"])) for cell in body["cells"]],
         environment=Environment.model_validate_json(row["environment"]),
         parameters=orjson.loads(row["parameters"]),
         date_created=row["created_at"],
@@ -184,7 +200,8 @@ def _notebook(row: asyncpg.Record) -> Notebook:
     )
 
 
-def _cell(cell: Json, activity: list[Any] | None) -> Cell:
+def cell_of(cell: Json, activity: list[Any] | None) -> Cell:
+    """A cell as the API shows it; `activity` is its row: when it changed, and what its latest run came to."""
     modified, count, has_output, executed, status = activity or (None, None, False, None, None)
     return Cell(
         cell_id=cell["id"],

@@ -14,6 +14,7 @@ from services.executor.font_cache import FontCache
 from services.executor.kernels.forked import ForkedKernels, ForkOptions
 from services.executor.kernels.forkserver.confinement import Limits
 from services.executor.kernels.plain import PYTHON_ARGUMENTS, PlainKernels
+from services.executor.retention import RetentionKeeper
 from services.executor.running.claim import Means
 from services.executor.running.dataset_cache import DatasetCache
 from services.executor.running.folder import WorkerFolder
@@ -80,6 +81,7 @@ def build_control(settings: ExecutorSettings, readiness: Readiness) -> list[Part
     return [
         *bones.parts(),
         Sweeper(bones.database, bones.broker),
+        RetentionKeeper(bones.database, bones.requests),
         Subscriber("executor", app, handlers.EVENTS, broker=bones.broker),
         Responder(
             "executor",

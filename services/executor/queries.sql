@@ -21,13 +21,21 @@ RETURNING queued
 -- name: insert_execution
 INSERT INTO execution (execution_id, tenant_id, project_id, notebook_id, notebook_version, state, phase, priority,
     queue_deadline, created_by, request, warnings, estimated_seconds, last_seq, progress, traceparent, correlation_id,
-    rerun_of, from_cell)
+    rerun_of, from_cell, trigger)
 VALUES ($1, $2, $3, $4, $5, 'Queued', 'Queued', $6, clock_timestamp() + $7 * interval '1 s', $8, $9, $10,
     (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) FROM (
         SELECT extract(epoch FROM ended_at - started_at) AS seconds FROM execution
         WHERE notebook_id = $4 AND state = 'Completed' ORDER BY accepted_at DESC LIMIT 9) recent),
-    1, $11, $12, $13, $14, $15)
+    1, $11, $12, $13, $14, $15, $16)
 RETURNING *
+
+-- name: note_automatic_start
+-- Nothing comes back when this run was started before.
+INSERT INTO automatic_start (execution_id, notebook_id) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING execution_id
+
+-- name: started_before
+SELECT a.execution_id, e.execution_id IS NOT NULL AS kept
+FROM automatic_start a LEFT JOIN execution e USING (execution_id) WHERE a.execution_id = $1
 
 -- name: insert_snapshot
 INSERT INTO execution_snapshot (execution_id, notebook, dataset) VALUES ($1, $2, $3)
@@ -259,5 +267,57 @@ DELETE FROM execution WHERE execution_id = $1
 -- name: remove_executions_of_notebook
 DELETE FROM execution WHERE notebook_id = $1
 
+-- name: forget_automatic_starts
+DELETE FROM automatic_start WHERE notebook_id = $1
+
 -- name: queue_depth
 SELECT COALESCE(sum(queued), 0) AS queued, COALESCE(sum(active), 0) AS active FROM tenant
+
+-- name: retention
+SELECT * FROM retention WHERE tenant_id = $1 AND project_id = $2
+
+-- name: set_retention
+-- A changed policy is due at once.
+INSERT INTO retention (tenant_id, project_id, max_age_days, max_runs_per_notebook, max_bytes, modified_by)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (tenant_id, project_id) DO UPDATE
+SET max_age_days = excluded.max_age_days, max_runs_per_notebook = excluded.max_runs_per_notebook,
+    max_bytes = excluded.max_bytes, modified_at = clock_timestamp(), modified_by = excluded.modified_by, checked_at = NULL
+RETURNING *
+
+-- name: next_retention
+-- Take the policy that waits longest, if it is due. Two control processes never take the same.
+UPDATE retention SET checked_at = clock_timestamp()
+WHERE (tenant_id, project_id) = (
+    SELECT tenant_id, project_id FROM retention
+    WHERE checked_at IS NULL OR checked_at < clock_timestamp() - make_interval(secs => $1)
+    ORDER BY checked_at NULLS FIRST LIMIT 1
+    FOR UPDATE SKIP LOCKED)
+RETURNING *
+
+-- name: note_retention
+UPDATE retention SET applied_at = clock_timestamp() WHERE tenant_id = $1 AND project_id = $2
+
+-- name: runs_to_let_go
+-- Ended runs beyond an age ($3, days) or a number ($4) of their notebook, oldest first; never its newest completed one.
+SELECT execution_id FROM (
+    SELECT execution_id, ended_at, accepted_at,
+           row_number() OVER by_age AS place,
+           state = 'Completed' AND row_number() OVER by_outcome = 1 AS newest_success
+    FROM execution
+    WHERE tenant_id = $1 AND project_id = $2 AND state IN ('Completed', 'Error', 'Cancelled')
+    WINDOW by_age AS (PARTITION BY notebook_id ORDER BY accepted_at DESC, execution_id DESC),
+           by_outcome AS (PARTITION BY notebook_id, state = 'Completed' ORDER BY accepted_at DESC, execution_id DESC)
+) AS ranked
+WHERE NOT newest_success AND (ended_at < clock_timestamp() - make_interval(days => $3) OR place > $4)
+ORDER BY accepted_at, execution_id LIMIT $5
+
+-- name: runs_that_may_go
+-- Of these runs, those that have ended and are not the newest completed one of their notebook.
+SELECT e.execution_id FROM execution e
+WHERE e.tenant_id = $1 AND e.project_id = $2 AND e.execution_id = ANY($3::uuid[])
+  AND e.state IN ('Completed', 'Error', 'Cancelled')
+  AND (e.state <> 'Completed' OR EXISTS (
+      SELECT 1 FROM execution newer
+      WHERE newer.notebook_id = e.notebook_id AND newer.state = 'Completed'
+        AND (newer.accepted_at, newer.execution_id) > (e.accepted_at, e.execution_id)))

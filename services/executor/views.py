@@ -10,6 +10,7 @@ import orjson
 
 from services.executor import model, wording
 from shared.contracts.executions import CellResult, Execution, ExecutionRequest, OutputCounts, Progress, Resources
+from shared.contracts.schedules import Trigger
 
 Row = Mapping[str, Any]
 """A row of `execution`."""
@@ -57,6 +58,7 @@ def execution(row: Row, cells: list[CellResult], queue_position: int | None, que
         priority=request.priority,
         timeout=request.timeout,
         created_by=row["created_by"],
+        trigger=Trigger.model_validate_json(row["trigger"]),
         rerun_of=row["rerun_of"],
         from_cell=row["from_cell"],
     )

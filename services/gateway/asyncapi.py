@@ -9,11 +9,17 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from shared import topology
-from shared.contracts import datasets, execution_events, notebooks, results  # the events register by being imported
+from shared.contracts import (  # the events register by being imported
+    datasets,
+    execution_events,
+    notebooks,
+    results,
+    schedules,
+)
 from shared.contracts.base import Event
 from shared.envelope import CONTENT_TYPE
 
-__all__ = ["datasets", "document", "events", "execution_events", "notebooks", "results"]
+__all__ = ["datasets", "document", "events", "execution_events", "notebooks", "results", "schedules"]
 
 
 def events() -> list[type[Event]]:

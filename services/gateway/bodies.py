@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, StringConstraints
 
@@ -10,6 +11,7 @@ from shared.contracts.base import Body, Moment, OptionalId
 from shared.contracts.executions import ExecutionStatus
 from shared.contracts.notebooks import CellType, KernelType, Name, NotebookStatus, OutputFormat, Text, Word
 from shared.contracts.results import OutputTypeFilter
+from shared.contracts.schedules import FireState
 
 MAX_PAGE = 1_000_000
 """The highest page number; whoever wants to go further uses the cursor."""
@@ -64,6 +66,13 @@ class LibrariesQuery(Body):
     page_size: int = Field(20, ge=1, le=MAX_PAGE_SIZE)
 
 
+class TemplatesQuery(Body):
+    """Which page of the templates: those that come with the product, then the project's, each by name."""
+
+    page: int = Field(1, ge=1, le=MAX_PAGE)
+    page_size: int = Field(20, ge=1, le=MAX_PAGE_SIZE)
+
+
 class NotebooksQuery(PageQuery):
     """Which notebooks, in which order."""
 
@@ -74,10 +83,28 @@ class NotebooksQuery(PageQuery):
     sort: Sort = "-dateCreated"
 
 
+class VersionQuery(Body):
+    """Which version."""
+
+    version: OptionalText = Field(None, description="default: the present one")
+
+
+class DiffQuery(Body):
+    """In which form to show a difference."""
+
+    format: Literal["json", "html"] = "json"
+
+
 class ExecutionsQuery(PageQuery):
     """Which executions."""
 
     status: ExecutionStatus | None = None
+
+
+class FiresQuery(PageQuery):
+    """Which fires of a notebook."""
+
+    state: FireState | None = None
 
 
 class StatusQuery(Body):
@@ -126,11 +153,13 @@ class IntegrationPatch(Body):
     dataset_binding: OptionalId = None
     output_format: OutputFormat | None = None
     auto_execution: bool | None = None
+    run_after: list[UUID] | None = Field(None, max_length=20)
     error_policy: Literal["stop", "continue"] | None = None
     schedule_execution: str | None = None
     schedule_time_zone: str | None = None
     schedule_overlap: Literal["skip", "queue", "replace"] | None = None
     schedule_misfire: Literal["fire_once", "skip"] | None = None
+    schedule_jitter: int | None = Field(None, ge=0, le=3600)
     schedule_parameters: dict[str, JsonValue] | None = None
 
 

@@ -69,11 +69,13 @@ NOTEBOOK: Json = {
     "status": "Ready",
     "integration": {
         **INTEGRATION,
+        "runAfter": [],
         "errorPolicy": None,
         "scheduleExecution": None,
         "scheduleTimeZone": None,
         "scheduleOverlap": None,
         "scheduleMisfire": None,
+        "scheduleJitter": None,
         "scheduleParameters": None,
     },
     "cells": [CELL],
@@ -110,7 +112,68 @@ UPLOADED_NOTEBOOK: Json = {
         "warnings": ["Cell 1 had no id and was given cell-001."],
     },
 }
+TRIGGER: Json = {
+    "kind": "api",
+    "fireId": None,
+    "fireTime": None,
+    "manual": False,
+    "datasetId": None,
+    "datasetVersion": None,
+    "executions": None,
+}
+FIRE: Json = {
+    "fireId": EXECUTION_ID,
+    "notebookId": NOTEBOOK_ID,
+    "kind": "schedule",
+    "fireTime": "2024-01-20T01:00:00.000Z",
+    "dueTime": "2024-01-20T01:00:00.000Z",
+    "state": "Started",
+    "reason": None,
+    "trigger": {
+        **TRIGGER,
+        "kind": "schedule",
+        "fireId": EXECUTION_ID,
+        "fireTime": "2024-01-20T01:00:00.000Z",
+    },
+    "executionId": EXECUTION_ID,
+    "decidedAt": "2024-01-20T01:00:00.420Z",
+}
+SCHEDULE: Json = {
+    "notebookId": NOTEBOOK_ID,
+    "state": "Active",
+    "scheduleExecution": "0 2 * * *",
+    "scheduleTimeZone": "Europe/Amsterdam",
+    "scheduleOverlap": "skip",
+    "scheduleMisfire": "fire_once",
+    "scheduleJitter": 0,
+    "scheduleParameters": {"analysis_period": 30},
+    "pausedAt": None,
+    "pausedBy": None,
+    "nextTimes": [f"2024-01-{day}T01:00:00.000Z" for day in range(21, 31)],
+    "lastFires": [FIRE],
+    "autoExecution": False,
+    "runAfter": [
+        {
+            "notebookId": "ab0e8400-e29b-41d4-a716-446655440000",
+            "notebookName": "Clean the log",
+            "completed": True,
+            "deleted": False,
+        }
+    ],
+}
+SKIPPED_FIRE: Json = {
+    **FIRE,
+    "state": "Skipped",
+    "reason": f"the execution {EXECUTION_ID} had not ended (scheduleOverlap: skip)",
+    "executionId": None,
+}
+MANUAL_FIRE: Json = {
+    **FIRE,
+    "kind": "manual",
+    "trigger": {**FIRE["trigger"], "manual": True},
+}
 PAGE: Json = {"totalCount": 1, "page": 1, "pageSize": 20, "hasNextPage": False, "nextCursor": None}
+FIRE_PAGE: Json = {"fires": [SKIPPED_FIRE], **PAGE}
 NOTEBOOK_PAGE: Json = {
     "notebooks": [
         {
@@ -234,6 +297,7 @@ EXECUTION: Json = {
     "priority": "Normal",
     "timeout": 1800,
     "createdBy": "user123",
+    "trigger": TRIGGER,
     "rerunOf": None,
     "fromCell": None,
 }
@@ -440,6 +504,53 @@ LIBRARY: Json = {
     "createdBy": "user123",
 }
 LIBRARY_PAGE: Json = {"items": [LIBRARY], **PAGE}
+
+TEMPLATE_DRAFT: Json = {
+    "templateName": "receipt_review",
+    "notebookId": NOTEBOOK_ID,
+    "version": "1.2.0",
+    "description": "The monthly look at receipts.",
+}
+_TEMPLATE_SUMMARY: Json = {
+    "templateName": "receipt_review",
+    "description": "The monthly look at receipts.",
+    "origin": "project",
+    "kernelType": "python3",
+    "cellCount": 1,
+    "parameters": {"type": "object", "properties": {}},
+    "dateCreated": "2024-01-15T10:30:00.000Z",
+    "createdBy": "user123",
+}
+TEMPLATE: Json = {
+    **_TEMPLATE_SUMMARY,
+    "cells": [
+        {
+            **CELL,
+            "executionCount": None,
+            "hasOutput": False,
+            "lastExecuted": None,
+            "executionStatus": None,
+            "lastModified": None,
+        }
+    ],
+    "environment": NOTEBOOK["environment"],
+}
+TEMPLATE_PAGE: Json = {"items": [_TEMPLATE_SUMMARY], **PAGE}
+
+STORAGE: Json = {
+    "datasetBytes": 734_003_200,
+    "runBytes": 1_288_490_188,
+    "libraryBytes": 5_120,
+    "totalBytes": 2_022_498_508,
+    "quotaBytes": 10_737_418_240,
+}
+RETENTION_POLICY: Json = {"maxAgeDays": 90, "maxRunsPerNotebook": 200, "maxBytes": None}
+RETENTION: Json = {
+    **RETENTION_POLICY,
+    "dateModified": "2024-01-15T10:30:00.000Z",
+    "modifiedBy": "user123",
+    "lastApplied": "2024-01-20T10:30:00.000Z",
+}
 
 ME: Json = {"subject": "user123", "role": "editor", "tenantId": TENANT, "projects": [PROJECT]}
 LIMITS: Json = {

@@ -16,6 +16,7 @@ from shared.contracts.executions import (
     Progress,
     Resources,
 )
+from shared.contracts.schedules import Trigger
 
 
 class ExecutionEvent(Event):
@@ -42,6 +43,7 @@ class ExecutionQueued(ExecutionEvent):
     priority: Priority
     accepted_at: Moment
     created_by: str
+    trigger: Trigger = Trigger()
 
 
 class ExecutionStarted(ExecutionEvent):
@@ -161,7 +163,7 @@ class NotebookBlocked(Event):
 
 
 class ExecutionPurged(Event):
-    """An ended run was removed by its owner; artifacts removes what it stored."""
+    """An ended run was removed, by its owner or by retention; artifacts removes what it stored."""
 
     type = "execution.purged"
     execution_id: UUID

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, JsonValue
 
 from shared.contracts.base import Body, Command, Moment, Nothing, Page, Wire
 from shared.contracts.notebooks import Precondition
+from shared.contracts.schedules import Trigger
 
 ExecutionStatus = Literal["Running", "Completed", "Error", "Cancelled"]
 Phase = Literal["Queued", "PreparingEnvironment", "StartingKernel", "ExecutingCells", "CollectingResults"]
@@ -178,6 +179,7 @@ class Execution(Wire):
     priority: Priority
     timeout: int
     created_by: str
+    trigger: Trigger = Field(description="why it was started")
     rerun_of: UUID | None = Field(None, description="the run that this one repeats")
     from_cell: str | None = Field(None, description="cells of the range before it were replayed and are not counted")
 
@@ -204,12 +206,18 @@ class ControlCommand:
 
 
 class StartExecution(ControlCommand, Command[Execution]):
-    """Accept a run: pin notebook version and dataset version, check parameters, queue it."""
+    """Accept a run: pin notebook version and dataset version, check parameters, queue it.
+
+    A run that starts by itself says what to do when the notebook has a run that has not ended: `refuse` is a conflict
+    whose `running` names those, `replace` cancels them and is that conflict until they have ended. However often it is
+    sent, it takes effect once for its `execution_id`, even when that run was removed since."""
 
     write = True
     execution_id: UUID
     notebook_id: UUID
     request: ExecutionRequest
+    trigger: Trigger = Trigger()
+    overlap: Literal["allow", "refuse", "replace"] = "allow"
 
 
 class CheckExecution(ControlCommand, Command[DryRun]):

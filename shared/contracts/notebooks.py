@@ -33,12 +33,22 @@ class Integration(Body):
     dataset_binding: OptionalId = Field(None, description="Id of the dataset that runs read.")
     output_format: OutputFormat = "enriched_dataframe"
     auto_execution: bool = Field(False, description="Run whenever the bound dataset gets new data.")
+    run_after: list[UUID] = Field(
+        default_factory=list, max_length=20, description="Run when all of these notebooks have completed."
+    )
     error_policy: Literal["stop", "continue"] | None = None
     schedule_execution: str | None = Field(None, description="Five-field cron line.", examples=["0 2 * * *"])
-    schedule_time_zone: str | None = None
-    schedule_overlap: Literal["skip", "queue", "replace"] | None = None
-    schedule_misfire: Literal["fire_once", "skip"] | None = None
-    schedule_parameters: dict[str, JsonValue] | None = None
+    schedule_time_zone: str | None = Field(None, description="Zone of the tz database; default UTC.")
+    schedule_overlap: Literal["skip", "queue", "replace"] | None = Field(
+        None, description="What a time does that comes while the notebook runs; default skip."
+    )
+    schedule_misfire: Literal["fire_once", "skip"] | None = Field(
+        None, description="What becomes of times that passed while nothing could run; default fire_once."
+    )
+    schedule_jitter: int | None = Field(
+        None, ge=0, le=3600, description="Seconds over which starts are spread; each time has its own delay."
+    )
+    schedule_parameters: dict[str, JsonValue] | None = Field(None, description="Parameters of all automatic runs.")
 
 
 class Environment(Body):
@@ -167,6 +177,7 @@ class CreateNotebook(CatalogCommand, Command[Notebook]):
 
     write = True
     draft: NotebookDraft
+    change_message: str | None = None
 
 
 class ImportNotebook(CatalogCommand, Command[Notebook]):
@@ -179,6 +190,7 @@ class ImportNotebook(CatalogCommand, Command[Notebook]):
     notebook_description: Text | None = None
     kernel_type: KernelType | None = None
     integration: Integration
+    change_message: str | None = None
 
 
 class UpdateNotebook(CatalogCommand, Command[Notebook]):
@@ -197,6 +209,7 @@ class AddCell(CatalogCommand, Command[Notebook]):
     write = True
     notebook_id: UUID
     cell: CellDraft
+    change_message: str | None = None
 
 
 class UpdateCell(CatalogCommand, Command[Notebook]):
@@ -207,6 +220,7 @@ class UpdateCell(CatalogCommand, Command[Notebook]):
     cell_id: str
     patch: dict[str, Any]
     precondition: Precondition = Precondition()
+    change_message: str | None = None
 
 
 class DeleteCell(CatalogCommand, Command[Notebook]):
@@ -216,6 +230,7 @@ class DeleteCell(CatalogCommand, Command[Notebook]):
     notebook_id: UUID
     cell_id: str
     precondition: Precondition = Precondition()
+    change_message: str | None = None
 
 
 class DeleteNotebook(CatalogCommand, Command[Nothing]):

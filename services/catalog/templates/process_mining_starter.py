@@ -25,38 +25,20 @@ generate_visualizations: bool = True  # False: tables only, no charts
 # %%
 import pandas as pd
 from IPython.display import JSON, Image, display
-from mindzie_sdk import NoDatasetError, ProcessMiningClient
+from mindzie_sdk import ProcessMiningClient
 
 import process_mining_utils as pm
 
 client = ProcessMiningClient()
-notes = []  # everything the reader of the report should know about this run
-
 client.progress(0.05, "Loading the event log")
-try:
-    log, info = client.load_dataset(), client.dataset
-except NoDatasetError as error:
-    log, info = pd.DataFrame(), None
-    notes.append(f"There was nothing to analyse: {error}.")
+opened = pm.open_log(client, dataset_id)
+log, events = opened.log, opened.events
+notes = opened.notes  # everything the reader of the report should know about this run
 
 # %%
-named = {"case": info.case_id_column, "activity": info.activity_column, "time": info.time_column} if info else {}
-columns = pm.detect_columns(log, **named)
-events = pm.event_log(log, columns)
-
-if info and columns.missing():
-    notes.append(f"The dataset has no column for: {', '.join(columns.missing())}. Name it on the dataset.")
-if len(log) and columns.time and events[pm.TIME].isna().any():
-    notes.append(f"{events[pm.TIME].isna().sum():,} of {len(log):,} events have no readable time.")
-if info and log.empty:
-    notes.append("The dataset has no rows.")
-
-dataset_name = info.dataset_name or info.dataset_id if info else "no dataset"
-if info and dataset_id and dataset_id.lower() != info.dataset_id.lower():
-    notes.append(f"dataset_id asked for {dataset_id}, the run is bound to {info.dataset_id}.")
 overview = pd.DataFrame(
     {
-        "dataset": [dataset_name],
+        "dataset": [opened.name],
         "events": [len(events)],
         "cases": [events[pm.CASE].nunique()],
         "activities": [events[pm.ACTIVITY].nunique()],
@@ -259,7 +241,7 @@ if anomalies is not None:
     new["anomaly_score"] = events[pm.CASE].map(anomalies["anomaly_score"]).astype(float)
     new["is_anomaly"] = events[pm.CASE].map(anomalies["is_anomaly"]).astype("boolean")
 enriched = pm.add_columns(log, new)
-if info:
+if opened.bound:
     client.save_enriched_dataset(enriched, name="enriched_event_log")
 display(enriched.head(10), metadata={"title": "Enriched event log"})
 
@@ -271,7 +253,7 @@ hours = dict.fromkeys(("median_hours", "p90_hours", "duration_hours", "longest_w
 percent = dict.fromkeys(("share", "cumulative_share", "case_share", "variant_share"), "{:.1%}".format)
 look = {**hours, **percent}
 
-report = pm.Report("Process mining report", f"{dataset_name} · {total:,} cases · {len(chosen):,} events")
+report = pm.Report("Process mining report", f"{opened.name} · {total:,} cases · {len(chosen):,} events")
 report.tiles(
     {
         "cases": f"{total:,}",

@@ -9,10 +9,10 @@ from uuid import UUID
 
 import asyncpg
 
-from services.executor import ending, model, store
+from services.executor import ending, model, retention, store
 from services.executor.store import queries
 from shared.contracts.base import Nothing
-from shared.contracts.execution_events import ExecutionPurged, NotebookBlocked
+from shared.contracts.execution_events import NotebookBlocked
 from shared.contracts.executions import BlockNotebook, CancelExecution, Execution, PurgeExecution
 from shared.contracts.notebooks import NotebookDeleted
 from shared.database import Transaction
@@ -69,7 +69,7 @@ async def block_notebook(app: ControlApp, command: BlockNotebook, context: Conte
                 raise
         async with app.database.connection() as connection:
             running = await connection.fetch(queries.active_runs_of_notebook, command.notebook_id)
-        await _cancel_all(app, [row["execution_id"] for row in running])
+        await cancel_all(app, [row["execution_id"] for row in running])
         await _pause_before(context)
 
 
@@ -87,7 +87,8 @@ async def _block(command: BlockNotebook, context: Context) -> Nothing:
         return transaction.reply(Nothing())
 
 
-async def _cancel_all(app: ControlApp, execution_ids: list[UUID]) -> None:
+async def cancel_all(app: ControlApp, execution_ids: list[UUID]) -> None:
+    """Cancel each, in a transaction of its own; those that have ended meanwhile are left alone."""
     for execution_id in execution_ids:
         async with app.database.transaction() as transaction:
             await cancel_in(transaction, execution_id)
@@ -107,13 +108,8 @@ async def purge_execution(app: ControlApp, command: PurgeExecution, context: Con
         await store.find(connection, command.scope, command.execution_id, command.notebook_id)
     async with context.transaction() as transaction:
         row = await transaction.sql.row(queries.lock_execution, command.execution_id)
-        if row is not None:
-            if row["state"] not in model.ENDED:
-                raise Conflict("The execution has not ended; cancel it first.")
-            await transaction.sql.execute(queries.remove_execution, command.execution_id)
-            transaction.emit(
-                ExecutionPurged(scope=command.scope, execution_id=command.execution_id, notebook_id=command.notebook_id)
-            )
+        if row is not None and not await retention.remove_in(transaction.sql, command.scope, command.execution_id):
+            raise Conflict("The execution has not ended; cancel it first.")
         return transaction.reply(Nothing())
 
 
@@ -123,3 +119,4 @@ async def on_notebook_deleted(app: ControlApp, event: NotebookDeleted, envelope:
         await transaction.row(queries.lock_notebook, event.notebook_id, event.scope.tenant_id, event.scope.project_id)
         await transaction.execute(queries.block_notebook, event.notebook_id)
         await transaction.execute(queries.remove_executions_of_notebook, event.notebook_id)
+        await transaction.execute(queries.forget_automatic_starts, event.notebook_id)

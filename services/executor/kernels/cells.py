@@ -144,6 +144,10 @@ class CellRunner:
         """Write into the notebook what the running cell has put out so far."""
         self._driver.end_stream()
 
+    def keep_widgets(self) -> None:
+        """Write the state of the notebook's widgets into its metadata, from which front ends show them again."""
+        self._driver.set_widgets_metadata()
+
     async def run(self, index: int, *, timeout_s: float, timeout_name: str) -> CellOutcome:
         """Run the code cell at `index`; its outputs are in the notebook afterwards, whatever the outcome.
 

@@ -19,7 +19,7 @@ from services.executor.ending import Ending, Fenced
 from services.executor.environments import EnvironmentBuildError, Prepared
 from services.executor.kernels.port import Kernel, KernelRequest, KernelStartError
 from services.executor.model import Verdict
-from services.executor.running import folder
+from services.executor.running import folder, result_variable
 from services.executor.running.cells import NotebookCells
 from services.executor.running.chronicle import Chronicle
 from services.executor.running.claim import Claim, Means
@@ -145,7 +145,21 @@ class Run:
             on_replayed=collector.pass_over,
         )
         self.draft.catch_up = cells.catch_up
-        return await cells.run()
+        verdict = await cells.run()
+        if verdict.state == "Completed" and self.claim.notebook.integration.enrichment_mode:
+            await self._take_named_result(collector, kernel)
+        return verdict
+
+    async def _take_named_result(self, collector: Collector, kernel: Kernel) -> None:
+        """With `enrichmentMode`, a table that was only named as the result is saved, too."""
+        wanted = self.claim.notebook.kernel_type == result_variable.LANGUAGE and not kernel.exited.done()
+        if wanted and not collector.has_dataset:
+            limit = max(self._deadline - time.monotonic(), 1.0)
+            fault = await result_variable.save(kernel, stop=self._stop, limit_s=limit)
+            if fault is not None:
+                self._warnings.append(fault)
+        if not collector.note_result() and not self._stop.is_set():
+            self._warnings.append("enrichmentMode is on, but the run saved no enriched dataset.")
 
     async def _prepare_environment(self) -> Prepared:
         """What the notebook asks for; raises Stopped or OutOfTime when the run came to its end first."""
@@ -238,6 +252,7 @@ class Run:
         if collector is None:
             return None
         with telemetry.span("collect results"):
+            await patiently(collector.add_files, lost=self.lost)
             await patiently(collector.add_notebook, lost=self.lost)
             if self._options.generate_report:
                 await patiently(collector.add_report, lost=self.lost)
@@ -309,6 +324,8 @@ class Run:
             notebook_id=self.claim.row["notebook_id"],
             epoch=self.claim.epoch,
             output_format=self.claim.notebook.integration.output_format,
+            enrichment_mode=self.claim.notebook.integration.enrichment_mode,
+            dataset=self.claim.dataset.dataset if self.claim.dataset else None,
         )
         return Collector(identity, run_dir, self._notebook, objects=self._means.objects, requests=self._means.requests)
 

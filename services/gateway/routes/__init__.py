@@ -6,14 +6,19 @@ from services.gateway.calls import Call
 from services.gateway.routes import (
     artifacts,
     cells,
+    comparing,
     datasets,
     executions,
     libraries,
     notebook_upload,
     notebooks,
     pings,
+    schedules,
     service,
+    storage,
+    templates,
     vendor,
+    versions,
 )
 
 CALLS: tuple[Call, ...] = (
@@ -22,9 +27,14 @@ CALLS: tuple[Call, ...] = (
     *notebooks.CALLS,
     *notebook_upload.CALLS,
     *cells.CALLS,
+    *versions.CALLS,
+    *schedules.CALLS,
     *executions.CALLS,
+    *comparing.CALLS,
     *artifacts.CALLS,
     *datasets.CALLS,
     *libraries.CALLS,
+    *templates.CALLS,
+    *storage.CALLS,
     *vendor.CALLS,
 )

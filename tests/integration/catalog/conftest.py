@@ -18,6 +18,8 @@ import pytest
 from deploy.local import Stack
 from services.catalog import handlers, shelf
 from services.catalog.app import Catalog
+from services.catalog.automation.starter import Starter
+from services.catalog.differences.operations import Differ
 from services.catalog.purge import Purge
 from services.catalog.turns import Turns
 from shared import envelope as envelopes
@@ -160,7 +162,7 @@ class Bench:
         """How many rows of each table belong to a notebook."""
         counts = {}
         async with self.app.database.connection() as connection:
-            for table in ("notebook", "notebook_version", "content", "cell", "execution"):
+            for table in ("notebook", "notebook_version", "content", "cell", "execution", "automation", "fire"):
                 statement = f"SELECT count(*) FROM {table} WHERE notebook_id = $1"
                 counts[table] = await connection.fetchval(statement, notebook_id)
         return counts
@@ -172,14 +174,18 @@ async def catalog(catalog_database: Database) -> AsyncIterator[SimpleNamespace]:
     sent, datasets = Sent(), Datasets()
     outbox = Outbox(catalog_database, sent)
     await outbox.open()
+    differ = Differ(patience_s=60)  # a busy machine must not turn nbdime's answers into plain ones
     app = Catalog(
         database=catalog_database,
         requests=datasets,  # type: ignore[arg-type]  # it answers the one question the catalog has
         templates=shelf.load(),
         purge=Purge(catalog_database),
+        starter=Starter(catalog_database, datasets),  # type: ignore[arg-type]  # see above
         turns=Turns(),
+        differ=differ,
     )
     yield SimpleNamespace(app=app, datasets=datasets, sent=sent)
+    await differ.close()
     await outbox.close()
 
 

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 from mindzie_sdk import ProcessMiningClient
 
-from examples.simulate_event_log import simulate
-
-ROOT = Path(__file__).resolve().parents[3]
-TEMPLATES = ROOT / "services" / "catalog" / "templates"
-STARTER = TEMPLATES / "process_mining_starter.py"
-RUNNER = Path(__file__).parent / "run_template.py"
-SAMPLES = Path(os.environ.get("ATELIER_SAMPLE_DATA", ROOT.parent / "shared" / "data"))
-IN_CI = os.environ.get("CI", "").lower() == "true"
-TIMEOUT_S = 300  # twenty runs of two seconds each on a busy machine
+from tests.unit.templates import scenarios
+from tests.unit.templates.scenarios import Outcome
 
 REFERENCE_PYTHON = {
     "analysis_type": "full_analysis",
@@ -65,105 +53,15 @@ SCENARIOS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a run displayed, and what it left in its run folder."""
-
-    folder: Path
-    result: dict[str, Any]
-
-    @property
-    def titles(self) -> list[str]:
-        return [shown["title"] for shown in self.result["shown"]]
-
-    @property
-    def notes(self) -> str:
-        return "\n".join(self.result["notes"])
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        (shown,) = [shown for shown in self.result["shown"] if shown["type"] == "JSON"]
-        data: dict[str, Any] = shown["data"]
-        return data
-
-    def records(self, kind: str) -> list[dict[str, Any]]:
-        paths = sorted((self.folder / "outputs" / ".atelier").glob("*.json"))
-        found = [json.loads(path.read_text("utf-8")) for path in paths]
-        return [record for record in found if record["kind"] == kind]
-
-    def report(self) -> str:
-        (record,) = self.records("report")
-        return Path(self.folder / "outputs" / record["file"]).read_text("utf-8")
-
-    def enriched(self) -> pd.DataFrame:
-        (record,) = self.records("enriched_dataset")
-        return pd.read_parquet(self.folder / "outputs" / record["file"])
-
-
-def kernel_python() -> str:
-    for candidate in (os.environ.get("ATELIER_KERNEL_PYTHON", ""), str(ROOT / ".venv-kernel" / "bin" / "python")):
-        if candidate and Path(candidate).exists():
-            return candidate
-    if IN_CI:
-        pytest.fail("the base kernel environment is missing: set ATELIER_KERNEL_PYTHON")
-    pytest.skip("the base kernel environment is missing: set ATELIER_KERNEL_PYTHON")
-
-
-def dataset(name: str, folder: Path) -> Path | pd.DataFrame | None:
-    simulated = folder / "simulated.csv"
-    if not simulated.exists():
-        simulated.write_text(simulate(600, 7), encoding="utf-8")
-    log = pd.read_csv(simulated)
-    made: dict[str, Path | pd.DataFrame | None] = {
-        "none": None,
-        "simulated": simulated,
-        "empty": log.head(0),
-        "one row": log.head(1),
-        "no times": log.head(200).assign(timestamp=None),
-        "unusable": pd.DataFrame({"colour": ["red", "blue"], "size": [1.0, 2.0]}),
-        "names taken": log.head(500).assign(is_weekend="mine", event_index="mine too"),
-    }
-    return made[name] if name in made else SAMPLES / name
-
-
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
-    """All scenarios, run in one process: the imports take longer than a run."""
-    python, base = kernel_python(), tmp_path_factory.mktemp("starter")
-    has_samples = (SAMPLES / "receipt.csv").exists()
-    if IN_CI and not has_samples:
-        pytest.fail(f"the sample logs are missing from {SAMPLES}")
-    folders: dict[str, Path] = {}
-    for name, (source, parameters) in SCENARIOS.items():
-        if source.endswith(".csv") and not has_samples:
-            continue
-        folders[name] = base / name.replace("'", "").replace(" ", "_")
-        ProcessMiningClient.local(dataset(source, base), parameters, folders[name])
-    work = [{"template": str(STARTER), "run": str(folder)} for folder in folders.values()]
-    done = subprocess.run(
-        [python, str(RUNNER)],
-        input=json.dumps(work),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-        cwd=base,
-        env={"PATH": os.defpath, "HOME": str(base), "MPLCONFIGDIR": str(base), "PYTHONPATH": str(ROOT / "sdk")},
-    )
-    assert done.returncode == 0, done.stderr
-    results = json.loads(done.stdout)
-    return {name: Outcome(folders[name], result) for name, result in zip(folders, results, strict=True)}
+    """All scenarios."""
+    return scenarios.run("process_mining_starter", SCENARIOS, tmp_path_factory.mktemp("starter"))
 
 
 @pytest.fixture
 def outcome(outcomes: dict[str, Outcome], request: pytest.FixtureRequest) -> Outcome:
-    return _named(outcomes, request.param)
-
-
-def _named(outcomes: dict[str, Outcome], name: str) -> Outcome:
-    if name not in outcomes:
-        pytest.skip(f"the sample logs are missing from {SAMPLES}")
-    return outcomes[name]
+    return scenarios.named(outcomes, request.param)
 
 
 @pytest.mark.parametrize("outcome", SCENARIOS, indirect=True)
@@ -335,13 +233,3 @@ def test_columns_with_a_taken_name_are_kept(outcomes: dict[str, Outcome]) -> Non
     assert set(enriched["is_weekend"]) == {"mine"}
     assert set(enriched["event_index"]) == {"mine too"}
     assert {"is_weekend_2", "event_index_2"} <= set(enriched.columns)
-
-
-@pytest.mark.parametrize("template", sorted(TEMPLATES.glob("*.py")), ids=lambda path: path.stem)
-def test_templates_are_tidy_percent_scripts(template: Path) -> None:
-    lines = template.read_text("utf-8").splitlines()
-    markers = [line for line in lines if line.startswith("# %%")]
-    assert set(markers) <= {"# %%", "# %% [markdown]", '# %% tags=["parameters"]'}
-    assert markers[:2] == ["# %% [markdown]", '# %% tags=["parameters"]']
-    assert markers.count('# %% tags=["parameters"]') == 1
-    assert max(map(len, lines)) <= 120

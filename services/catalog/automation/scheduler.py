@@ -1,0 +1,103 @@
+"""Turns times of schedules that have come into fires: each in the transaction that moves the schedule on to the next.
+
+Any number of replicas do this at once; the row's lock and the unique key of fires keep each time to one fire, and a
+replica that is killed at any line leaves the schedule either before the time or after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from datetime import datetime
+
+import asyncpg
+import structlog
+
+from services.catalog.automation import fires, rules
+from services.catalog.automation.fires import queries
+from services.catalog.automation.rules import Decision, Due
+from services.catalog.automation.timetable import Timetable
+from shared.contracts.schedules import Trigger
+from shared.database import Database
+from shared.errors import AtelierError
+
+log = structlog.get_logger(__name__)
+
+POLL_S = 1.0
+"""How often a replica looks for schedules that are due, in seconds; each pause is shortened at random."""
+
+SUBJECT = "schedule"
+"""Who runs are said to be created by that nobody asked for."""
+
+
+class Scheduler:
+    """One background task a process. `on_fire` is told when there is something to send."""
+
+    def __init__(self, database: Database, *, on_fire: Callable[[], None]) -> None:
+        self._database = database
+        self._on_fire = on_fire
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Begin to watch the clock."""
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Stop; another replica goes on."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def fire_due(self) -> int:
+        """Write down every time that has come; returns of how many schedules."""
+        count = 0
+        while await self._fire_one():
+            count += 1
+        if count:
+            self._on_fire()
+        return count
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_S * random.uniform(0.5, 1.0))  # noqa: S311 - replicas should not march in step
+            try:
+                await self.fire_due()
+            except AtelierError as error:
+                log.warning("schedules are looked at later", reason=error.detail)
+            except Exception:
+                # One schedule that cannot be read must not keep the others from being looked at again.
+                log.exception("a schedule was not moved on")
+
+    async def _fire_one(self) -> bool:
+        async with self._database.transaction() as transaction:
+            row = await transaction.row(queries.take_due)
+            if row is None:
+                return False
+            now = await transaction.value(queries.now)
+            decisions, following = await asyncio.to_thread(_work_out, row, now)
+            for decision in decisions:
+                await fires.make(
+                    transaction,
+                    row,
+                    "schedule",
+                    decision.time,
+                    due_at=decision.due,
+                    trigger=Trigger(kind="schedule"),
+                    subject=SUBJECT,
+                    overlap=row["overlap"],
+                    reason=decision.reason,
+                )
+            await transaction.execute(
+                queries.advance,
+                row["notebook_id"],
+                following.time if following else None,
+                following.due if following else None,
+            )
+        return True
+
+
+def _work_out(row: asyncpg.Record, now: datetime) -> tuple[list[Decision], Due | None]:
+    timetable = Timetable(row["cron"], row["time_zone"])
+    times, following = rules.come(timetable, row["notebook_id"], row["next_fire_at"], now, row["jitter"])
+    return rules.decide(times, now, row["misfire"]), following

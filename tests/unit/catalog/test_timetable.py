@@ -1,0 +1,258 @@
+"""Fire times against an independent oracle: a walk through all minutes that applies SPEC.md's rule, vectorised.
+
+Ten years, fifty lines, twelve zones. Lines that fire often are compared around every clock change and on other days
+chosen at random; `ATELIER_ALL_FIRES=1` compares every fire of every line (twenty minutes).
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from zoneinfo import ZoneInfo, available_timezones
+
+import numpy as np
+import pytest
+from croniter import croniter
+
+from services.catalog.automation.timetable import Timetable, fault_of
+
+FIRST, LAST = datetime(2025, 1, 1, tzinfo=UTC), datetime(2035, 1, 1, tzinfo=UTC)
+MINUTES = int((LAST - FIRST) / timedelta(minutes=1))
+MARGIN = 2 * 1440
+"""Minutes of wall clock before and after the ten years that a zone may show."""
+
+ALL = os.environ.get("ATELIER_ALL_FIRES") == "1"
+OFTEN = 3 * 3653 // 2
+"""A line with more fires than this in ten years is compared in parts."""
+
+ZONES = [
+    "UTC",
+    "Europe/Amsterdam",
+    "Europe/Dublin",
+    "America/New_York",
+    "America/St_Johns",
+    "America/Santiago",
+    "Australia/Lord_Howe",
+    "Antarctica/Troll",
+    "Africa/Casablanca",
+    "Asia/Gaza",
+    "Asia/Kathmandu",
+    "Pacific/Chatham",
+]
+
+LINES = [
+    "* * * * *",
+    "*/5 * * * *",
+    "*/7 * * * *",
+    "0 * * * *",
+    "30 * * * *",
+    "15,45 * * * *",
+    "0 */2 * * *",
+    "0 */3 * * *",
+    "30 1-23/2 * * *",
+    "5 0,*/6 * * *",
+    "*/20 */4 * * *",
+    "0 0 * * *",
+    "30 0 * * *",
+    "0 1 * * *",
+    "30 1 * * *",
+    "0 2 * * *",
+    "15 2 * * *",
+    "30 2 * * *",
+    "45 2 * * *",
+    "59 2 * * *",
+    "0 3 * * *",
+    "30 3 * * *",
+    "0 2,3 * * *",
+    "30 1,2,3 * * *",
+    "0 1-4 * * *",
+    "*/15 2 * * *",
+    "* 2 * * *",
+    "* 1 * * sun",
+    "0,30 0-23 * * *",
+    "10 2 * * sun",
+    "30 2 * * 7",
+    "30 2 * * 0",
+    "0 9 * * mon-fri",
+    "0 9-17 * * 1-5",
+    "0 0 1 * *",
+    "30 2 1,15 * *",
+    "0 0 31 * *",
+    "0 0 29 2 *",
+    "0 0 29 feb *",
+    "0 12 13 * 5",
+    "0 2 1-7 * sun",
+    "0 2 */2 * mon",
+    "0 2 * */3 *",
+    "30 2 25-31 3,10 *",
+    "30 2 25-31 mar,oct */7",
+    "0 6 * 1-6/2 2",
+    "5 4 * * 6-7",
+    "59 23 31 12 *",
+    "17 3 10-20/5 * *",
+    "0 0 1 1 *",
+]
+
+
+@cache
+def clock(zone: str) -> np.ndarray:
+    """What the zone's clock shows at each minute, as minutes since FIRST; changes fall on quarters of an hour."""
+    info = ZoneInfo(zone)
+    quarters = (FIRST + timedelta(minutes=minute) for minute in range(0, MINUTES, 15))
+    offsets = [(quarter.astimezone(info).utcoffset() or timedelta(0)) // timedelta(minutes=1) for quarter in quarters]
+    return np.arange(MINUTES, dtype=np.int32) + np.repeat(np.array(offsets, dtype=np.int32), 15)
+
+
+def numbers(field: str, low: int, high: int, names: str = "") -> set[int]:
+    """What a field of a cron line allows."""
+    found: set[int] = set()
+    for part in field.split(","):
+        body, _, step = part.partition("/")
+        for name in names.split():
+            body = body.replace(name, str(names.split().index(name) + low))
+        start, _, end = body.partition("-")
+        if body == "*":
+            start, end = str(low), str(high)
+        found |= set(range(int(start), int(end or (high if step else start)) + 1, int(step or 1)))
+    return found
+
+
+@cache
+def matching(line: str) -> np.ndarray:
+    """Which minutes of a wall clock the line names, from MARGIN minutes before FIRST."""
+    minute, hour, day, month, weekday = line.split()
+    minutes, hours = numbers(minute, 0, 59), numbers(hour, 0, 23)
+    days, months = numbers(day, 1, 31), numbers(month, 1, 12, "jan feb mar apr may jun jul aug sep oct nov dec")
+    weekdays = {number % 7 for number in numbers(weekday, 0, 7, "sun mon tue wed thu fri sat")}
+    in_day = np.array([m // 60 in hours and m % 60 in minutes for m in range(1440)])
+    start = FIRST - timedelta(minutes=MARGIN)
+
+    def named(date: datetime) -> bool:
+        by_day, by_week = date.day in days, date.isoweekday() % 7 in weekdays
+        both = by_day and by_week if day.startswith("*") or weekday.startswith("*") else by_day or by_week
+        return both and date.month in months
+
+    dates = np.array([named(start + timedelta(days=n)) for n in range((MINUTES + 2 * MARGIN) // 1440)])
+    return np.outer(dates, in_day).ravel()
+
+
+def oracle(line: str, zone: str) -> np.ndarray:
+    """The minutes after FIRST at which the line fires."""
+    shown, named = clock(zone), matching(line)
+    fires = named.take(shown + MARGIN)
+    hour = line.split()[1]
+    if "*" not in hour and "/" not in hour:
+        new, jumps = first_times(zone)
+        fires &= new
+        for jump, highest in jumps.items():  # the clock skipped the minutes in between
+            fires[jump] = named[highest + 1 + MARGIN : shown[jump] + 1 + MARGIN].any()
+    return np.flatnonzero(fires)
+
+
+@cache
+def first_times(zone: str) -> tuple[np.ndarray, dict[int, int]]:
+    """Whether the clock shows each minute for the first time, and the latest time shown before each leap forward."""
+    shown = clock(zone)
+    highest = np.concatenate(([shown[0] - 1], np.maximum.accumulate(shown)[:-1]))
+    jumps = np.flatnonzero(shown > highest + 1)
+    return shown > highest, {int(jump): int(highest[jump]) for jump in jumps}
+
+
+def changes(zone: str) -> np.ndarray:
+    """The minutes at which the zone's clock is changed."""
+    return np.flatnonzero(np.diff(clock(zone)) != 1) + 1
+
+
+def parts(zone: str, seed: str) -> Iterator[tuple[int, int]]:
+    """Spans of minutes around clock changes, and eight days."""
+    for change in changes(zone):
+        yield max(int(change) - 300, 0), min(int(change) + 300, MINUTES)
+    chance = random.Random(seed)
+    for _ in range(8):
+        start = chance.randrange(MINUTES - 1440)
+        yield start, start + 1440
+
+
+def computed(timetable: Timetable, start: int, end: int) -> list[int]:
+    """The fires from minute `start` on, before `end`."""
+    until = FIRST + timedelta(minutes=end)
+    fires = timetable.after(FIRST + timedelta(minutes=start, seconds=-1))
+    return [int((fire - FIRST).total_seconds()) // 60 for fire in itertools.takewhile(lambda f: f < until, fires)]
+
+
+@pytest.mark.timeout(3000 if ALL else 300)
+@pytest.mark.parametrize("zone", ZONES)
+def test_ten_years_agree_with_a_walk_through_all_minutes(zone: str) -> None:
+    for line in LINES:
+        expected = oracle(line, zone)
+        timetable = Timetable(line, zone)
+        spans = [(0, MINUTES)] if ALL or len(expected) <= OFTEN else parts(zone, line)
+        for start, end in spans:
+            low, high = np.searchsorted(expected, [start, end])
+            assert computed(timetable, start, end) == expected[low:high].tolist(), (line, zone, start)
+
+
+def test_the_oracle_sees_changes_of_all_kinds() -> None:
+    sizes = {int(size) for zone in ZONES for size in np.diff(clock(zone))[changes(zone) - 1] - 1}
+    assert {60, -60, 30, -30, 120, -120} <= sizes
+    assert len(LINES) == len(set(LINES)) == 50
+    assert len(set(ZONES)) == 12
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_another_library_agrees_on_days_without_a_change(line: str) -> None:
+    """croniter knows no star in Debian's sense in the day fields but by request, and other rules for clock changes."""
+    zone = ZoneInfo("Europe/Amsterdam")
+    timetable = Timetable(line, zone.key)
+    chance = random.Random(line)
+    days = [FIRST + timedelta(days=chance.randrange(3650)) for _ in range(25)]
+    near = [FIRST + timedelta(minutes=int(change)) for change in changes(zone.key)]
+    for day in days:
+        if any(abs(day - change) < timedelta(days=3) for change in near):
+            continue
+        start = datetime.combine(day.astimezone(zone).date(), datetime.min.time(), tzinfo=zone)
+        end = start + timedelta(days=1)
+        other = croniter(line, start - timedelta(seconds=1), implement_cron_bug=True)
+        theirs = before(end, other.all_next(datetime))
+        first = (start - timedelta(seconds=1)).astimezone(UTC)
+        assert before(end, timetable.after(first)) == theirs, (line, start)
+
+
+def before(end: datetime, fires: Iterator[datetime]) -> list[datetime]:
+    return list(itertools.takewhile(lambda fire: fire < end, fires))
+
+
+@pytest.mark.parametrize("zone", sorted(available_timezones() - {"localtime", "Factory"}))
+def test_every_zone_fires_each_day_once(zone: str) -> None:
+    """Two years of a time in the night: never twice for a date, and each date once."""
+    fires = computed(Timetable("30 2 * * *", zone), 0, 2 * 365 * 1440)
+    dates = [(FIRST + timedelta(minutes=minute)).astimezone(ZoneInfo(zone)).date() for minute in fires]
+    assert len(set(dates)) == len(dates)
+    assert all(later - earlier == timedelta(days=1) for earlier, later in itertools.pairwise(dates))
+
+
+@pytest.mark.parametrize(
+    ("line", "after", "expected"),
+    [
+        ("30 2 * * *", "2026-03-28T12:00Z", "2026-03-29T01:00Z"),  # skipped: right after the change, at 3:00
+        ("30 2 * * *", "2026-03-29T01:00Z", "2026-03-30T00:30Z"),
+        ("30 2 * * *", "2026-10-24T12:00Z", "2026-10-25T00:30Z"),  # twice on the clock: the first time
+        ("30 2 * * *", "2026-10-25T00:30Z", "2026-10-26T01:30Z"),
+        ("30 2 * * *", "2026-10-25T01:10Z", "2026-10-26T01:30Z"),  # asked in between
+        ("30 * * * *", "2026-10-25T00:30Z", "2026-10-25T01:30Z"),  # elapsed time: an hour later
+        ("0 */2 * * *", "2026-03-28T23:00Z", "2026-03-29T02:00Z"),  # 2:00 is not shown, 4:00 is the next
+        ("* 2 * * *", "2026-03-28T12:00Z", "2026-03-29T01:00Z"),
+    ],
+)
+def test_clock_changes_in_amsterdam(line: str, after: str, expected: str) -> None:
+    fire = Timetable(line, "Europe/Amsterdam").first_after(datetime.fromisoformat(after))
+    assert fire == datetime.fromisoformat(expected)
+
+
+@pytest.mark.parametrize("line", ["0 0 30 2 *", "0 0 31 2,4,6 *", "61 * * * *", "* * * *"])
+def test_lines_without_a_fire(line: str) -> None:
+    assert fault_of(line) is not None
