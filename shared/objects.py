@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -40,6 +41,14 @@ RETRY_S = 0.25
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class StoredObject:
+    """An object's key, and when it was stored by the store's clock."""
+
+    key: str
+    modified_at: datetime
+
+
 class ObjectStore(Protocol):
     """Where bytes are kept under keys. Every call raises Unavailable when the store is down."""
 
@@ -63,6 +72,9 @@ class ObjectStore(Protocol):
 
     async def keys(self, prefix: str) -> list[str]:
         """All keys under a prefix."""
+
+    async def listing(self, prefix: str) -> list[StoredObject]:
+        """All objects under a prefix, with their age."""
 
     async def remove(self, keys: list[str]) -> None:
         """Remove objects; those that are not there do not matter."""
@@ -150,6 +162,11 @@ class S3ObjectStore:
         found: list[str] = await self._call(self._list, prefix)
         return found
 
+    async def listing(self, prefix: str) -> list[StoredObject]:
+        """See ObjectStore."""
+        found: list[StoredObject] = await self._call(self._list_objects, prefix)
+        return found
+
     async def remove(self, keys: list[str]) -> None:
         """See ObjectStore."""
         if keys:
@@ -173,6 +190,14 @@ class S3ObjectStore:
     def _list(self, prefix: str) -> list[str]:
         listing = self._client.list_objects(self._bucket, prefix=prefix, recursive=True)
         return [item.object_name for item in listing if item.object_name]
+
+    def _list_objects(self, prefix: str) -> list[StoredObject]:
+        listing = self._client.list_objects(self._bucket, prefix=prefix, recursive=True)
+        return [
+            StoredObject(item.object_name, item.last_modified)
+            for item in listing
+            if item.object_name and item.last_modified
+        ]
 
     def _remove(self, keys: list[str]) -> None:
         for problem in self._client.remove_objects(self._bucket, [DeleteObject(key) for key in keys]):

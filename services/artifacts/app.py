@@ -16,6 +16,7 @@ from services.artifacts.removals import Removals
 from services.artifacts.reports.printing import Printer
 from services.artifacts.reports.sending import Reports
 from services.artifacts.settings import ArtifactsSettings
+from services.artifacts.sweeping import Sweeping
 from services.artifacts.transfer_server import TransferServer
 from services.artifacts.workspace import Workspace
 from shared import process
@@ -93,6 +94,7 @@ def build(settings: ArtifactsSettings, store: ObjectStoreSettings, work_dir: Pat
         workspace,
         removals,
         profiling,
+        Sweeping(database, objects, removals, every_s=settings.sweep_every_s, after_s=settings.sweep_after_s),
         TransferServer(app),
         responder,
         subscriber,

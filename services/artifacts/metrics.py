@@ -23,4 +23,10 @@ PROFILE_SECONDS = Histogram(
     "Time to compute the profile of a dataset version",
     buckets=(0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000),
 )
+ORPHANS_FOUND = Counter("atelier_artifacts_orphans_total", "Objects without a row that the sweep found")
+SWEEP_SECONDS = Histogram(
+    "atelier_artifacts_sweep_seconds",
+    "Time to search the object store for objects without a row",
+    buckets=(0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000),
+)
 OBJECTS_REMOVED = Counter("atelier_artifacts_objects_removed_total", "Objects removed from the object store")

@@ -69,6 +69,30 @@ FROM dataset_upload u WHERE u.tenant_id = $1 AND u.project_id = $2 AND u.upload_
 -- What nobody can want to know any more.
 DELETE FROM dataset_upload WHERE modified_at < clock_timestamp() - $1 * interval '1 s';
 
+-- name: unknown_objects
+-- Those of the keys that nothing refers to: no version, no library, no artifact, no upload in hand, no removal.
+SELECT k.key FROM unnest($1::text[]) AS k (key)
+WHERE NOT EXISTS (SELECT FROM dataset_version v WHERE v.object_key = k.key)
+  AND NOT EXISTS (SELECT FROM library l WHERE l.object_key = k.key)
+  AND NOT EXISTS (SELECT FROM artifact a WHERE a.object_key = k.key)
+  AND NOT EXISTS (SELECT FROM unsealed_object u WHERE u.object_key = k.key)
+  AND NOT EXISTS (SELECT FROM removal r WHERE r.prefix = k.key);
+
+-- name: remove_unknown_objects
+INSERT INTO removal (prefix)
+SELECT k.key FROM unnest($1::text[]) AS k (key)
+WHERE NOT EXISTS (SELECT FROM dataset_version v WHERE v.object_key = k.key)
+  AND NOT EXISTS (SELECT FROM library l WHERE l.object_key = k.key)
+  AND NOT EXISTS (SELECT FROM artifact a WHERE a.object_key = k.key)
+  AND NOT EXISTS (SELECT FROM unsealed_object u WHERE u.object_key = k.key)
+  AND NOT EXISTS (SELECT FROM removal r WHERE r.prefix = k.key);
+
+-- name: begin_sweep
+-- True for the one process whose turn it is: nobody else swept within half of $1 seconds.
+UPDATE sweep SET begun_at = clock_timestamp()
+WHERE begun_at IS NULL OR begun_at < clock_timestamp() - $1 / 2 * interval '1 s'
+RETURNING true;
+
 -- name: lock_dataset
 -- The dataset, kept from changing until the end of the transaction. No join: a row that changed while this waited would
 -- no longer match its old version, and be missed.

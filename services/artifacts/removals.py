@@ -28,6 +28,9 @@ BATCH = 10
 REQUEST_KEYS = 1_000
 """Most objects that one S3 request removes."""
 
+UPLOADS_KNOWN_S = 86_400.0
+"""How long an upload's progress can be asked for after its last change, in seconds."""
+
 STILL_WRITING_S = 900.0
 """How long a process that lost its lease may still be writing an object, in seconds: far longer than one takes."""
 
@@ -81,6 +84,7 @@ class Removals:
         """Queue what dead processes left unfinished; remove payloads older than a day."""
         async with self._database.connection() as connection:
             await connection.execute(queries.abandon_objects_of_the_dead, STILL_WRITING_S)
+            await connection.execute(queries.forget_uploads, UPLOADS_KNOWN_S)
         kept = {day_folder(now - timedelta(days=age)) for age in (0, 1)}
         old = [key for key in await self._objects.keys(FOLDER) if not key.startswith(tuple(kept))]
         for start in range(0, len(old), REQUEST_KEYS):

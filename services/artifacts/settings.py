@@ -25,4 +25,12 @@ class ArtifactsSettings(ServiceSettings):
     )
     chromium: Path | None = Field(None, description="the program that prints reports; looked for where not set")
     chromium_sandbox: bool = Field(True, description="Chromium's own sandbox; it needs user namespaces")
+    sweep_every_s: float = Field(
+        3600.0, gt=0, description="how often the object store is searched for objects without a row, in seconds"
+    )
+    sweep_after_s: float = Field(
+        86_400.0,
+        gt=0,
+        description="how old an object without a row is left alone, in seconds: longer than any upload takes",
+    )
     max_columns: int = Field(10_000, gt=0, description="most columns of a dataset")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
@@ -10,6 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from shared.errors import NotFound
+from shared.objects import StoredObject
 
 
 class MemoryObjectStore:
@@ -62,6 +64,10 @@ class MemoryObjectStore:
     async def keys(self, prefix: str) -> list[str]:
         """See ObjectStore."""
         return sorted(key for key in self.objects if key.startswith(prefix))
+
+    async def listing(self, prefix: str) -> list[StoredObject]:
+        """See ObjectStore."""
+        return [StoredObject(key, datetime.now(UTC)) for key in await self.keys(prefix)]
 
     async def remove(self, keys: list[str]) -> None:
         """See ObjectStore."""

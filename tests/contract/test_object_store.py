@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
@@ -36,6 +37,13 @@ async def test_a_range_is_a_part_of_the_bytes(objects: ObjectStore) -> None:
     assert await objects.get_range("a/range", 8, 9) == b"89"
     with pytest.raises(NotFound):
         await objects.get_range("a/none", 0, 1)
+
+
+async def test_a_listing_tells_when_an_object_was_stored(objects: ObjectStore) -> None:
+    await objects.put("listed/x", b"one", BINARY)
+    (found,) = await objects.listing("listed/")
+    assert found.key == "listed/x"
+    assert abs((datetime.now(UTC) - found.modified_at).total_seconds()) < 3600
 
 
 async def test_a_second_put_replaces_the_first(objects: ObjectStore) -> None:

@@ -23,3 +23,11 @@ CREATE TABLE dataset_upload (
     PRIMARY KEY (tenant_id, project_id, upload_id)
 );
 CREATE INDEX dataset_upload_by_age ON dataset_upload (modified_at);
+
+-- When the object store was last searched for objects without a row; one line.
+CREATE TABLE sweep (
+    only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
+    begun_at timestamptz
+);
+INSERT INTO sweep DEFAULT VALUES;
+CREATE INDEX artifact_by_object ON artifact (object_key) WHERE object_key IS NOT NULL;
