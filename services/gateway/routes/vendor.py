@@ -62,6 +62,7 @@ async def add_block(asked: Asked) -> Answered:
             idempotency=asked.idempotency(cell),
             notebook_id=asked.notebook_id,
             cell=cell,
+            change_message=asked.change_message(),
         )
     )
     added = _block(notebook.cells[-1])
@@ -153,6 +154,7 @@ CALLS = (
         status=201,
         example=examples.BLOCK,
         creates=True,
+        explained=True,
     ),
     _call(
         "GET",
