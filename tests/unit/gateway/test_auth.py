@@ -42,7 +42,7 @@ def address(call: Call) -> str:
     ids = {"tenantId": TENANT, "projectId": PROJECT, "cellId": "cell-001", "name": "rules"}
     ids |= {"version": "1.0.0", "a": "1.0.0", "b": "1.1.0"}
     path = call.path
-    for name in ("notebookId", "executionId", "datasetId", "artifactId", "otherId"):
+    for name in ("notebookId", "executionId", "datasetId", "artifactId", "otherId", "uploadId"):
         ids[name] = NOTEBOOK.notebook_id
     for name, value in ids.items():
         path = path.replace("{" + name + "}", str(value))
@@ -99,6 +99,9 @@ async def test_the_role_decides(api: Api, call: Call, role: Role) -> None:
 def test_reads_need_viewer_runs_runner_changes_editor() -> None:
     for call in CALLS:
         if call.role is None:
+            continue
+        if call.name == "setRetention":  # it removes what others have made
+            assert call.role is Role.admin
             continue
         runs = "execut" in call.summary.lower()
         expected = Role.viewer if call.method == "GET" else Role.runner if runs else Role.editor
