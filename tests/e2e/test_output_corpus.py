@@ -205,12 +205,6 @@ async def test_the_report_shows_its_plots_in_a_browser_without_a_network(
         subprocess.run, [chromium(), *options], capture_output=True, timeout=200, check=False
     )
     assert picture.exists(), done.stderr
-    counted = await asyncio.to_thread(
-        subprocess.run,
-        [KERNEL_PYTHON, "-c", COUNT, picture, json.dumps(COLOURS)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    pixels = json.loads(counted.stdout)
+    counting: list[str | Path] = [KERNEL_PYTHON, "-c", COUNT, picture, json.dumps(COLOURS)]
+    pixels = json.loads(await asyncio.to_thread(subprocess.check_output, counting))
     assert {name: count > 500 for name, count in pixels.items()} == dict.fromkeys(COLOURS, True), pixels
