@@ -52,6 +52,9 @@ class ObjectStore(Protocol):
     async def get(self, key: str) -> bytes:
         """The whole object; raises NotFound."""
 
+    async def get_range(self, key: str, start: int, length: int) -> bytes:
+        """So many bytes of the object from `start`, fewer at its end; raises NotFound."""
+
     async def get_file(self, key: str, path: Path) -> None:
         """Write the object to `path`; raises NotFound."""
 
@@ -128,6 +131,11 @@ class S3ObjectStore:
         body: bytes = await self._call(self._read, key)
         return body
 
+    async def get_range(self, key: str, start: int, length: int) -> bytes:
+        """See ObjectStore."""
+        body: bytes = await self._call(self._read, key, start, length)
+        return body
+
     async def get_file(self, key: str, path: Path) -> None:
         """See ObjectStore."""
         await self._call(self._client.fget_object, self._bucket, key, str(path))
@@ -154,8 +162,8 @@ class S3ObjectStore:
             if error.code not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
                 raise
 
-    def _read(self, key: str) -> bytes:
-        response = self._client.get_object(self._bucket, key)
+    def _read(self, key: str, start: int = 0, length: int = 0) -> bytes:
+        response = self._client.get_object(self._bucket, key, offset=start, length=length)
         try:
             return bytes(response.read())
         finally:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from deploy.local import surroundings
+from deploy.local import languages, surroundings
 from deploy.local.component import Component, Launch, NotReady, StartFailed
 from deploy.local.folder import ROOT, StackFolder
 from deploy.local.object_store import S3Access
@@ -128,6 +128,7 @@ class Service(Component):
             env["ATELIER_WORK_DIR"] = str(self.folder.data(self.name, mode=WORK_MODE))
         if self._kind_name == "worker":
             env["ATELIER_KERNEL_PYTHON"] = str(KERNEL_PYTHON)
+            env |= {name: value for name, value in languages.settings().items() if name not in env}
             # A developer's machine may not allow more; the worker says in its log and at /readyz what holds.
             env.setdefault("ATELIER_ISOLATION_MINIMUM", "none")
             if wiring.slots is not None:

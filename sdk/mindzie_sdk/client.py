@@ -5,29 +5,44 @@ from __future__ import annotations
 import copy
 import math
 import os
-import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, overload
 
 from mindzie_sdk.errors import NoDatasetError, NotSavableError
 from mindzie_sdk.figures import rendering
 from mindzie_sdk.json_values import to_json
+from mindzie_sdk.measures import DatasetMeasures
+from mindzie_sdk.models import framework_of, model_file
 from mindzie_sdk.outputs import OutputWriter, checked_name
 from mindzie_sdk.progress import ProgressReporter
 from mindzie_sdk.run_folder import DatasetInfo, RunDescription, find_run_folder, read_run
 
 if TYPE_CHECKING:
     import pandas as pd
+    import polars as pl
+    import pyarrow as pa
 
-FRAMEWORKS = {"sklearn": "scikit-learn", "torch": "pytorch"}  # where the import name is not the product's name
+    from mindzie_sdk.reading import Filter
+
+    Table: TypeAlias = pd.DataFrame | pl.DataFrame | pa.Table | pa.RecordBatch
+
+DEFAULT_FIGURE = "figure"  # a chart that nobody named is shown under its own title
+BATCH_ROWS = 131_072  # rows of a batch: some megabytes of a usual event log
 FRAGMENT_PAGE = (
     '<!doctype html>\n<html>\n<head><meta charset="utf-8"><title>{title}</title></head>\n'
     "<body>\n{body}\n</body>\n</html>\n"
 )
 
 
-class ProcessMiningClient:
+class HtmlPage(Protocol):
+    """Something that can write itself as a page, such as `process_mining_utils.Report`."""
+
+    def html(self) -> str:
+        """The page."""
+
+
+class ProcessMiningClient(DatasetMeasures):
     """Everything a notebook needs of the platform, offline: it reads and writes the run folder and nothing else.
 
     `ProcessMiningClient()` works in every kernel of the platform. Elsewhere use `ProcessMiningClient.local(…)`.
@@ -91,36 +106,73 @@ class ProcessMiningClient:
         """The folder whose files are handed back; a notebook may also write its own files there."""
         return self._outputs.folder
 
-    def load_dataset(self, *, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """The bound dataset, or only the named columns of it, which is faster.
+    @overload
+    def load_dataset(
+        self, *, columns: Sequence[str] | None = None, filter: Filter | None = None, as_: Literal["pandas"] = "pandas"
+    ) -> pd.DataFrame: ...
 
+    @overload
+    def load_dataset(
+        self, *, columns: Sequence[str] | None = None, filter: Filter | None = None, as_: Literal["arrow"]
+    ) -> pa.Table: ...
+
+    @overload
+    def load_dataset(
+        self, *, columns: Sequence[str] | None = None, filter: Filter | None = None, as_: Literal["polars"]
+    ) -> pl.DataFrame: ...
+
+    def load_dataset(
+        self,
+        *,
+        columns: Sequence[str] | None = None,
+        filter: Filter | None = None,  # noqa: A002  # the word that users expect
+        as_: str = "pandas",
+    ) -> Any:
+        """The bound dataset, or the named columns and the filtered rows of it, which is faster.
+
+        `filter` is a list of conditions that all hold, as `[("amount", ">", 100), ("state", "in", ["open"])]`; or a
+        list of such lists, of which one holds; or an Arrow expression. Operators: `==`, `!=`, `<`, `<=`, `>`, `>=`,
+        `in`, `not in`; a time may be given as text. `as_` is `pandas`, `arrow` or, where it is installed, `polars`.
         Raises NoDatasetError when none is bound, DatasetError for a column it does not have.
         """
-        from mindzie_sdk.tables import read_parquet
+        from mindzie_sdk.reading import read
 
-        if self._run.dataset is None:
-            raise NoDatasetError
-        return read_parquet(self._run.dataset.path, columns, self._run.dataset.column_names)
+        info = self._bound()
+        return read(info.path, info.column_names, columns=columns, filter=filter, as_=as_)
 
-    def save_enriched_dataset(self, df: pd.DataFrame, name: str = "enriched_dataset") -> None:
+    def iter_dataset(
+        self,
+        *,
+        columns: Sequence[str] | None = None,
+        filter: Filter | None = None,  # noqa: A002
+        batch_rows: int = BATCH_ROWS,
+    ) -> Iterator[pa.RecordBatch]:
+        """The bound dataset as Arrow batches, in memory that does not grow with it; see `load_dataset`."""
+        from mindzie_sdk.reading import batches
+
+        info = self._bound()
+        return batches(info.path, info.column_names, columns=columns, filter=filter, rows=batch_rows)
+
+    def save_enriched_dataset(self, df: Table | Iterable[Table], name: str = "enriched_dataset") -> None:
         """Hands back a table. Its new columns are those that the bound dataset does not have.
 
-        A named index becomes columns; a column without a Parquet type is saved as text, with a warning.
+        A pandas or polars DataFrame, an Arrow table, or an iterable of these, of which one at a time is in memory. A
+        named index becomes columns; a column without a Parquet type is saved as text, with a warning.
         """
-        from mindzie_sdk.tables import write_parquet
+        from mindzie_sdk.tables import Written, write_parquet
 
         name = checked_name(name, "enriched dataset")
-        columns: list[str] = []
-        file = self._outputs.save_file(name, ".parquet", lambda path: columns.extend(write_parquet(df, path)))
+        written: list[Written] = []
+        file = self._outputs.save_file(name, ".parquet", lambda path: written.append(write_parquet(df, path)))
         bound = set(self._run.dataset.column_names) if self._run.dataset else set()
         self._outputs.add_record(
             "enriched_dataset",
             name,
             {
                 "file": file,
-                "recordCount": len(df),
-                "columns": columns,
-                "newColumns": [column for column in columns if column not in bound],
+                "recordCount": written[0].rows,
+                "columns": written[0].columns,
+                "newColumns": [column for column in written[0].columns if column not in bound],
             },
         )
 
@@ -130,11 +182,17 @@ class ProcessMiningClient:
         name: str = "model",
         metrics: Mapping[str, Any] | None = None,
         features: Sequence[str] | None = None,
+        *,
+        format: Literal["pickle", "joblib", "onnx", "skops"] = "pickle",  # noqa: A002  # as save_figure
+        framework: str | None = None,
+        model_type: str | None = None,
     ) -> None:
-        """Hands back a fitted model as a pickle, with its metrics and the names of its features.
+        """Hands back a fitted model with its metrics, the names of its features, its framework and its type.
 
-        The metric named `accuracy`, where it is a number, is also shown on its own. Without `features` the names a
-        scikit-learn model was fitted with are taken. Raises NotSavableError when the model cannot be pickled.
+        `format` is `pickle` (anything that can be pickled), `joblib` (smaller for large arrays), or `onnx` or `skops`
+        where those are installed (`onnx` also takes a model that is ONNX already). The metric named `accuracy`, where
+        it is a number, is also shown on its own. Without `features` the names a scikit-learn model was fitted with are
+        taken. Raises NotSavableError when the model cannot be saved.
         """
         name = checked_name(name, "model")
         numbers = to_json(dict(metrics or {}))
@@ -143,24 +201,28 @@ class ProcessMiningClient:
             accuracy = None
         if features is None:
             features = getattr(model, "feature_names_in_", ())
-        root = type(model).__module__.partition(".")[0]
-        file = self._outputs.save_file(name, ".pkl", lambda path: _pickle(model, path))
+        form = model_file(model, format, len(features))
+        file = self._outputs.save_file(name, form.suffix, form.write)
         self._outputs.add_record(
             "model",
             name,
             {
                 "file": file,
-                "modelType": type(model).__name__,
-                "framework": "python" if root in {"builtins", "__main__"} else FRAMEWORKS.get(root, root),
+                "format": format,
+                "modelType": model_type or type(model).__name__,
+                "framework": framework or framework_of(model),
                 "metrics": numbers,
                 "accuracy": accuracy,
                 "features": [str(feature) for feature in features],
             },
         )
 
-    def save_report(self, html: str, name: str = "report") -> None:
-        """Hands back an HTML report; a fragment is completed to a page. Images must be inside (data: URLs)."""
+    def save_report(self, html: str | HtmlPage, name: str = "report") -> None:
+        """Hands back an HTML report: text, or what has a method `html()`, such as `process_mining_utils.Report`. A
+        fragment is completed to a page. Images must be inside (data: URLs)."""
         name = checked_name(name, "report")
+        if not isinstance(html, str) and callable(getattr(html, "html", None)):
+            html = html.html()
         if not isinstance(html, str):
             raise NotSavableError(f"a report must be HTML text, not {type(html).__name__}")
         if "<html" not in html[:2000].lower():
@@ -173,12 +235,15 @@ class ProcessMiningClient:
         """Hands back a named result as JSON, at most a mebibyte; NaN becomes null, times RFC 3339 text."""
         self._outputs.add_record("value", checked_name(name, "value"), {"value": to_json(value)})
 
-    def save_figure(self, figure: Any, name: str = "figure", format: str = "png") -> None:  # noqa: A002  # as savefig
-        """Hands back a chart: of matplotlib or seaborn (as `png` or `svg`), of Plotly (as HTML), or PNG bytes."""
+    def save_figure(self, figure: Any, name: str = DEFAULT_FIGURE, format: str = "png") -> None:  # noqa: A002  # as savefig
+        """Hands back a chart: of matplotlib or seaborn (as `png` or `svg`), of Plotly or Altair (interactive), or PNG
+        bytes."""
         name = checked_name(name, "figure")
         rendered = rendering(figure, format)
         file = self._outputs.save_file(name, rendered.suffix, rendered.write)
-        self._outputs.add_record("figure", name, {"file": file, "contentType": rendered.content_type})
+        title = rendered.title if name == DEFAULT_FIGURE else None
+        members = {"file": file, "contentType": rendered.content_type, "title": title}
+        self._outputs.add_record("figure", name, members)
 
     def progress(self, fraction: float, message: str = "") -> None:
         """Reports how far the current cell is, from 0 to 1; call it as often as you like."""
@@ -186,17 +251,11 @@ class ProcessMiningClient:
             fraction = math.copysign(1.0, fraction)
         self._progress.report(fraction, message)
 
+    def _bound(self) -> DatasetInfo:
+        if self._run.dataset is None:
+            raise NoDatasetError
+        return self._run.dataset
+
 
 def _write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-
-
-def _pickle(model: object, path: Path) -> None:
-    try:
-        with path.open("wb") as stream:
-            pickle.dump(model, stream, protocol=5)
-    except OSError:
-        raise
-    except Exception as error:  # whatever a class's own reduction code raises
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise NotSavableError(f"this {type(model).__name__} cannot be pickled: {reason}") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ class Rendering:
     suffix: str
     content_type: str
     write: Callable[[Path], None]
+    title: str | None = None
 
 
 def rendering(figure: Any, form: str) -> Rendering:
@@ -41,11 +44,28 @@ def rendering(figure: Any, form: str) -> Rendering:
             f".{form}",
             CONTENT_TYPES[form],
             lambda path: chart.savefig(path, format=form, dpi=DOTS_PER_INCH, bbox_inches="tight"),
+            _title(chart),
         )
+    if type(figure).__module__.startswith("altair") and hasattr(figure, "to_dict"):
+        spec = figure.to_dict()
+        version = re.search(r"vega-lite/v(\d+)", str(spec.get("$schema")))
+        content_type = f"application/vnd.vegalite.v{version[1] if version else 5}+json"
+        return Rendering(".json", content_type, lambda path: _write(path, json.dumps(spec).encode()))
     if hasattr(figure, "to_html"):  # Plotly: interactive, its script inside, so that it opens offline
         page = figure.to_html(include_plotlyjs=True, full_html=True)
         return Rendering(".html", "text/html", lambda path: _write(path, page.encode("utf-8", "replace")))
-    raise NotSavableError(f"a figure must come from matplotlib, seaborn or Plotly, not be a {type(figure).__name__}")
+    raise NotSavableError(
+        f"a figure must come from matplotlib, seaborn, Plotly or Altair, not be a {type(figure).__name__}"
+    )
+
+
+def _title(figure: Any) -> str | None:
+    """What a matplotlib figure is called: its own title, or that of its only axes."""
+    own = figure.get_suptitle() if hasattr(figure, "get_suptitle") else ""
+    axes = getattr(figure, "axes", [])
+    if not own and len(axes) == 1:
+        own = axes[0].get_title()
+    return str(own)[:300] or None
 
 
 def _write(path: Path, content: bytes) -> None:

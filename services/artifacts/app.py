@@ -10,7 +10,11 @@ import pyarrow as pa
 
 from services.artifacts.events import EVENTS
 from services.artifacts.handlers import COMMANDS
+from services.artifacts.profiling import Profiling
+from services.artifacts.public_links import PublicLinks
 from services.artifacts.removals import Removals
+from services.artifacts.reports.printing import Printer
+from services.artifacts.reports.sending import Reports
 from services.artifacts.settings import ArtifactsSettings
 from services.artifacts.transfer_server import TransferServer
 from services.artifacts.workspace import Workspace
@@ -41,7 +45,10 @@ class App:
     objects: ObjectStore
     removals: Removals
     workspace: Workspace
+    profiling: Profiling
     converters: ThreadPoolExecutor
+    public_links: PublicLinks | None
+    reports: Reports
 
     @property
     def internal_secret(self) -> str:
@@ -58,6 +65,7 @@ def build(settings: ArtifactsSettings, store: ObjectStoreSettings, work_dir: Pat
     outbox = Outbox(database, broker)
     removals = Removals(database, objects)
     workspace = Workspace(work_dir)
+    profiling = Profiling(database, objects, workspace)
     app = App(
         settings=settings,
         database=database,
@@ -65,7 +73,10 @@ def build(settings: ArtifactsSettings, store: ObjectStoreSettings, work_dir: Pat
         objects=objects,
         removals=removals,
         workspace=workspace,
+        profiling=profiling,
         converters=ThreadPoolExecutor(CONVERTERS, thread_name_prefix="convert"),
+        public_links=PublicLinks(store, store.public_endpoint) if store.public_endpoint else None,
+        reports=Reports(work_dir / "reports", Printer(settings.chromium, sandbox=settings.chromium_sandbox)),
     )
     pa.set_io_thread_count(CONVERTERS)  # pyarrow waits for the bytes of each file in one of these
     responder = Responder("artifacts", app, COMMANDS, broker=broker, database=database, payloads=payloads)
@@ -81,6 +92,7 @@ def build(settings: ArtifactsSettings, store: ObjectStoreSettings, work_dir: Pat
         outbox,
         workspace,
         removals,
+        profiling,
         TransferServer(app),
         responder,
         subscriber,

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 import aiohttp
 from aiohttp import web
@@ -15,6 +14,7 @@ from yarl import URL
 
 from services.artifacts import ranges, store, ticketed
 from services.artifacts.formats.csv_out import csv_chunks
+from services.artifacts.headers import disposition
 from services.artifacts.metrics import BYTES_OUT
 from services.artifacts.model import PARQUET_TYPE
 from services.artifacts.ranges import Span
@@ -59,13 +59,13 @@ async def send_artifact(app: App, request: web.Request) -> web.StreamResponse:
 
 
 async def send_dataset(app: App, request: web.Request) -> web.StreamResponse:
-    """A dataset's present version as Parquet (with ranges) or CSV."""
+    """A version of a dataset as Parquet (with ranges) or CSV."""
     wanted = ticketed.claimed(request, DatasetDownload, key=app.internal_secret, purpose=DATASET_DOWNLOAD)
     ticketed.matching_id(request, wanted.dataset_id)
     async with app.database.connection() as connection:
-        found = await store.find_dataset(connection, wanted.scope, wanted.dataset_id)
+        found = await store.find_dataset(connection, wanted.scope, wanted.dataset_id, wanted.version)
     if found is None:
-        raise NotFound("There is no such dataset.")
+        raise NotFound("There is no such dataset or version.")
     dataset, object_key = found
     if wanted.format == "csv":
         return await _send_as_csv(app, request, object_key, _renamed(dataset.dataset_name, ".csv"))
@@ -179,12 +179,6 @@ def _headers(file_name: str, content_type: str, sha256: str) -> dict[str, str]:
         "Accept-Ranges": "bytes",
         "X-Content-Type-Options": "nosniff",
     }
-
-
-def disposition(file_name: str) -> str:
-    """The header that makes a browser save the answer under this name (RFC 6266)."""
-    plain = "".join(c if " " <= c < "\x7f" and c not in '"\\/' else "_" for c in file_name) or "download"
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(file_name, safe='')}"
 
 
 def _renamed(name: str, suffix: str) -> str:

@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from services.artifacts import datasets, libraries, model, store
+from services.artifacts import datasets, libraries, model, storage, store, upload_progress
 from services.artifacts.store import queries
 from shared.contracts.base import Command, Nothing
-from shared.contracts.datasets import DeleteDataset, GetDataset, ListDatasets, OpenDatasetUpload, PinDataset
+from shared.contracts.datasets import (
+    DeleteDataset,
+    GetDataset,
+    GetDatasetProfile,
+    GetUploadProgress,
+    ListDatasets,
+    ListDatasetVersions,
+    OpenDatasetUpload,
+    PinDataset,
+    PreviewDataset,
+)
 from shared.contracts.libraries import DeleteLibrary, ListLibraries, PinLibraries, StoreLibrary
 from shared.contracts.results import ArtifactEntry, ArtifactList, GetArtifact, ListArtifacts, SealManifest
+from shared.contracts.storage import ListStoredRuns, MeasureStorage
 from shared.errors import Conflict, NotFound
 from shared.responder import Context, Handler, WriteTransaction
 
@@ -61,7 +72,12 @@ async def _seal(tx: WriteTransaction, command: SealManifest) -> None:
 async def list_artifacts(app: App, command: ListArtifacts, _context: Context) -> ArtifactList:
     """The artifacts registered under (execution, epoch); none when nothing is registered."""
     async with app.database.connection() as connection:
-        return ArtifactList(artifacts=await store.list_artifacts(connection, command))
+        listed = await store.list_artifacts(connection, command)
+    if not command.with_links or app.public_links is None:
+        return listed
+    # Signing is arithmetic, and a page is short.
+    linked = [entry.model_copy(update={"public_url": app.public_links.of(entry)}) for entry in listed.artifacts]
+    return ArtifactList(artifacts=linked, more=listed.more)
 
 
 async def get_artifact(app: App, command: GetArtifact, _context: Context) -> ArtifactEntry:
@@ -80,6 +96,10 @@ COMMANDS: Mapping[type[Command[Any]], Handler] = {
     GetDataset: datasets.get_dataset,
     PinDataset: datasets.pin_dataset,
     ListDatasets: datasets.list_datasets,
+    ListDatasetVersions: datasets.list_dataset_versions,
+    PreviewDataset: datasets.preview_dataset,
+    GetDatasetProfile: datasets.get_dataset_profile,
+    GetUploadProgress: upload_progress.get_upload_progress,
     DeleteDataset: datasets.delete_dataset,
     StoreLibrary: libraries.store_library,
     ListLibraries: libraries.list_libraries,
@@ -88,4 +108,6 @@ COMMANDS: Mapping[type[Command[Any]], Handler] = {
     SealManifest: seal_manifest,
     ListArtifacts: list_artifacts,
     GetArtifact: get_artifact,
+    MeasureStorage: storage.measure_storage,
+    ListStoredRuns: storage.list_stored_runs,
 }

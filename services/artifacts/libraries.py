@@ -12,7 +12,7 @@ from uuid import uuid4
 import asyncpg
 from packaging.utils import canonicalize_name
 
-from services.artifacts import library_files, model, versions
+from services.artifacts import library_files, model, storage, versions
 from services.artifacts.store import queries
 from shared.contracts.base import Nothing
 from shared.contracts.libraries import (
@@ -42,6 +42,7 @@ async def store_library(app: App, command: StoreLibrary, context: Context) -> Li
     except binascii.Error as error:
         raise Invalid("The content is not base64.", faults=[Fault(path="file", message="is not base64")]) from error
     file = await asyncio.to_thread(library_files.read, command.file_name, content)
+    await storage.require_room(app, command.scope)
     scope, name_key = command.scope, canonicalize_name(file.name)
     key = model.library_key(scope, uuid4())
     await versions.announce(app, key)

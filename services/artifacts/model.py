@@ -6,16 +6,18 @@ import base64
 import binascii
 import hashlib
 import re
+from datetime import UTC, datetime
 from uuid import UUID
 
-from shared.contracts.base import Scope
+from shared.contracts.base import Scope, rfc3339
+from shared.contracts.notebooks import Precondition
 from shared.contracts.results import ArtifactEntry, OutputTypeFilter
-from shared.errors import Fault, Invalid
+from shared.errors import Conflict, Fault, Invalid
 
 PARQUET_TYPE = "application/vnd.apache.parquet"
 """Media type of Parquet (IANA)."""
 
-HIDDEN_KINDS = ("notebook", "file")
+HIDDEN_KINDS = ("notebook",)
 """Kinds that a list shows only when they are asked for by kind: they are no results of their own."""
 
 _TABLE_TYPES = frozenset(
@@ -47,6 +49,26 @@ def dataset_key(scope: Scope, dataset_id: UUID, upload: UUID) -> str:
     return f"{dataset_prefix(scope, dataset_id)}{upload}/data.parquet"
 
 
+def dataset_etag(version: int, sha256: str) -> str:
+    """What tells one state of a dataset from every other."""
+    return f"{version}-{sha256[:16]}"
+
+
+def check_precondition(precondition: Precondition, *, etag: str, modified_at: datetime) -> None:
+    """Raise Conflict, with the present `dateModified`, when the caller's belief about a dataset is stale."""
+    stale = precondition.etag is not None and precondition.etag.strip('"') != etag
+    if precondition.date_modified is not None:
+        believed = precondition.date_modified
+        if believed.tzinfo is None:
+            believed = believed.replace(tzinfo=UTC)
+        stale = stale or rfc3339(believed) != rfc3339(modified_at)
+    if stale:
+        raise Conflict(
+            "The dataset was changed by somebody else in the meantime; get it again and repeat the change.",
+            extra={"dateModified": rfc3339(modified_at), "etag": etag},
+        )
+
+
 def library_key(scope: Scope, upload: UUID) -> str:
     """Where the file of a library is stored; named after the upload, as with datasets."""
     return f"{scope.tenant_id}/{scope.project_id}/libraries/{upload}"
@@ -74,7 +96,11 @@ def categories(entry: ArtifactEntry) -> list[OutputTypeFilter]:
         return []
     if entry.output_type in ("stream", "error"):
         return []
-    if entry.content_type.startswith("image/") or _INTERACTIVE_CHART.match(entry.content_type):
+    if (
+        entry.details.get("isPlot")
+        or entry.content_type.startswith("image/")
+        or _INTERACTIVE_CHART.match(entry.content_type)
+    ):
         return ["plots"]
     if entry.content_type in _TABLE_TYPES or entry.details.get("dataFrame") or _shows_table(entry):
         return ["data"]

@@ -3,9 +3,71 @@
 -- name: find_dataset
 -- The dataset's present version.
 SELECT d.*, v.object_key, v.record_count, v.case_count, v.columns, v.case_id_column, v.activity_column, v.time_column,
-       v.size_bytes, v.sha256
+       v.size_bytes, v.sha256, v.source, v.profile_state
 FROM dataset d JOIN dataset_version v USING (dataset_id, version)
 WHERE d.dataset_id = $1 AND d.tenant_id = $2 AND d.project_id = $3;
+
+-- name: find_version
+-- One version of a dataset, in the form of find_dataset: date_modified is when the version was made.
+SELECT d.dataset_id, d.tenant_id, d.project_id, d.dataset_name, v.version, d.date_created,
+       v.created_at AS date_modified, coalesce(v.created_by, d.created_by) AS created_by, v.object_key, v.record_count,
+       v.case_count, v.columns, v.case_id_column, v.activity_column, v.time_column, v.size_bytes, v.sha256,
+       v.source, v.profile_state
+FROM dataset d JOIN dataset_version v USING (dataset_id)
+WHERE d.dataset_id = $1 AND d.tenant_id = $2 AND d.project_id = $3 AND v.version = $4;
+
+-- name: page_of_versions
+SELECT v.*, coalesce(v.created_by, d.created_by) AS created_by_whom
+FROM dataset d JOIN dataset_version v USING (dataset_id)
+WHERE d.dataset_id = $1 AND d.tenant_id = $2 AND d.project_id = $3
+ORDER BY v.version DESC LIMIT $4 OFFSET $5;
+
+-- name: count_versions
+SELECT count(*) FROM dataset_version WHERE dataset_id = $1;
+
+-- name: find_profile
+SELECT profile FROM dataset_version WHERE dataset_id = $1 AND version = $2;
+
+-- name: claim_profile
+-- The version that waits longest for its profile, for $1 seconds. One that was claimed too often has failed.
+UPDATE dataset_version SET
+    profile_tries = profile_tries + 1,
+    profile_state = CASE WHEN profile_tries >= $2 THEN 'Failed' ELSE 'Pending' END,
+    profile_due_at = clock_timestamp() + $1 * interval '1 s'
+WHERE (dataset_id, version) = (
+    SELECT dataset_id, version FROM dataset_version
+    WHERE profile_state = 'Pending' AND profile_due_at <= clock_timestamp()
+    ORDER BY profile_due_at LIMIT 1 FOR UPDATE SKIP LOCKED
+)
+RETURNING dataset_id, version, object_key, columns, profile_state;
+
+-- name: keep_profile
+UPDATE dataset_version SET profile = $3, profile_state = 'Ready' WHERE dataset_id = $1 AND version = $2;
+
+-- name: fail_profile
+UPDATE dataset_version SET profile_state = 'Failed' WHERE dataset_id = $1 AND version = $2;
+
+-- name: begin_upload
+-- An upload with an id that is known already begins anew.
+INSERT INTO dataset_upload (tenant_id, project_id, upload_id, dataset_id, owner, phase)
+VALUES ($1, $2, $3, $4, $5, 'Receiving')
+ON CONFLICT (tenant_id, project_id, upload_id) DO UPDATE SET
+    dataset_id = excluded.dataset_id, owner = excluded.owner, phase = 'Receiving', bytes_received = 0,
+    rows_converted = 0, error = NULL, modified_at = clock_timestamp();
+
+-- name: advance_upload
+UPDATE dataset_upload SET phase = $4, bytes_received = $5, rows_converted = $6, error = $7, modified_at = clock_timestamp()
+WHERE tenant_id = $1 AND project_id = $2 AND upload_id = $3;
+
+-- name: find_upload
+-- `abandoned`: the process that received it is gone.
+SELECT u.*, u.phase NOT IN ('Ready', 'Failed')
+    AND NOT EXISTS (SELECT FROM process_lease p WHERE p.owner = u.owner AND p.expires_at > clock_timestamp()) AS abandoned
+FROM dataset_upload u WHERE u.tenant_id = $1 AND u.project_id = $2 AND u.upload_id = $3;
+
+-- name: forget_uploads
+-- What nobody can want to know any more.
+DELETE FROM dataset_upload WHERE modified_at < clock_timestamp() - $1 * interval '1 s';
 
 -- name: lock_dataset
 -- The dataset, kept from changing until the end of the transaction. No join: a row that changed while this waited would
@@ -15,7 +77,7 @@ SELECT dataset_name FROM dataset WHERE dataset_id = $1 AND tenant_id = $2 AND pr
 -- name: page_by_number
 -- A page of the project's datasets, newest first.
 SELECT d.*, v.object_key, v.record_count, v.case_count, v.columns, v.case_id_column, v.activity_column, v.time_column,
-       v.size_bytes, v.sha256
+       v.size_bytes, v.sha256, v.source, v.profile_state
 FROM dataset d JOIN dataset_version v USING (dataset_id, version)
 WHERE d.tenant_id = $1 AND d.project_id = $2
 ORDER BY d.date_created DESC, d.dataset_id DESC
@@ -24,7 +86,7 @@ LIMIT $3 OFFSET $4;
 -- name: page_after
 -- The page after a given dataset, which may be gone meanwhile.
 SELECT d.*, v.object_key, v.record_count, v.case_count, v.columns, v.case_id_column, v.activity_column, v.time_column,
-       v.size_bytes, v.sha256
+       v.size_bytes, v.sha256, v.source, v.profile_state
 FROM dataset d JOIN dataset_version v USING (dataset_id, version)
 WHERE d.tenant_id = $1 AND d.project_id = $2 AND (d.date_created, d.dataset_id) < ($4, $5)
 ORDER BY d.date_created DESC, d.dataset_id DESC
@@ -43,14 +105,15 @@ RETURNING dataset_id;
 -- name: raise_version
 -- The dataset gets its next version.
 UPDATE dataset
-SET version = version + 1, dataset_name = $2, date_modified = clock_timestamp()
+SET version = version + 1, dataset_name = $2,
+    date_modified = greatest(clock_timestamp(), date_modified + interval '1 ms')
 WHERE dataset_id = $1
 RETURNING version;
 
 -- name: insert_version
 INSERT INTO dataset_version (dataset_id, version, object_key, record_count, case_count, columns, case_id_column,
-                             activity_column, time_column, size_bytes, sha256, source)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12);
+                             activity_column, time_column, size_bytes, sha256, source, created_by)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13);
 
 -- name: delete_dataset
 -- The versions go with it.
@@ -148,16 +211,29 @@ SELECT count(*) FROM unnest($3::uuid[]) AS wanted (id)
 WHERE NOT EXISTS (SELECT FROM artifact a WHERE a.execution_id = $1 AND a.epoch = $2 AND a.artifact_id = wanted.id);
 
 -- name: list_artifacts
--- In order; $5 to $8 are filters, null for none. Content only when $9 says so, bytes never.
+-- In order; $5 to $7 are filters, null for none; $8 the kinds. Content only when $9 says so, bytes never. After $10, $11
+-- at most $12 of them, and fewer when they grow over $13 bytes; null for no limit. The last column: whether that is all.
+WITH page AS (
+    SELECT a.artifact_id, a.position,
+           octet_length(a.details) + CASE WHEN $9 THEN COALESCE(octet_length(a.content), 0) ELSE 0 END AS size
+    FROM artifact a JOIN manifest m USING (execution_id, epoch)
+    WHERE a.execution_id = $1 AND a.epoch = $2 AND m.tenant_id = $3 AND m.project_id = $4
+      AND ($5::text IS NULL OR $5 = ANY(a.categories))
+      AND ($6::text IS NULL OR a.cell_id = $6)
+      AND ($7::text IS NULL OR a.kind = $7)
+      AND ($8::text[] IS NULL OR a.kind = ANY($8::text[]))
+      AND ($10::integer IS NULL OR (a.position, a.artifact_id) > ($10, $11::uuid))
+    ORDER BY a.position, a.artifact_id LIMIT $12::bigint + 1
+), sized AS (
+    SELECT artifact_id, size, sum(size) OVER (ORDER BY position, artifact_id) AS total,
+           row_number() OVER (ORDER BY position, artifact_id) AS number, count(*) OVER () AS available
+    FROM page
+)
 SELECT a.artifact_id, a.position, a.kind, a.name, a.file_name, a.content_type, a.size_bytes, a.sha256, a.object_key,
        a.cell_id, a.output_type, a.title, a.width, a.height, a.content_truncated, a.details,
-       CASE WHEN $9 THEN a.content END AS content
-FROM artifact a JOIN manifest m USING (execution_id, epoch)
-WHERE a.execution_id = $1 AND a.epoch = $2 AND m.tenant_id = $3 AND m.project_id = $4
-  AND ($5::text IS NULL OR $5 = ANY(a.categories))
-  AND ($6::text IS NULL OR a.cell_id = $6)
-  AND ($7::text IS NULL OR a.kind = $7)
-  AND ($7::text IS NOT NULL OR a.kind <> ALL($8::text[]))
+       CASE WHEN $9 THEN a.content END AS content, s.available
+FROM sized s JOIN artifact a ON a.execution_id = $1 AND a.epoch = $2 AND a.artifact_id = s.artifact_id
+WHERE ($12::bigint IS NULL OR s.number <= $12) AND ($13::bigint IS NULL OR s.number = 1 OR s.total <= $13)
 ORDER BY a.position, a.artifact_id;
 
 -- name: find_artifact
@@ -166,9 +242,21 @@ SELECT a.artifact_id, a.position, a.kind, a.name, a.file_name, a.content_type, a
 FROM artifact a JOIN manifest m USING (execution_id, epoch)
 WHERE a.execution_id = $1 AND a.epoch = $2 AND a.artifact_id = $3 AND m.tenant_id = $4 AND m.project_id = $5;
 
+-- name: find_notebook
+-- The executed notebook of a run.
+SELECT a.artifact_id, a.position, a.kind, a.name, a.file_name, a.content_type, a.size_bytes, a.sha256, a.object_key,
+       a.cell_id, a.output_type, a.title, a.width, a.height, a.content_truncated, a.details, a.content
+FROM artifact a JOIN manifest m USING (execution_id, epoch)
+WHERE a.execution_id = $1 AND a.epoch = $2 AND m.tenant_id = $3 AND m.project_id = $4 AND a.kind = 'notebook'
+ORDER BY a.position DESC LIMIT 1;
+
 -- name: artifact_bytes
 -- The bytes of an artifact that is kept in its row.
 SELECT inline FROM artifact WHERE execution_id = $1 AND epoch = $2 AND artifact_id = $3;
+
+-- name: bytes_of_artifacts
+-- The same of several.
+SELECT artifact_id, inline FROM artifact WHERE execution_id = $1 AND epoch = $2 AND artifact_id = ANY($3::uuid[]);
 
 -- name: take_library
 -- Remove a project's library, and tell where its file is.
@@ -193,3 +281,23 @@ SELECT * FROM library WHERE tenant_id = $1 AND project_id = $2 AND name_key = AN
 -- name: lock_library
 -- Uploads of one name in one project take turns.
 SELECT pg_advisory_xact_lock(hashtextextended($1, 1));
+
+-- name: storage_use
+SELECT (SELECT COALESCE(sum(v.size_bytes), 0)::bigint FROM dataset d JOIN dataset_version v USING (dataset_id)
+        WHERE d.tenant_id = $1 AND d.project_id = $2) AS dataset_bytes,
+       (SELECT COALESCE(sum(size_bytes), 0)::bigint FROM library
+        WHERE tenant_id = $1 AND project_id = $2) AS library_bytes
+
+-- name: run_bytes
+SELECT COALESCE(sum(a.size_bytes), 0)::bigint
+FROM manifest m JOIN artifact a USING (execution_id, epoch)
+WHERE m.tenant_id = $1 AND m.project_id = $2
+
+-- name: oldest_runs
+-- The runs that have stored something, with all their epochs.
+SELECT m.execution_id, sum(a.size_bytes)::bigint AS size_bytes
+FROM manifest m JOIN artifact a USING (execution_id, epoch)
+WHERE m.tenant_id = $1 AND m.project_id = $2
+GROUP BY m.execution_id
+ORDER BY min(m.sealed_at), m.execution_id
+LIMIT $3

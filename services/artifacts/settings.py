@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field, SecretStr
 
 from shared.settings import ServiceSettings
@@ -18,4 +20,9 @@ class ArtifactsSettings(ServiceSettings):
     max_decompressed_bytes: int = Field(
         20 * GIB, gt=0, description="most that a gzip file may decompress to, in bytes: bounds decompression bombs"
     )
+    project_max_bytes: int | None = Field(
+        None, ge=0, description="what a project may store before further uploads are refused, in bytes"
+    )
+    chromium: Path | None = Field(None, description="the program that prints reports; looked for where not set")
+    chromium_sandbox: bool = Field(True, description="Chromium's own sandbox; it needs user namespaces")
     max_columns: int = Field(10_000, gt=0, description="most columns of a dataset")

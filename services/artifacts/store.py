@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 from uuid import UUID
 
 import asyncpg
@@ -13,10 +13,14 @@ import orjson
 from services.artifacts import model
 from services.artifacts.formats.conversion import Conversion
 from shared.contracts.base import Scope
-from shared.contracts.datasets import Column, Dataset
-from shared.contracts.results import ArtifactEntry, ListArtifacts
+from shared.contracts.datasets import Column, Dataset, DatasetSource, DatasetVersion, ProfileStatus
+from shared.contracts.results import ArtifactEntry, ArtifactKind, ArtifactList, ListArtifacts
+from shared.contracts.transfers import DatasetUpload
 from shared.database import Transaction
 from shared.sql import Queries
+
+PAGE_BYTES = 512 * 1024
+"""Contents of one page of artifacts, in bytes, unless its first is larger: a page should travel over the bus."""
 
 queries = Queries(Path(__file__).parent / "queries.sql")
 
@@ -46,12 +50,40 @@ def dataset_of(row: asyncpg.Record) -> Dataset:
         date_created=row["date_created"],
         date_modified=row["date_modified"],
         created_by=row["created_by"],
+        etag=model.dataset_etag(row["version"], row["sha256"]),
+        source=DatasetSource.model_validate_json(row["source"]),
+        profile=ProfileStatus(state=row["profile_state"]),
     )
 
 
-async def find_dataset(reader: Reader, scope: Scope, dataset_id: UUID) -> tuple[Dataset, str] | None:
-    """A dataset's present version and the key of its object."""
-    rows = await reader.fetch(queries.find_dataset, dataset_id, scope.tenant_id, scope.project_id)
+def version_of(row: asyncpg.Record) -> DatasetVersion:
+    """One version of a dataset, from its row."""
+    return DatasetVersion(
+        version=row["version"],
+        record_count=row["record_count"],
+        case_count=row["case_count"],
+        columns=[Column.model_validate(column) for column in orjson.loads(row["columns"])],
+        case_id_column=row["case_id_column"],
+        activity_column=row["activity_column"],
+        time_column=row["time_column"],
+        size_bytes=row["size_bytes"],
+        sha256=row["sha256"],
+        date_created=row["created_at"],
+        created_by=row["created_by_whom"],
+        source=DatasetSource.model_validate_json(row["source"]),
+        profile=ProfileStatus(state=row["profile_state"]),
+    )
+
+
+async def find_dataset(
+    reader: Reader, scope: Scope, dataset_id: UUID, version: int | None = None
+) -> tuple[Dataset, str] | None:
+    """A dataset's present version, or another one, and the key of its object."""
+    ids = (dataset_id, scope.tenant_id, scope.project_id)
+    if version is None:
+        rows = await reader.fetch(queries.find_dataset, *ids)
+    else:
+        rows = await reader.fetch(queries.find_version, *ids, version)
     return (dataset_of(rows[0]), rows[0]["object_key"]) if rows else None
 
 
@@ -68,7 +100,7 @@ async def page_of_datasets(
 
 
 async def insert_version(
-    sql: Transaction, dataset_id: UUID, version: int, object_key: str, conversion: Conversion
+    sql: Transaction, dataset_id: UUID, version: int, object_key: str, conversion: Conversion, *, upload: DatasetUpload
 ) -> None:
     """Record what a conversion produced as a version of a dataset."""
     columns = [{"name": name, "type": kind} for name, kind in conversion.columns]
@@ -85,7 +117,8 @@ async def insert_version(
         conversion.roles.time,
         conversion.size_bytes,
         conversion.sha256,
-        orjson.dumps(conversion.source).decode(),
+        orjson.dumps({**conversion.source, "fileName": model.storable(upload.file_name)}).decode(),
+        upload.caller.subject,
     )
 
 
@@ -124,8 +157,12 @@ def _artifact_row(execution_id: UUID, epoch: int, entry: ArtifactEntry) -> tuple
     )
 
 
-async def list_artifacts(reader: Reader, command: ListArtifacts) -> list[ArtifactEntry]:
+async def list_artifacts(reader: Reader, command: ListArtifacts) -> ArtifactList:
     """The artifacts that a command asks for, in order."""
+    kinds = command.kinds
+    if kinds is None and command.kind is None:
+        kinds = [kind for kind in get_args(ArtifactKind) if kind not in model.HIDDEN_KINDS]
+    after = command.after
     rows = await reader.fetch(
         queries.list_artifacts,
         command.execution_id,
@@ -135,10 +172,14 @@ async def list_artifacts(reader: Reader, command: ListArtifacts) -> list[Artifac
         None if command.output_type == "all" else command.output_type,
         command.cell_id or None,
         command.kind,
-        list(model.HIDDEN_KINDS),
+        kinds,
         command.with_content,
+        after.position if after else None,
+        after.artifact_id if after else None,
+        command.limit,
+        None if command.limit is None else PAGE_BYTES,
     )
-    return [entry_of(row) for row in rows]
+    return ArtifactList(artifacts=[entry_of(row) for row in rows], more=bool(rows) and rows[0]["available"] > len(rows))
 
 
 async def find_artifact(
@@ -151,10 +192,17 @@ async def find_artifact(
     return entry_of(rows[0]) if rows else None
 
 
+async def find_notebook(reader: Reader, scope: Scope, execution_id: UUID, epoch: int) -> ArtifactEntry | None:
+    """The entry of a run's executed notebook."""
+    rows = await reader.fetch(queries.find_notebook, execution_id, epoch, scope.tenant_id, scope.project_id)
+    return entry_of(rows[0]) if rows else None
+
+
 def entry_of(row: asyncpg.Record) -> ArtifactEntry:
     """The entry of a row, without its bytes."""
     members = dict(row)
     content = members.pop("content")
+    members.pop("available", None)
     return ArtifactEntry(
         **{**members, "details": orjson.loads(row["details"])},
         content=None if content is None else orjson.loads(content),

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 import structlog
 from aiohttp import web
 
-from services.artifacts import store, ticketed, versions
-from services.artifacts.formats.conversion import Conversion, Wishes
+from services.artifacts import store, ticketed, upload_progress, versions
+from services.artifacts.formats.conversion import Conversion, Wishes, Writing
 from services.artifacts.formats.converter import convert
 from services.artifacts.formats.roles import Roles
 from services.artifacts.formats.spool import Spool, SpoolAborted
 from services.artifacts.metrics import BYTES_IN, CONVERSION_SECONDS, CONVERSIONS
+from services.artifacts.upload_progress import Progress
+from shared import replies
 from shared.contracts.transfers import DATASET_UPLOAD, DatasetUpload
 from shared.errors import NotFound, TooLarge
 
@@ -37,6 +39,17 @@ async def receive_dataset(app: App, request: web.Request) -> web.Response:
     upload = ticketed.claimed(request, DatasetUpload, key=app.internal_secret, purpose=DATASET_UPLOAD)
     ticketed.matching_id(request, upload.dataset_id)
     habit = await _habit(app, upload)
+    async with upload_progress.told(app, upload) as progress:
+        reply = await _stored(app, request, upload, habit, progress)
+    return web.Response(body=reply.encode(), content_type="application/json")
+
+
+async def _stored(
+    app: App, request: web.Request, upload: DatasetUpload, habit: Roles, progress: Progress
+) -> replies.Reply:
+    def converted(rows: int) -> None:
+        progress.rows_converted = rows
+
     with app.workspace.folder() as folder:
         spool = Spool(folder / "spool")
         target = folder / "data.parquet"
@@ -45,10 +58,14 @@ async def receive_dataset(app: App, request: web.Request) -> web.Response:
             habit=habit,
             max_decompressed_bytes=app.settings.max_decompressed_bytes,
             max_columns=app.settings.max_columns,
+            writing=Writing(**upload.writing.model_dump()),
+            converted=converted,
         )
-        conversion = await _receive(app, request, spool, target, wishes)
+        conversion = await _receive(app, request, spool, target, wishes, progress)
+        progress.phase = "Storing"
         reply = await versions.keep(app, upload, conversion, spool, target)
-    return web.Response(body=reply.encode(), content_type="application/json")
+    app.profiling.wake()
+    return reply
 
 
 async def _habit(app: App, upload: DatasetUpload) -> Roles:
@@ -63,14 +80,17 @@ async def _habit(app: App, upload: DatasetUpload) -> Roles:
     return Roles(case_id=dataset.case_id_column, activity=dataset.activity_column, time=dataset.time_column)
 
 
-async def _receive(app: App, request: web.Request, spool: Spool, target: Path, wishes: Wishes) -> Conversion:
+async def _receive(
+    app: App, request: web.Request, spool: Spool, target: Path, wishes: Wishes, progress: Progress
+) -> Conversion:
     """Spool the body and convert it at the same time; raises what the conversion raises, once the body is read."""
     started = time.monotonic()
     loop = asyncio.get_running_loop()
     converting = loop.run_in_executor(app.converters, _converted, spool, target, wishes)
     try:
-        await _spool(request, spool, converting, app.settings.dataset_max_bytes)
+        await _spool(request, spool, converting, app.settings.dataset_max_bytes, progress)
         spool.finish()
+        progress.phase = "Converting"
     except BaseException:
         spool.abort()
         raise
@@ -93,12 +113,15 @@ def _converted(spool: Spool, target: Path, wishes: Wishes) -> Conversion:
     return conversion
 
 
-async def _spool(request: web.Request, spool: Spool, converting: asyncio.Future[Conversion], limit: int) -> None:
+async def _spool(
+    request: web.Request, spool: Spool, converting: asyncio.Future[Conversion], limit: int, progress: Progress
+) -> None:
     """Read the body to its end even when the converter has refused it: the sender hears why only then."""
     waiting = bytearray()
     received = 0
     async for piece in request.content.iter_any():
         received += len(piece)
+        progress.bytes_received = received
         if received > limit:
             raise TooLarge(f"The file is larger than {limit} bytes, which is the limit.")
         if converting.done():

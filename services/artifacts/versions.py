@@ -92,7 +92,7 @@ async def _commit(app: App, upload: DatasetUpload, conversion: Conversion, file_
             version = 1
         else:
             version = await _replace(tx, upload)
-        await store.insert_version(tx.sql, upload.dataset_id, version, key, conversion)
+        await store.insert_version(tx.sql, upload.dataset_id, version, key, conversion, upload=upload)
         found = await store.find_dataset(tx.sql, upload.scope, upload.dataset_id)
         if found is None:
             raise AtelierError("The dataset that was just stored cannot be found.")
@@ -125,6 +125,11 @@ async def _replace(tx: WriteTransaction, upload: DatasetUpload) -> int:
     row = await tx.sql.row(queries.lock_dataset, upload.dataset_id, scope.tenant_id, scope.project_id)
     if row is None:
         raise NotFound("The dataset was deleted meanwhile.")
+    present = await store.find_dataset(tx.sql, scope, upload.dataset_id)
+    if present is None:
+        raise NotFound("The dataset was deleted meanwhile.")
+    etag = model.dataset_etag(present[0].version, present[0].sha256)
+    model.check_precondition(upload.precondition, etag=etag, modified_at=present[0].date_modified)
     name = model.storable(upload.dataset_name) or row["dataset_name"]
     return int(await tx.sql.value(queries.raise_version, upload.dataset_id, name))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from services.catalog import handlers, shelf
 from services.catalog.automation.scheduler import Scheduler
 from services.catalog.automation.starter import Starter
+from services.catalog.differences.operations import Differ
 from services.catalog.purge import Purge
 from services.catalog.settings import CatalogSettings
 from services.catalog.shelf import Template
@@ -34,6 +35,7 @@ class Catalog:
     purge: Purge
     starter: Starter
     turns: Turns
+    differ: Differ
 
 
 def build(settings: CatalogSettings, readiness: Readiness) -> list[Part]:
@@ -44,13 +46,20 @@ def build(settings: CatalogSettings, readiness: Readiness) -> list[Part]:
     outbox = Outbox(database, broker)
     requests = Requests(broker, payloads, source=SERVICE)
     purge = Purge(database)
+    differ = Differ()
     starter = Starter(database, requests)
     scheduler = Scheduler(database, on_fire=starter.wake)
     app = Catalog(
-        database=database, requests=requests, templates=shelf.load(), purge=purge, starter=starter, turns=Turns()
+        database=database,
+        requests=requests,
+        templates=shelf.load(),
+        purge=purge,
+        starter=starter,
+        turns=Turns(),
+        differ=differ,
     )
     responder = Responder(SERVICE, app, handlers.COMMANDS, broker=broker, database=database, payloads=payloads)
     subscriber = Subscriber(SERVICE, app, handlers.EVENTS, broker=broker)
     readiness.add("database", database.check)
     readiness.add("broker", broker.check)
-    return [broker, payloads, database, outbox, requests, purge, responder, subscriber, starter, scheduler]
+    return [broker, payloads, database, outbox, requests, purge, differ, responder, subscriber, starter, scheduler]

@@ -23,6 +23,7 @@ from shared.contracts.notebooks import (
     UpdateCell,
     UpdateNotebook,
 )
+from shared.contracts.versions import RestoreVersion
 from shared.errors import Fault, NotFound
 from shared.responder import Context, WriteTransaction
 
@@ -47,7 +48,7 @@ async def update_notebook(app: Catalog, command: UpdateNotebook, context: Contex
 
     async with app.turns.of(command.notebook_id, context.deadline), context.transaction() as transaction:
         return transaction.reply(
-            await _change(transaction, command, change, precondition=precondition, message=command.change_message)
+            await apply(transaction, command, change, precondition=precondition, message=command.change_message)
         )
 
 
@@ -58,7 +59,9 @@ async def add_cell(app: Catalog, command: AddCell, context: Context) -> Notebook
         return replace(current, document=cell_changes.added(current.document, command.cell, numbering))
 
     async with app.turns.of(command.notebook_id, context.deadline), context.transaction() as transaction:
-        return transaction.reply(await _change(transaction, command, change, precondition=Precondition()))
+        return transaction.reply(
+            await apply(transaction, command, change, precondition=Precondition(), message=command.change_message)
+        )
 
 
 async def update_cell(app: Catalog, command: UpdateCell, context: Context) -> Notebook:
@@ -69,7 +72,9 @@ async def update_cell(app: Catalog, command: UpdateCell, context: Context) -> No
         return replace(current, document=cell_changes.updated(current.document, command.cell_id, command.patch))
 
     async with app.turns.of(command.notebook_id, context.deadline), context.transaction() as transaction:
-        return transaction.reply(await _change(transaction, command, change, precondition=command.precondition))
+        return transaction.reply(
+            await apply(transaction, command, change, precondition=command.precondition, message=command.change_message)
+        )
 
 
 async def delete_cell(app: Catalog, command: DeleteCell, context: Context) -> Notebook:
@@ -81,16 +86,19 @@ async def delete_cell(app: Catalog, command: DeleteCell, context: Context) -> No
         return replace(current, document=current.document.with_cells(rest))
 
     async with app.turns.of(command.notebook_id, context.deadline), context.transaction() as transaction:
-        return transaction.reply(await _change(transaction, command, change, precondition=command.precondition))
+        return transaction.reply(
+            await apply(transaction, command, change, precondition=command.precondition, message=command.change_message)
+        )
 
 
-async def _change(
+async def apply(
     transaction: WriteTransaction,
-    command: UpdateNotebook | AddCell | UpdateCell | DeleteCell,
+    command: UpdateNotebook | AddCell | UpdateCell | DeleteCell | RestoreVersion,
     change: Change,
     *,
     precondition: Precondition,
     message: str | None = None,
+    restored_from: str | None = None,
 ) -> Notebook:
     """Lock, check, change, and keep the outcome as a version. Concurrent writers come one after the other."""
     scope, notebook_id = command.scope, command.notebook_id
@@ -113,7 +121,8 @@ async def _change(
             highest_cell_number=numbering.highest,
             at=next_modification(locked["modified_at"], locked["now"]),
             author=author,
-            message=message.replace("\x00", "")[:MESSAGE_LENGTH] if message else None,
+            message=kept_message(message),
+            restored_from=restored_from,
         )
         transaction.emit(
             NotebookUpdated(
@@ -125,6 +134,11 @@ async def _change(
             )
         )
     return await store.get(transaction.sql, scope, notebook_id)
+
+
+def kept_message(message: str | None) -> str | None:
+    """A change message as it is stored."""
+    return (message or "").replace("\x00", "").strip()[:MESSAGE_LENGTH] or None
 
 
 async def _binding_faults(app: Catalog, command: UpdateNotebook) -> list[Fault]:

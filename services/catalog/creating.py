@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 from services.catalog import binding, faults, importing, project_templates, schedule, shelf, store, validity
 from services.catalog.cell_changes import draft_faults
 from services.catalog.cell_ids import Numbering
+from services.catalog.changing import kept_message
 from services.catalog.document import Document, cells_of_drafts, empty
 from services.catalog.kernels import SPECS
 from services.catalog.limits import check_depth, check_size
@@ -53,7 +54,9 @@ async def create_notebook(app: Catalog, command: CreateNotebook, context: Contex
     async with context.transaction() as transaction:
         # Faults come second: a request that is asked again, and was fine then, gets its first answer.
         faults.refuse(found, "The notebook")
-        notebook = await _insert(transaction, command.scope, command.caller, definition, numbering.highest)
+        notebook = await insert(
+            transaction, command.scope, command.caller, definition, numbering.highest, command.change_message
+        )
         session = Session(session_id=uuid4(), kernel_type=notebook.kernel_type)
         return transaction.reply(notebook.model_copy(update={"session": session}))
 
@@ -75,7 +78,14 @@ async def import_notebook(app: Catalog, command: ImportNotebook, context: Contex
     )
     async with context.transaction() as transaction:
         faults.refuse(found, "The upload")
-        notebook = await _insert(transaction, command.scope, command.caller, definition, imported.highest_cell_number)
+        notebook = await insert(
+            transaction,
+            command.scope,
+            command.caller,
+            definition,
+            imported.highest_cell_number,
+            command.change_message,
+        )
         return transaction.reply(notebook.model_copy(update={"parsing": imported.parsing}))
 
 
@@ -120,9 +130,15 @@ def _in_draft(path: str, template_cells: int) -> str:
     return f"initialCells[{int(number) - template_cells}]{rest.replace('.metadata.tags', '.tags')}"
 
 
-async def _insert(
-    transaction: WriteTransaction, scope: Scope, caller: Caller, definition: Definition, highest_cell_number: int
+async def insert(
+    transaction: WriteTransaction,
+    scope: Scope,
+    caller: Caller,
+    definition: Definition,
+    highest_cell_number: int,
+    message: str | None,
 ) -> Notebook:
+    """A new notebook at version 1.0.0, and the fact that it is there."""
     notebook_id: UUID = uuid4()
     author = caller.subject.replace("\x00", "")
     await store.insert(
@@ -133,6 +149,7 @@ async def _insert(
         version=FIRST_VERSION,
         highest_cell_number=highest_cell_number,
         author=author,
+        message=kept_message(message),
     )
     transaction.emit(
         NotebookCreated(

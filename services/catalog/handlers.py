@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from services.catalog import changing, creating, deleting, project_templates, projection, reading
+from services.catalog import changing, creating, deleting, project_templates, projection, reading, versions
 from services.catalog.automation import calls, triggers
 from shared.contracts import execution_events as facts
 from shared.contracts import notebooks as commands
 from shared.contracts import schedules, templates
+from shared.contracts import versions as history
 from shared.contracts.base import Command, Event
 from shared.contracts.datasets import DatasetUpdated
 from shared.responder import Handler
@@ -33,6 +34,13 @@ COMMANDS: Mapping[type[Command[Any]], Handler] = {
     templates.ListTemplates: project_templates.list_templates,
     templates.GetTemplate: project_templates.get_template,
     templates.RemoveTemplate: project_templates.remove_template,
+    history.ListVersions: versions.list_versions,
+    history.GetVersion: versions.get_version,
+    history.DiffVersions: versions.diff_versions,
+    history.ShowDiff: versions.show_diff,
+    history.RestoreVersion: versions.restore_version,
+    history.CopyNotebook: versions.copy_notebook,
+    history.GetParameters: reading.get_parameters,
     schedules.GetSchedule: calls.get_schedule,
     schedules.PauseSchedule: calls.pause_schedule,
     schedules.ResumeSchedule: calls.resume_schedule,

@@ -24,10 +24,25 @@ FOR UPDATE
 -- name: version
 -- One version with its content; without a number the present one.
 SELECT v.version, v.ordinal, v.name, v.description, v.kernel_type, v.integration, v.environment, v.parameters,
-       v.content_sha256, c.body, c.outputs
+       v.content_sha256, v.created_at, v.created_by, v.change_message, v.restored_from, c.body, c.outputs
 FROM notebook n
 JOIN notebook_version v ON v.notebook_id = n.notebook_id AND v.version = COALESCE($4, n.version)
 JOIN content c ON c.notebook_id = n.notebook_id AND c.sha256 = v.content_sha256
+WHERE n.notebook_id = $1 AND n.tenant_id = $2 AND n.project_id = $3 AND n.deleted_at IS NULL
+
+-- name: versions
+-- A stretch of a notebook's history, newest first, before an ordinal. Read along the index on (notebook_id, ordinal).
+SELECT version, ordinal, name, kernel_type, content_sha256, created_at, created_by, change_message, restored_from
+FROM notebook_version
+WHERE notebook_id = $1 AND ordinal < $2
+ORDER BY ordinal DESC
+LIMIT $3 OFFSET $4
+
+-- name: history_length
+-- How many versions a notebook has: they are numbered without gaps, and none goes before the notebook does.
+SELECT v.ordinal
+FROM notebook n
+JOIN notebook_version v ON v.notebook_id = n.notebook_id AND v.version = n.version
 WHERE n.notebook_id = $1 AND n.tenant_id = $2 AND n.project_id = $3 AND n.deleted_at IS NULL
 
 -- name: standing
@@ -59,8 +74,8 @@ INSERT INTO content (notebook_id, sha256, body, outputs) VALUES ($1, $2, $3, $4)
 -- name: insert_version
 -- The next version of a locked or new notebook.
 INSERT INTO notebook_version (notebook_id, version, ordinal, name, description, kernel_type, integration, environment,
-                              parameters, content_sha256, created_at, created_by, change_message)
-SELECT $1, $2, COALESCE(max(ordinal), 0) + 1, $3, $4, $5, $6::json, $7::json, $8::json, $9, $10, $11, $12
+                              parameters, content_sha256, created_at, created_by, change_message, restored_from)
+SELECT $1, $2, COALESCE(max(ordinal), 0) + 1, $3, $4, $5, $6::json, $7::json, $8::json, $9, $10, $11, $12, $13
 FROM notebook_version
 WHERE notebook_id = $1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import orjson
 
 from services.catalog import listing, store
 from services.catalog.model import check_precondition, is_version
+from services.catalog.parameters import form
 from shared.contracts.base import Nothing
 from shared.contracts.notebooks import (
     CheckDatasetUnbound,
@@ -22,6 +24,7 @@ from shared.contracts.notebooks import (
     PinnedNotebook,
     PinNotebook,
 )
+from shared.contracts.versions import GetParameters, ParameterSchema
 from shared.errors import Conflict, Fault, Invalid
 from shared.responder import Context
 
@@ -72,7 +75,7 @@ async def check_dataset_unbound(app: Catalog, command: CheckDatasetUnbound, _con
 async def export_notebook(app: Catalog, command: ExportNotebook, _context: Context) -> IpynbFile:
     """A version as .ipynb, with the outputs an uploaded file came with."""
     row = await _version(app, command)
-    definition = store.definition(row)
+    definition = await asyncio.to_thread(store.definition, row)
     name = _NOT_IN_FILE_NAMES.sub("_", definition.name)[:FILE_NAME_LENGTH].strip(" .") or "notebook"
     return IpynbFile(file_name=f"{name}.ipynb", content=definition.document.export(definition.kernel_type))
 
@@ -93,7 +96,13 @@ async def pin_notebook(app: Catalog, command: PinNotebook, _context: Context) ->
     )
 
 
-async def _version(app: Catalog, command: ExportNotebook | PinNotebook) -> asyncpg.Record:
+async def get_parameters(app: Catalog, command: GetParameters, _context: Context) -> ParameterSchema:
+    """The schema of a version's parameters, ready to be shown as a form."""
+    row = await _version(app, command)
+    return ParameterSchema(form.ready(orjson.loads(row["parameters"]), row["name"]))
+
+
+async def _version(app: Catalog, command: ExportNotebook | PinNotebook | GetParameters) -> asyncpg.Record:
     """The version asked for. Raises NotFound without the notebook, Invalid without the version."""
     async with app.database.connection() as connection:
         reader = store.Outside(connection)

@@ -76,6 +76,7 @@ async def insert(
     version: str,
     highest_cell_number: int,
     author: str,
+    message: str | None = None,
 ) -> None:
     """A new notebook with its first version."""
     now = await transaction.value(queries.clock)
@@ -95,7 +96,7 @@ async def insert(
         now,
         author,
     )
-    await _insert_version(transaction, notebook_id, definition, version=version, at=now, author=author)
+    await _insert_version(transaction, notebook_id, definition, version=version, at=now, author=author, message=message)
     ids = [cell["id"] for cell in definition.document.cells]
     await transaction.execute(queries.touch_cells, notebook_id, ids, whole_milliseconds(now))
     await automation.follow(transaction, notebook_id, definition.integration)
@@ -112,9 +113,19 @@ async def add_version(
     at: datetime,
     author: str,
     message: str | None,
+    restored_from: str | None = None,
 ) -> None:
     """A new version of a locked notebook, which becomes the present one."""
-    await _insert_version(transaction, notebook_id, definition, version=version, at=at, author=author, message=message)
+    await _insert_version(
+        transaction,
+        notebook_id,
+        definition,
+        version=version,
+        at=at,
+        author=author,
+        message=message,
+        restored_from=restored_from,
+    )
     await transaction.execute(
         queries.update_notebook,
         notebook_id,
@@ -141,6 +152,7 @@ async def _insert_version(
     at: datetime,
     author: str,
     message: str | None = None,
+    restored_from: str | None = None,
 ) -> None:
     document = definition.document
     await transaction.execute(
@@ -160,6 +172,7 @@ async def _insert_version(
         at,
         author,
         message,
+        restored_from,
     )
 
 

@@ -276,6 +276,10 @@ AND NOT EXISTS (SELECT 1 FROM execution e WHERE e.worker_id = w.worker_id
 -- A run that is still held under this epoch.
 SELECT * FROM execution WHERE execution_id = $1 AND epoch = $2 AND state IN ('Claimed', 'Running', 'Collecting')
 
+-- name: find_state
+-- A run that has ended stays as it is.
+SELECT notebook_id, state FROM execution WHERE execution_id = $1
+
 -- name: remove_execution
 DELETE FROM execution WHERE execution_id = $1
 
@@ -308,3 +312,52 @@ DELETE FROM automatic_start WHERE notebook_id = $1
 
 -- name: queue_depth
 SELECT COALESCE(sum(queued), 0) AS queued, COALESCE(sum(active), 0) AS active FROM tenant
+
+-- name: retention
+SELECT * FROM retention WHERE tenant_id = $1 AND project_id = $2
+
+-- name: set_retention
+-- A changed policy is due at once.
+INSERT INTO retention (tenant_id, project_id, max_age_days, max_runs_per_notebook, max_bytes, modified_by)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (tenant_id, project_id) DO UPDATE
+SET max_age_days = excluded.max_age_days, max_runs_per_notebook = excluded.max_runs_per_notebook,
+    max_bytes = excluded.max_bytes, modified_at = clock_timestamp(), modified_by = excluded.modified_by, checked_at = NULL
+RETURNING *
+
+-- name: next_retention
+-- Take the policy that waits longest, if it is due. Two control processes never take the same.
+UPDATE retention SET checked_at = clock_timestamp()
+WHERE (tenant_id, project_id) = (
+    SELECT tenant_id, project_id FROM retention
+    WHERE checked_at IS NULL OR checked_at < clock_timestamp() - make_interval(secs => $1)
+    ORDER BY checked_at NULLS FIRST LIMIT 1
+    FOR UPDATE SKIP LOCKED)
+RETURNING *
+
+-- name: note_retention
+UPDATE retention SET applied_at = clock_timestamp() WHERE tenant_id = $1 AND project_id = $2
+
+-- name: runs_to_let_go
+-- Ended runs beyond an age ($3, days) or a number ($4) of their notebook, oldest first; never its newest completed one.
+SELECT execution_id FROM (
+    SELECT execution_id, ended_at, accepted_at,
+           row_number() OVER by_age AS place,
+           state = 'Completed' AND row_number() OVER by_outcome = 1 AS newest_success
+    FROM execution
+    WHERE tenant_id = $1 AND project_id = $2 AND state IN ('Completed', 'Error', 'Cancelled')
+    WINDOW by_age AS (PARTITION BY notebook_id ORDER BY accepted_at DESC, execution_id DESC),
+           by_outcome AS (PARTITION BY notebook_id, state = 'Completed' ORDER BY accepted_at DESC, execution_id DESC)
+) AS ranked
+WHERE NOT newest_success AND (ended_at < clock_timestamp() - make_interval(days => $3) OR place > $4)
+ORDER BY accepted_at, execution_id LIMIT $5
+
+-- name: runs_that_may_go
+-- Of these runs, those that have ended and are not the newest completed one of their notebook.
+SELECT e.execution_id FROM execution e
+WHERE e.tenant_id = $1 AND e.project_id = $2 AND e.execution_id = ANY($3::uuid[])
+  AND e.state IN ('Completed', 'Error', 'Cancelled')
+  AND (e.state <> 'Completed' OR EXISTS (
+      SELECT 1 FROM execution newer
+      WHERE newer.notebook_id = e.notebook_id AND newer.state = 'Completed'
+        AND (newer.accepted_at, newer.execution_id) > (e.accepted_at, e.execution_id)))

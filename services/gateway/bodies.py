@@ -12,6 +12,7 @@ from shared.contracts.executions import ExecutionStatus
 from shared.contracts.notebooks import CellType, KernelType, Name, NotebookStatus, OutputFormat, Text, Word
 from shared.contracts.results import OutputTypeFilter
 from shared.contracts.schedules import FireState
+from shared.reports.rendering import Profile
 
 MAX_PAGE = 1_000_000
 """The highest page number; whoever wants to go further uses the cursor."""
@@ -83,6 +84,18 @@ class NotebooksQuery(PageQuery):
     sort: Sort = "-dateCreated"
 
 
+class VersionQuery(Body):
+    """Which version."""
+
+    version: OptionalText = Field(None, description="default: the present one")
+
+
+class DiffQuery(Body):
+    """In which form to show a difference."""
+
+    format: Literal["json", "html"] = "json"
+
+
 class ExecutionsQuery(PageQuery):
     """Which executions."""
 
@@ -109,6 +122,14 @@ class ResultsQuery(Body):
     cell_id: OptionalText = None
 
 
+class ReportQuery(Body):
+    """Which report, in which form."""
+
+    profile: Profile = Field("full", description="`no-code` leaves the code out; the cells' tags are always honoured")
+    format: Literal["html", "pdf"] = "html"
+    disposition: Literal["inline", "attachment"] = Field("inline", description="to be shown, or to be saved")
+
+
 class EventsQuery(Body):
     """Where to resume the events."""
 
@@ -125,12 +146,6 @@ class RemoveExecutionQuery(Body):
     """Whether to remove an ended run instead of cancelling a running one."""
 
     purge: bool = False
-
-
-class DataQuery(Body):
-    """In which form to hand out a dataset."""
-
-    format: Literal["csv", "parquet"] = "csv"
 
 
 class Expected(Body):
@@ -228,15 +243,3 @@ class NotebookUpload(Body):
     enrichment_mode: bool = False
     dataset_binding: OptionalId = None
     kernel_type: KernelType | None = None
-
-
-ColumnName = Annotated[OptionalText, Field(None, description="found by itself when not given")]
-
-
-class DatasetUploadFields(Body):
-    """The fields beside the file of `POST dataset`."""
-
-    dataset_name: Name
-    case_id_column: ColumnName
-    activity_column: ColumnName
-    time_column: ColumnName

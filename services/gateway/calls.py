@@ -24,6 +24,9 @@ from shared.errors import Fault, Forbidden, Invalid
 if TYPE_CHECKING:
     from services.gateway.gateway import Gateway
 
+LONGEST_CHANGE_MESSAGE = 2_000
+"""Characters of an X-Change-Message at most."""
+
 LONGEST_IDEMPOTENCY_KEY = 255
 """Characters of an Idempotency-Key at most."""
 
@@ -83,8 +86,10 @@ class Call:
     media_type: str = "application/json"
     status: int = 200
     example: Any = None
-    creates: bool = False  # honours Idempotency-Key
+    creates: bool = False  # answers with a Location and honours Idempotency-Key
+    idempotent: bool = False  # honours Idempotency-Key without making a thing of its own
     conditional: bool = False  # honours If-Match
+    explained: bool = False  # honours X-Change-Message
     streams: bool = False  # may take longer than ANSWER_S
     refusals: tuple[int, ...] = field(default=())
     notes: str = ""
@@ -182,6 +187,17 @@ class Asked:
             return Precondition()
         etag = _entity_tag(expected.etag) if expected.etag else None
         return Precondition(etag=etag, date_modified=None if etag else expected.date_modified)
+
+    def change_message(self) -> str | None:
+        """Why a change is made, from `X-Change-Message`; headers are bytes, and these are read as UTF-8."""
+        given = self.request.headers.get("X-Change-Message")
+        if given is None:
+            return None
+        text = given.encode("utf-8", "surrogateescape").decode("utf-8", "replace").strip()
+        if len(text) > LONGEST_CHANGE_MESSAGE:
+            message = f"must be at most {LONGEST_CHANGE_MESSAGE} characters"
+            raise Invalid(f"X-Change-Message {message}.", faults=[Fault(path="X-Change-Message", message=message)])
+        return text or None
 
     async def require(self, role: Role) -> None:
         """Raise Forbidden unless the caller has `role`; NotFound when the thing in the address does not exist."""

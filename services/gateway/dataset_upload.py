@@ -1,8 +1,10 @@
-"""`POST dataset`: the file goes on to artifacts while it comes in, whatever the order of the form's parts.
+"""`POST dataset` and `PUT dataset/{datasetId}`: the file goes on to artifacts while it comes in, whatever the order of
+the form's parts.
 
-When the name is known before the file begins, and no Idempotency-Key needs the file's hash first, the bytes are sent on
-at once. They are spooled to disk as well: a field that comes after the file changes what has to be asked of artifacts,
-so that transfer is then given up before its end, which stores nothing, and a new one is made from the spool.
+When the fields that are needed are known before the file begins, the bytes are sent on at once (artifacts makes the
+file's hash part of an Idempotency-Key's fingerprint). They are spooled to disk as well: a field that comes after the
+file changes what has to be asked of artifacts, so that transfer is then given up before its end, which stores nothing,
+and a new one is made from the spool.
 """
 
 from __future__ import annotations
@@ -11,10 +13,11 @@ import asyncio
 from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Literal
 from uuid import UUID, uuid4
 
-from services.gateway.bodies import DatasetUploadFields
 from services.gateway.calls import Asked
+from services.gateway.dataset_bodies import DatasetReplacementFields, DatasetUploadFields
 from services.gateway.decoding import refuse
 from services.gateway.forms import FilePart, FormFields, parts
 from services.gateway.spool import Held, Spool
@@ -25,33 +28,52 @@ ASK_AGAIN_S = 0.5
 """Pause before an upload whose reply was lost is sent again under the same id, in seconds."""
 
 
+Fields = DatasetUploadFields | DatasetReplacementFields
+
+
 @dataclass(frozen=True)
 class _Early:
     """A transfer that began before all of the form was read."""
 
-    fields: DatasetUploadFields
+    fields: Fields
     held: Held
     where: UploadTicket
     transfer: asyncio.Task[Dataset]
 
 
-async def upload_dataset(asked: Asked) -> Dataset:
-    """Read the form, store the file, and return the dataset when it is ready to be bound."""
+@dataclass(frozen=True)
+class _Aim:
+    """What an upload is to become: a new dataset, or the next version of one."""
+
+    dataset_id: UUID
+    purpose: Literal["create", "replace"]
+    fields: type[Fields]
+
+
+async def create(asked: Asked) -> Dataset:
+    """Read the form, store the file, and return the new dataset when it is ready to be bound."""
+    return await _upload(asked, _Aim(uuid4(), "create", DatasetUploadFields))
+
+
+async def replace(asked: Asked) -> Dataset:
+    """Read the form, store the file as the next version of the dataset in the address, and return the dataset."""
+    return await _upload(asked, _Aim(asked.dataset_id, "replace", DatasetReplacementFields))
+
+
+async def _upload(asked: Asked, aim: _Aim) -> Dataset:
     form = FormFields()
-    dataset_id = uuid4()
     early: _Early | None = None
     size = 0
     async with Spool(asked.gateway.settings.work_dir) as spool:
         try:
             async for file in parts(asked.request, form, file_limit=asked.gateway.settings.dataset_max_bytes):
-                if "Idempotency-Key" not in asked.request.headers:
-                    early = await _begin(asked, dataset_id, form, file)
+                early = await _begin(asked, aim, form, file)
                 async for piece in file.pieces():
                     size += len(piece)
                     await spool.add(piece)
                     if early is not None:
                         await _unless_refused(early.held.put(piece), early.transfer)
-            fields = form.checked(DatasetUploadFields)
+            fields = form.checked(aim.fields)
             _check_file(form, size)
             refuse(form.faults)
             if fields is None:
@@ -65,8 +87,7 @@ async def upload_dataset(asked: Asked) -> Dataset:
                     ending.cancel()
             await _give_up(early)
             early = None
-            idempotency = asked.idempotency(fields, file_sha256=spool.sha256)
-            where = await asked.ask(_command(asked, dataset_id, fields, form.file_name or "", idempotency=idempotency))
+            where = await asked.ask(_command(asked, aim, fields, form.file_name or ""))
             return await _sure(asked, where, asked.gateway.transfers.upload(where, spool.pieces()), spool)
         finally:
             await _give_up(early)
@@ -79,29 +100,29 @@ def _check_file(form: FormFields, size: int) -> None:
         form.faults.append(Fault(path="file", message="is empty"))
 
 
-async def _begin(asked: Asked, dataset_id: UUID, form: FormFields, file: FilePart) -> _Early | None:
+async def _begin(asked: Asked, aim: _Aim, form: FormFields, file: FilePart) -> _Early | None:
     """Begin to send the file on, when what is known by now is enough."""
     so_far = FormFields(values=dict(form.values))
-    fields = so_far.checked(DatasetUploadFields)
+    fields = so_far.checked(aim.fields)
     if fields is None or form.faults:
         return None
-    where = await asked.ask(_command(asked, dataset_id, fields, file.name, idempotency=None))
+    where = await asked.ask(_command(asked, aim, fields, file.name))
     held = Held()
     transfer = asyncio.create_task(asked.gateway.transfers.upload(where, held.pieces()))
     return _Early(fields, held, where, transfer)
 
 
-def _command(
-    asked: Asked, dataset_id: UUID, fields: DatasetUploadFields, file_name: str, *, idempotency: object
-) -> OpenDatasetUpload:
+def _command(asked: Asked, aim: _Aim, fields: Fields, file_name: str) -> OpenDatasetUpload:
     return OpenDatasetUpload.model_validate(
         {
             "scope": asked.scope,
             "caller": asked.caller,
-            "idempotency": idempotency,
-            "dataset_id": dataset_id,
+            "idempotency": asked.idempotency(fields),
+            "dataset_id": aim.dataset_id,
+            "purpose": aim.purpose,
             "file_name": file_name,
-            **fields.model_dump(),
+            "precondition": asked.precondition() if "If-Match" in asked.request.headers else fields.precondition(),
+            **fields.members(),
         }
     )
 

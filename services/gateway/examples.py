@@ -9,6 +9,7 @@ PROJECT = "660e8400-e29b-41d4-a716-446655440000"
 NOTEBOOK_ID = "aa0e8400-e29b-41d4-a716-446655440000"
 EXECUTION_ID = "bb0e8400-e29b-41d4-a716-446655440000"
 DATASET_ID = "880e8400-e29b-41d4-a716-446655440000"
+UPLOAD_ID = "990e8400-e29b-41d4-a716-446655440000"
 ARTIFACT_ID = "cc0e8400-e29b-41d4-a716-446655440000"
 SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 BASE = "https://atelier.example"
@@ -367,6 +368,13 @@ RESULTS: Json = {
             "recordCount": 15420,
             "columns": ["case_id", "activity", "timestamp", "customer_segment"],
             "newColumns": ["customer_segment"],
+            "recordsBefore": 15420,
+            "rowsLost": 0,
+            "rowsAdded": 0,
+            "lostColumns": [],
+            "changedColumns": [{"name": "activity", "change": "values"}],
+            "rowsAligned": True,
+            "artifactIds": {"csv": ARTIFACT_ID, "parquet": "cd0e8400-e29b-41d4-a716-446655440000"},
             "format": "pandas_dataframe",
             "sizeBytes": 5120,
             "cellId": "cell-009",
@@ -381,6 +389,7 @@ RESULTS: Json = {
         {
             **STORED,
             "name": "customer_churn_predictor",
+            "format": "pickle",
             "modelType": "RandomForestClassifier",
             "framework": "scikit-learn",
             "accuracy": 0.87,
@@ -399,9 +408,29 @@ RESULTS: Json = {
             "downloadUrl": f"{_LINK}/customer_analytics_summary.html",
         }
     ],
+    "files": [
+        {
+            **STORED,
+            "name": "notes/segments.txt",
+            "contentType": "text/plain",
+            "downloadUrl": f"{_LINK}/segments.txt",
+        }
+    ],
 }
 
 DATASET_UPLOAD: Json = {"datasetName": "Receipts", "caseIdColumn": "case:concept:name"}
+_DATASET_SOURCE: Json = {
+    "fileName": "receipt.csv",
+    "format": "csv",
+    "gzip": False,
+    "sizeBytes": 1_914_060,
+    "sha256": SHA256,
+    "encoding": "utf-8",
+    "delimiter": ",",
+    "decimal": ".",
+    "timeFormats": {"time:timestamp": "ISO 8601"},
+}
+DATASET_REPLACEMENT: Json = {"etag": "1-9f86d081884c7d65"}
 DATASET: Json = {
     "datasetId": DATASET_ID,
     "projectId": PROJECT,
@@ -418,6 +447,65 @@ DATASET: Json = {
     "dateCreated": "2024-01-15T10:30:00.000Z",
     "dateModified": "2024-01-15T10:30:00.000Z",
     "createdBy": "user123",
+    "etag": "1-9f86d081884c7d65",
+    "source": _DATASET_SOURCE,
+    "profile": {"state": "Ready"},
+}
+DATASET_VERSION_PAGE: Json = {
+    "items": [
+        {
+            "version": 1,
+            "recordCount": 8577,
+            "caseCount": 1434,
+            "columns": DATASET["columns"],
+            "caseIdColumn": "case:concept:name",
+            "activityColumn": "concept:name",
+            "timeColumn": "time:timestamp",
+            "sizeBytes": 91_234,
+            "sha256": SHA256,
+            "dateCreated": "2024-01-15T10:30:00.000Z",
+            "createdBy": "user123",
+            "source": _DATASET_SOURCE,
+            "profile": {"state": "Ready"},
+        }
+    ],
+    **PAGE,
+}
+DATASET_PREVIEW: Json = {
+    "datasetId": DATASET_ID,
+    "version": 1,
+    "recordCount": 8577,
+    "columns": DATASET["columns"],
+    "rows": [{"case:concept:name": "case-10011", "time:timestamp": "2011-10-11T13:45:40.276Z"}],
+}
+DATASET_PROFILE: Json = {
+    "datasetId": DATASET_ID,
+    "version": 1,
+    "state": "Ready",
+    "recordCount": 8577,
+    "columns": [
+        {
+            "name": "case:concept:name",
+            "type": "string",
+            "nullCount": 0,
+            "distinctCount": 1434,
+            "distinctIsExact": True,
+            "min": "case-10011",
+            "max": "case-9997",
+            "topValues": [{"value": "case-10017", "count": 25}],
+            "topIsExact": True,
+        }
+    ],
+}
+UPLOAD_PROGRESS: Json = {
+    "uploadId": UPLOAD_ID,
+    "datasetId": DATASET_ID,
+    "phase": "Receiving",
+    "bytesReceived": 134_217_728,
+    "rowsConverted": 2_410_000,
+    "error": None,
+    "dateCreated": "2024-01-15T10:30:00.000Z",
+    "dateModified": "2024-01-15T10:30:02.000Z",
 }
 DATASET_PAGE: Json = {"items": [DATASET], **PAGE}
 
@@ -464,6 +552,21 @@ TEMPLATE: Json = {
     "environment": NOTEBOOK["environment"],
 }
 TEMPLATE_PAGE: Json = {"items": [_TEMPLATE_SUMMARY], **PAGE}
+
+STORAGE: Json = {
+    "datasetBytes": 734_003_200,
+    "runBytes": 1_288_490_188,
+    "libraryBytes": 5_120,
+    "totalBytes": 2_022_498_508,
+    "quotaBytes": 10_737_418_240,
+}
+RETENTION_POLICY: Json = {"maxAgeDays": 90, "maxRunsPerNotebook": 200, "maxBytes": None}
+RETENTION: Json = {
+    **RETENTION_POLICY,
+    "dateModified": "2024-01-15T10:30:00.000Z",
+    "modifiedBy": "user123",
+    "lastApplied": "2024-01-20T10:30:00.000Z",
+}
 
 ME: Json = {"subject": "user123", "role": "editor", "tenantId": TENANT, "projects": [PROJECT]}
 LIMITS: Json = {

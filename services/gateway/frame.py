@@ -32,7 +32,8 @@ PREFLIGHT_AGE_S = 600
 
 EXPOSED = "ETag, Location, X-Request-Id, Retry-After, Content-Disposition, Content-Range, Accept-Ranges"
 ALLOWED_HEADERS = (
-    "Authorization, Content-Type, Idempotency-Key, If-Match, Last-Event-ID, Range, X-Request-Id, traceparent"
+    "Authorization, Content-Type, Idempotency-Key, If-Match, Last-Event-ID, Range, X-Change-Message, "
+    "X-Request-Id, traceparent"
 )
 ALLOWED_METHODS = "GET, HEAD, POST, PUT, DELETE"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})

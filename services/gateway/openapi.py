@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from services.gateway import examples, problems
+from services.gateway import examples, history_examples, problems
 from services.gateway.calls import Call, Form, Json
 from shared.errors import AtelierError, Fault
 
@@ -30,10 +30,15 @@ _EXAMPLE_IDS = {
     "executionId": examples.EXECUTION_ID,
     "datasetId": examples.DATASET_ID,
     "artifactId": examples.ARTIFACT_ID,
+    "uploadId": examples.UPLOAD_ID,
     "cellId": "cell-001",
     "name": "receipt_rules",
     "ticket": "eyJ0IjoiNTUwZSJ9.c2ln",
     "fileName": "cell-008.json",
+    "version": "1.3.1",
+    "a": "1.3.1",
+    "b": "1.3.2",
+    "otherId": history_examples.OTHER_EXECUTION_ID,
 }
 
 Document = dict[str, Any]
@@ -143,12 +148,14 @@ def _query_parameters(call: Call) -> list[Document]:
 
 def _header_parameters(call: Call) -> list[Document]:
     wanted = []
-    if call.creates:
+    if call.creates or call.idempotent:
         wanted.append(
             ("Idempotency-Key", "The same key with the same content answers with the first result, for 24 hours.")
         )
     if call.conditional:
         wanted.append(("If-Match", "The ETag of the state that is to be changed; another state is a conflict."))
+    if call.explained:
+        wanted.append(("X-Change-Message", "Why; kept with the version that the change makes."))
     if call.media_type == "text/event-stream":
         wanted.append(("Last-Event-ID", "The number of the last event seen; the stream goes on after it."))
     return [

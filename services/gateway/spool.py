@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -26,7 +25,6 @@ class Spool:
         self._folder = folder
         self._file: IO[bytes] | None = None
         self._batch = bytearray()
-        self._digest = hashlib.sha256()
 
     async def __aenter__(self) -> Self:
         self._file = await asyncio.to_thread(self._open)
@@ -52,11 +50,6 @@ class Spool:
         if batch:
             await asyncio.to_thread(self._write, batch)
 
-    @property
-    def sha256(self) -> str:
-        """Hash of all that has been flushed."""
-        return self._digest.hexdigest()
-
     async def pieces(self) -> AsyncIterator[bytes]:
         """All of it, from the beginning."""
         await self.flush()
@@ -67,7 +60,6 @@ class Spool:
 
     def _write(self, batch: bytes) -> None:
         if self._file is not None:
-            self._digest.update(batch)
             self._file.seek(0, 2)
             self._file.write(batch)
 

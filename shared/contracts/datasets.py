@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from shared.contracts.base import Command, Event, Moment, Nothing, Page, Wire
+from shared.contracts.notebooks import Precondition
 
 
 class ArtifactsCommand:
@@ -21,6 +22,58 @@ class Column(Wire):
 
     name: str
     type: str
+
+
+Encoding = Literal[
+    "utf-8",
+    "utf-16",
+    "utf-16-le",
+    "utf-16-be",
+    "utf-32",
+    "windows-1250",
+    "windows-1251",
+    "windows-1252",
+    "iso-8859-1",
+    "iso-8859-2",
+    "iso-8859-15",
+    "shift_jis",
+    "gb18030",
+    "euc-kr",
+]
+"""The encodings that a CSV file may be said to be in."""
+
+ProfileState = Literal["Pending", "Ready", "Failed"]
+
+UploadPhase = Literal["Receiving", "Converting", "Storing", "Ready", "Failed"]
+
+
+class TextWriting(Wire):
+    """How a CSV file is written, as far as its sender says; what is None is found out."""
+
+    delimiter: str | None = None
+    encoding: str | None = None
+    decimal: str | None = None
+    time_format: str | None = None
+
+
+class DatasetSource(Wire):
+    """The file that a version was made of, and how it was read."""
+
+    file_name: str | None = None
+    format: str
+    gzip: bool = False
+    size_bytes: int | None = Field(None, description="Size of the file as it was sent.")
+    sha256: str | None = Field(None, description="Hash of the file as it was sent.")
+    encoding: str | None = None
+    delimiter: str | None = None
+    decimal: str | None = None
+    time_formats: dict[str, str] | None = Field(None, description="How each column of times was written.")
+
+
+class ProfileStatus(Wire):
+    """How far the profile of a version is; it is computed after the version is ready."""
+
+    state: ProfileState = "Pending"
 
 
 class Dataset(Wire):
@@ -41,6 +94,9 @@ class Dataset(Wire):
     date_created: Moment
     date_modified: Moment
     created_by: str
+    etag: str | None = Field(None, description="Changes with every version.")
+    source: DatasetSource | None = None
+    profile: ProfileStatus = ProfileStatus()
 
 
 class DatasetPage(Page):
@@ -49,10 +105,89 @@ class DatasetPage(Page):
     items: list[Dataset]
 
 
-class GetDataset(ArtifactsCommand, Command[Dataset]):
-    """The dataset's present version."""
+class DatasetVersion(Wire):
+    """One version of a dataset."""
+
+    version: int
+    record_count: int
+    case_count: int | None
+    columns: list[Column]
+    case_id_column: str | None
+    activity_column: str | None
+    time_column: str | None
+    size_bytes: int
+    sha256: str
+    date_created: Moment
+    created_by: str
+    source: DatasetSource | None
+    profile: ProfileStatus
+
+
+class DatasetVersionPage(Page):
+    """The answer of `GET dataset/{datasetId}/versions`."""
+
+    items: list[DatasetVersion]
+
+
+class DatasetPreview(Wire):
+    """The first rows of a version. Values are exact: what a double cannot hold is a text, and so are times."""
 
     dataset_id: UUID
+    version: int
+    record_count: int
+    columns: list[Column]
+    rows: list[dict[str, JsonValue]]
+
+
+class TopValue(Wire):
+    """A value that occurs often."""
+
+    value: JsonValue
+    count: int
+
+
+class ColumnProfile(Wire):
+    """What the values of a column are like. Missing values count nowhere but in `null_count`."""
+
+    name: str
+    type: str
+    null_count: int
+    distinct_count: int = Field(description="Exact, or an estimate within about two percent.")
+    distinct_is_exact: bool
+    min: JsonValue
+    max: JsonValue
+    top_values: list[TopValue] = Field(description="The most frequent, at most ten.")
+    top_is_exact: bool = Field(description="False where rare values were too many to be counted to the end.")
+
+
+class DatasetProfile(Wire):
+    """The profile of a version; `columns` is empty until `state` is `Ready`."""
+
+    dataset_id: UUID
+    version: int
+    state: ProfileState
+    record_count: int
+    columns: list[ColumnProfile]
+
+
+class UploadProgress(Wire):
+    """How far an upload is."""
+
+    upload_id: UUID
+    dataset_id: UUID
+    phase: UploadPhase
+    bytes_received: int
+    rows_converted: int
+    error: str | None
+    date_created: Moment
+    date_modified: Moment
+
+
+class GetDataset(ArtifactsCommand, Command[Dataset]):
+    """The dataset's present version, or another one."""
+
+    dataset_id: UUID
+    version: int | None = None
 
 
 class ListDatasets(ArtifactsCommand, Command[DatasetPage]):
@@ -63,11 +198,41 @@ class ListDatasets(ArtifactsCommand, Command[DatasetPage]):
     cursor: str | None = None
 
 
+class ListDatasetVersions(ArtifactsCommand, Command[DatasetVersionPage]):
+    """A page of a dataset's versions, newest first."""
+
+    dataset_id: UUID
+    page: int = 1
+    page_size: int = 20
+
+
+class PreviewDataset(ArtifactsCommand, Command[DatasetPreview]):
+    """The first rows of a version."""
+
+    dataset_id: UUID
+    version: int | None = None
+    rows: int = 20
+
+
+class GetDatasetProfile(ArtifactsCommand, Command[DatasetProfile]):
+    """What the columns of a version hold."""
+
+    dataset_id: UUID
+    version: int | None = None
+
+
+class GetUploadProgress(ArtifactsCommand, Command[UploadProgress]):
+    """How far an upload is whose sender gave it an id."""
+
+    upload_id: UUID
+
+
 class DeleteDataset(ArtifactsCommand, Command[Nothing]):
     """Remove a dataset with its stored objects."""
 
     write = True
     dataset_id: UUID
+    precondition: Precondition = Precondition()
 
 
 class PinnedDataset(Wire):
@@ -91,7 +256,8 @@ class UploadTicket(Wire):
 
 
 class OpenDatasetUpload(ArtifactsCommand, Command[UploadTicket]):
-    """Obtain an address and a ticket for streaming a file to artifacts (DESIGN.md decision 4)."""
+    """Obtain an address and a ticket for streaming a file to artifacts (DESIGN.md decision 4). To `replace` is to add a
+    version to a dataset; an empty `dataset_name` then keeps the name."""
 
     dataset_id: UUID
     dataset_name: str
@@ -100,6 +266,9 @@ class OpenDatasetUpload(ArtifactsCommand, Command[UploadTicket]):
     case_id_column: str | None = None
     activity_column: str | None = None
     time_column: str | None = None
+    precondition: Precondition = Precondition()
+    writing: TextWriting = TextWriting()
+    progress_id: UUID | None = None
 
 
 class DatasetEvent(Event):

@@ -163,7 +163,7 @@ class NotebookBlocked(Event):
 
 
 class ExecutionPurged(Event):
-    """An ended run was removed by its owner; artifacts removes what it stored."""
+    """An ended run was removed, by its owner or by retention; artifacts removes what it stored."""
 
     type = "execution.purged"
     execution_id: UUID

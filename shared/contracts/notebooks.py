@@ -177,6 +177,7 @@ class CreateNotebook(CatalogCommand, Command[Notebook]):
 
     write = True
     draft: NotebookDraft
+    change_message: str | None = None
 
 
 class ImportNotebook(CatalogCommand, Command[Notebook]):
@@ -189,6 +190,7 @@ class ImportNotebook(CatalogCommand, Command[Notebook]):
     notebook_description: Text | None = None
     kernel_type: KernelType | None = None
     integration: Integration
+    change_message: str | None = None
 
 
 class UpdateNotebook(CatalogCommand, Command[Notebook]):
@@ -207,6 +209,7 @@ class AddCell(CatalogCommand, Command[Notebook]):
     write = True
     notebook_id: UUID
     cell: CellDraft
+    change_message: str | None = None
 
 
 class UpdateCell(CatalogCommand, Command[Notebook]):
@@ -217,6 +220,7 @@ class UpdateCell(CatalogCommand, Command[Notebook]):
     cell_id: str
     patch: dict[str, Any]
     precondition: Precondition = Precondition()
+    change_message: str | None = None
 
 
 class DeleteCell(CatalogCommand, Command[Notebook]):
@@ -226,6 +230,7 @@ class DeleteCell(CatalogCommand, Command[Notebook]):
     notebook_id: UUID
     cell_id: str
     precondition: Precondition = Precondition()
+    change_message: str | None = None
 
 
 class DeleteNotebook(CatalogCommand, Command[Nothing]):

@@ -10,7 +10,10 @@ from typing import Literal
 from uuid import UUID
 
 from shared.contracts.base import Caller, Idempotency, Scope, Wire
+from shared.contracts.datasets import TextWriting
+from shared.contracts.notebooks import Precondition
 from shared.contracts.results import OutputTypeFilter
+from shared.reports.rendering import Profile
 
 TICKET_LIFE_S = 300.0
 """How long a ticket may be presented, in seconds; a transfer that has begun may take longer."""
@@ -28,6 +31,10 @@ ARCHIVE_DOWNLOAD = "archive-download"
 """`GET /internal/executions/{executionId}/archive`: one zip of the run's artifacts, streamed."""
 
 
+REPORT_DOWNLOAD = "report-download"
+"""`GET /internal/executions/{executionId}/report`: the executed notebook, rendered; `If-None-Match` is honoured."""
+
+
 class DatasetUpload(Wire):
     """Claims of DATASET_UPLOAD. `upload_id` is the write's command id."""
 
@@ -42,6 +49,9 @@ class DatasetUpload(Wire):
     case_id_column: str | None = None
     activity_column: str | None = None
     time_column: str | None = None
+    precondition: Precondition = Precondition()
+    writing: TextWriting = TextWriting()
+    progress_id: UUID | None = None  # under which the sender asks how far it is
 
 
 class DatasetDownload(Wire):
@@ -50,6 +60,7 @@ class DatasetDownload(Wire):
     scope: Scope
     dataset_id: UUID
     format: Literal["csv", "parquet"]
+    version: int | None = None  # the present one
 
 
 class ArtifactDownload(Wire):
@@ -69,3 +80,15 @@ class ArchiveDownload(Wire):
     epoch: int
     output_type: OutputTypeFilter = "all"
     cell_id: str | None = None
+
+
+class ReportDownload(Wire):
+    """Claims of REPORT_DOWNLOAD: which run, in which form, and what stands above it."""
+
+    scope: Scope
+    execution_id: UUID
+    epoch: int
+    profile: Profile
+    format: Literal["html", "pdf"]
+    title: str
+    lines: list[str]

@@ -46,6 +46,10 @@ class MemoryObjectStore:
         except KeyError as error:
             raise NotFound("The object is gone.") from error
 
+    async def get_range(self, key: str, start: int, length: int) -> bytes:
+        """See ObjectStore."""
+        return (await self.get(key))[start : start + length]
+
     async def get_file(self, key: str, path: Path) -> None:
         """See ObjectStore."""
         await asyncio.to_thread(path.write_bytes, await self.get(key))

@@ -30,6 +30,14 @@ async def test_an_empty_object_is_an_object(objects: ObjectStore) -> None:
     assert await objects.keys("a/") == ["a/empty"]
 
 
+async def test_a_range_is_a_part_of_the_bytes(objects: ObjectStore) -> None:
+    await objects.put("a/range", b"0123456789", BINARY)
+    assert await objects.get_range("a/range", 2, 3) == b"234"
+    assert await objects.get_range("a/range", 8, 9) == b"89"
+    with pytest.raises(NotFound):
+        await objects.get_range("a/none", 0, 1)
+
+
 async def test_a_second_put_replaces_the_first(objects: ObjectStore) -> None:
     await objects.put("a/x", b"one", BINARY)
     await objects.put("a/x", b"second", BINARY)

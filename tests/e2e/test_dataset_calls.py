@@ -39,6 +39,34 @@ async def test_a_bound_dataset_goes_only_by_force(api: Api, simulated_log: Path)
     assert status == 404
 
 
+async def test_new_data_is_the_next_version(api: Api, simulated_log: Path) -> None:
+    dataset = await api.upload_dataset(simulated_log)
+    path = f"dataset/{dataset['datasetId']}"
+    _, _, headers = await api.get(path)
+    data = simulated_log.read_bytes()
+    fewer = b"\n".join(data.split(b"\n")[:11]) + b"\n"
+    status, second, answered = await api.put(path, data=_form(fewer), headers={"If-Match": headers["ETag"]})
+    assert (status, second["version"], second["recordCount"]) == (200, 2, 10)
+    assert second["datasetName"] == dataset["datasetName"]
+    assert answered["ETag"] == f'"{second["etag"]}"' != headers["ETag"]
+    for sent, fields in (({"If-Match": headers["ETag"]}, {}), ({}, {"etag": dataset["etag"]})):
+        status, problem, _ = await api.put(path, data=_form(data, **fields), headers=sent)
+        assert (status, problem["dateModified"]) == (409, second["dateModified"])
+    assert (await api.delete(path, headers={"If-Match": headers["ETag"]}))[0] == 409
+    assert (await api.put(f"dataset/{uuid4()}", data=_form(data)))[0] == 404
+    status, body, _ = await api.get(f"{path}/data", params={"version": "1"})
+    assert (status, body.count(b"\n")) == (200, dataset["recordCount"] + 1)
+    assert (await api.get(f"{path}/data", params={"version": "9"}))[0] == 404
+
+
+def _form(content: bytes, **fields: str) -> aiohttp.FormData:
+    form = aiohttp.FormData()
+    for field, value in fields.items():
+        form.add_field(field, value)
+    form.add_field("file", content, filename="log.csv")
+    return form
+
+
 async def test_the_same_idempotency_key_uploads_once(api: Api, simulated_log: Path) -> None:
     key = str(uuid4())
 

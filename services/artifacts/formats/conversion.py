@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from services.artifacts.formats.roles import Roles
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writing:
+    """How a text file is written, as far as the caller says; None means: find out."""
+
+    delimiter: str | None = None
+    encoding: str | None = None
+    decimal: str | None = None
+    time_format: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +27,8 @@ class Wishes:
     habit: Roles  # the roles in the version before
     max_decompressed_bytes: int
     max_columns: int
+    writing: Writing = Writing()
+    converted: Callable[[int], None] = lambda _rows: None  # hears how many rows are converted so far
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,50 +6,28 @@ is only looked at, so that after one more pass from the spool everything fits (D
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
 import structlog
 
-from services.artifacts.formats import kinds, parquet_in, roles, streams
+from services.artifacts.formats import parquet_in, roles, streams, time_layout
 from services.artifacts.formats.conversion import Conversion, Wishes
 from services.artifacts.formats.csv_table import CsvTable, NotUtf8
 from services.artifacts.formats.detection import HEAD_BYTES, Detected, detect
 from services.artifacts.formats.distinct import Distinct
-from services.artifacts.formats.kinds import Kind
 from services.artifacts.formats.parquet_out import ParquetOutput
+from services.artifacts.formats.plan import Plan
 from services.artifacts.formats.refusal import refuse
 from services.artifacts.formats.spool import Spool
 from services.artifacts.formats.streams import OpenChunks
-from services.artifacts.formats.tables import TextBatch, TextTable
+from services.artifacts.formats.tables import TextTable
+from services.artifacts.formats.text_forms import Form
 from services.artifacts.formats.xes_table import XesTable
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass
-class _Plan:
-    """The columns so far, and a kind for each that fits every value seen. A kind only ever gets wider."""
-
-    names: list[str]
-    kinds: dict[str, Kind]
-
-    def columns(self) -> list[tuple[str, str]]:
-        return [(name, self.kinds[name].logical) for name in self.names]
-
-    def widen(self, name: str, column: pa.Array, *, text: bool) -> None:
-        """Take another batch of a column into account."""
-        if name not in self.kinds:
-            self.names.append(name)
-            self.kinds[name] = Kind.EMPTY
-        kind = self.kinds[name]
-        if kinds.read(column, kind) is None:
-            kind = kinds.join(kind, kinds.infer(column))
-        if (text and kind is not Kind.EMPTY) or kinds.read(column, kind) is None:
-            kind = Kind.STRING
-        self.kinds[name] = kind
 
 
 def convert(spool: Spool, target: Path, wishes: Wishes) -> Conversion:
@@ -60,7 +38,7 @@ def convert(spool: Spool, target: Path, wishes: Wishes) -> Conversion:
     if packed:
         open_chunks = _unpacked(spool, wishes.max_decompressed_bytes)
     head, complete = streams.take(open_chunks(), HEAD_BYTES)
-    detected = detect(head, complete=complete)
+    detected = detect(head, complete=complete, encoding=wishes.writing.encoding)
     if detected.format == "parquet":
         result = parquet_in.convert(spool, open_chunks if packed else None, target, wishes)
     else:
@@ -78,11 +56,11 @@ def _unpacked(spool: Spool, limit: int) -> OpenChunks:
 def _table(open_chunks: OpenChunks, detected: Detected, wishes: Wishes) -> TextTable:
     if detected.format == "xes":
         return XesTable(open_chunks, max_columns=wishes.max_columns)
-    return CsvTable(open_chunks, detected, max_columns=wishes.max_columns)
+    return CsvTable(open_chunks, detected, max_columns=wishes.max_columns, writing=wishes.writing)
 
 
 def _from_text(table: TextTable, target: Path, wishes: Wishes) -> Conversion:
-    plan: _Plan | None = None
+    plan: Plan | None = None
     while True:
         try:
             done, plan = _attempt(table, target, wishes, plan)
@@ -96,26 +74,35 @@ def _from_text(table: TextTable, target: Path, wishes: Wishes) -> Conversion:
             log.info("columns misjudged, reading again", format=table.description()["format"])
 
 
-def _attempt(table: TextTable, target: Path, wishes: Wishes, plan: _Plan | None) -> tuple[Conversion | None, _Plan]:
+def _attempt(table: TextTable, target: Path, wishes: Wishes, plan: Plan | None) -> tuple[Conversion | None, Plan]:
     """One pass over the table: the conversion, or None and a plan that fits every row."""
     batches = table.batches()
     first = next(batches)
     if plan is None:
-        plan = _Plan(names=[], kinds={})
-        _survey(plan, first)
+        plan = Plan(writing=wishes.writing, commas_possible=table.commas_are_decimal)
+        plan.survey(first)
     chosen = roles.assign(plan.columns(), wishes.roles, wishes.habit)
     case_id = chosen.case_id
     cases = Distinct()
-    with ParquetOutput(target, pa.schema([(name, plan.kinds[name].arrow) for name in plan.names])) as output:
+    times = plan.observers()
+    with ParquetOutput(target, plan.schema()) as output:
         for batch in chain((first,), batches):
-            columns = _typed(plan, batch)
+            columns = plan.typed(batch)
             if columns is None:
                 for unseen in chain((batch,), batches):
-                    _survey(plan, unseen)
+                    plan.survey(unseen)
                 return None, plan
             output.write(columns)
+            wishes.converted(output.row_count)
             if case_id is not None:
                 cases.add(columns[plan.names.index(case_id)])
+            for name, texts in zip(batch.names, batch.columns, strict=True):
+                if name in times:
+                    times[name].see(texts, columns[plan.names.index(name)])
+        layouts = {name: observer.layout for name, observer in times.items() if observer.layout is not None}
+        output.note(time_layout.NOTE, time_layout.encode(layouts))
+    _check_time_format(table, plan, wishes)
+    description = table.description()
     done = Conversion(
         record_count=output.row_count,
         case_count=None if case_id is None else cases.count(lambda: parquet_in.column(target, case_id)),
@@ -123,32 +110,19 @@ def _attempt(table: TextTable, target: Path, wishes: Wishes, plan: _Plan | None)
         roles=chosen,
         size_bytes=output.size_bytes,
         sha256=output.sha256,
-        source=table.description(),
+        source=description | plan.description() if description["format"] == "csv" else description,
     )
     return done, plan
 
 
-def _survey(plan: _Plan, batch: TextBatch) -> None:
-    for name, column in zip(batch.names, batch.columns, strict=True):
-        plan.widen(name, column, text=name in batch.texts)
-
-
-def _typed(plan: _Plan, batch: TextBatch) -> list[pa.Array] | None:
-    """The batch's columns as the plan stores them, or None when something does not fit the plan."""
-    given = dict(zip(batch.names, batch.columns, strict=True))
-    if any(name not in plan.kinds for name in given):
-        return None
-    columns = []
-    for name in plan.names:
-        kind = plan.kinds[name]
-        column = given.get(name)
-        if column is None:
-            columns.append(pa.nulls(batch.row_count, kind.arrow))
-            continue
-        if name in batch.texts and kind is not Kind.STRING and column.null_count < len(column):
-            return None
-        typed = kinds.read(column, kind)
-        if typed is None:
-            return None
-        columns.append(typed)
-    return columns
+def _check_time_format(table: TextTable, plan: Plan, wishes: Wishes) -> None:
+    """Refuse a wished format in which the times are not written; raises Invalid with the place where that shows."""
+    wished = wishes.writing.time_format
+    if wished is None or not isinstance(table, CsvTable):
+        return
+    form = Form(time_format=wished)
+    name = wishes.roles.time
+    if name is not None and plan.forms[name] != form:
+        raise table.misfit(name, form) or refuse("there is no time in it", column=name, field="timeFormat")
+    if form not in plan.forms.values():
+        raise refuse(f"no column holds times that are all written as {wished!r}", field="timeFormat")

@@ -33,13 +33,14 @@ class Dialect:
     first_line: int
 
 
-def sniff(text: str, *, complete: bool, max_columns: int) -> Dialect:
-    """The dialect of a CSV file that begins with `text`; raises Invalid for a header that is none."""
+def sniff(text: str, *, complete: bool, max_columns: int, wished: str | None = None) -> Dialect:
+    """The dialect of a CSV file that begins with `text`, delimited by `wished` if that is said; raises Invalid for a
+    header that is none."""
     body, skipped, lines_skipped, told = _without_hint(text)
     whole = body if complete else body[: body.rfind("\n") + 1]
     if not whole.strip():
         raise refuse("the first line is too long to be a header" if not complete else "the file is empty", line=1)
-    delimiter = told or _best_delimiter(whole, complete=complete)
+    delimiter = wished or told or _best_delimiter(whole, complete=complete)
     header, length, lines = _first_record(whole, delimiter)
     if not header:
         raise refuse("there is no header", line=1)

@@ -1,33 +1,34 @@
 """Writes stored tables as CSV (RFC 4180), batch by batch, so that reading it again gives the same values.
 
-A missing value is empty and an empty text is `""`; numbers keep their decimal point and times their fraction.
+A missing value is empty and an empty text is `""`; numbers have a decimal point, and times are written as they came.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from services.artifacts.formats import parquet_in
+from services.artifacts.formats import parquet_in, time_layout
+from services.artifacts.formats.time_layout import Layout
 
 _NEEDS_QUOTES = r'[",\r\n]'
-_MOST_DIGITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
-_DIGITS = {"s": (), "ms": (0,), "us": (3, 0), "ns": (6, 3, 0)}
-"""How many digits of a second a unit has, and to how many fewer a text may be cut."""
 
-_SECONDS_LENGTH = len("2011-10-11 13:45:40")
+CANONICAL = Layout()
+"""How times are written where nothing is known of how they came."""
 
 
 def csv_chunks(path: Path) -> Iterator[bytes]:
     """A Parquet file as CSV in UTF-8, header first, some thousand rows at a time. Blocks."""
     names = parquet_in.schema(path).names
+    noted = time_layout.decode(parquet_in.notes(path))
+    layouts = {index: noted[name] for index, name in enumerate(names) if name in noted}
     yield (",".join(_header_cell(name) for name in names) + "\n").encode()
     for batch in parquet_in.batches(path):
         if batch.num_rows:
-            yield _rows(batch)
+            yield _rows(batch, layouts)
     pa.default_memory_pool().release_unused()
 
 
@@ -36,8 +37,11 @@ def _header_cell(name: str) -> str:
     return name if plain else '"' + name.replace('"', '""') + '"'
 
 
-def _rows(batch: pa.RecordBatch) -> bytes:
-    cells = [pc.cast(_cells(column), pa.large_string()) for column in batch.columns]
+def _rows(batch: pa.RecordBatch, layouts: Mapping[int, Layout]) -> bytes:
+    cells = [
+        pc.cast(_cells(column, layouts.get(index, CANONICAL)), pa.large_string())
+        for index, column in enumerate(batch.columns)
+    ]
     if len(cells) == 1:
         cells = [pc.fill_null(cells[0], '""')]  # a line without anything would be skipped by every reader
     separator = pa.scalar(",", pa.large_string())
@@ -47,14 +51,14 @@ def _rows(batch: pa.RecordBatch) -> bytes:
     return text + b"\n"
 
 
-def _cells(column: pa.Array) -> pa.Array:
+def _cells(column: pa.Array, layout: Layout) -> pa.Array:
     kind = column.type
     if pa.types.is_string(kind):
         return _quoted(column)
     if pa.types.is_floating(kind):
         return _decimals(column)
     if pa.types.is_timestamp(kind):
-        return _times(column)
+        return time_layout.render(column, layout)
     return pc.cast(column, pa.string())
 
 
@@ -72,21 +76,3 @@ def _decimals(column: pa.Array) -> pa.Array:
     texts = pc.cast(column, pa.string())
     whole = pc.invert(pc.match_substring_regex(texts, r"[.en]"))
     return pc.if_else(whole, pc.binary_join_element_wise(texts, ".0", ""), texts)
-
-
-def _times(column: pa.Array) -> pa.Array:
-    """Times as `2011-10-11 13:45:40.276`: as many digits of the second as the value needs, in groups of three, and the
-    zone: `Z` for UTC, else the offset that held then."""
-    unit, zone = column.type.unit, column.type.tz
-    wall = column if zone is None else pc.local_timestamp(column)
-    texts = pc.cast(wall, pa.string())
-    ticks = pc.cast(wall, pa.int64())
-    for digits in _DIGITS[unit]:
-        divisor = 10 ** (_MOST_DIGITS[unit] - digits)
-        length = _SECONDS_LENGTH + (digits + 1 if digits else 0)
-        round_value = pc.equal(pc.multiply(pc.divide(ticks, divisor), divisor), ticks)
-        texts = pc.if_else(round_value, pc.utf8_slice_codeunits(texts, 0, length), texts)
-    if zone is None:
-        return texts
-    suffix = pa.scalar("Z", pa.string()) if zone == "UTC" else pc.strftime(column, format="%z")
-    return pc.binary_join_element_wise(texts, suffix, "")

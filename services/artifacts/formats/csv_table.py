@@ -10,13 +10,20 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
-from services.artifacts.formats import csv_dialect, streams
+from services.artifacts.formats import csv_dialect, kinds, streams
+from services.artifacts.formats.conversion import Writing
 from services.artifacts.formats.csv_dialect import MAX_RECORD_BYTES, Dialect
 from services.artifacts.formats.detection import HEAD_BYTES, Detected
 from services.artifacts.formats.refusal import refuse
 from services.artifacts.formats.streams import Chunks, OpenChunks
 from services.artifacts.formats.tables import TextBatch
+from services.artifacts.formats.text_forms import Form
 from shared.errors import Invalid
+
+NOTHING_SAID = Writing()
+
+SHOWN_CHARACTERS = 40
+"""How much of a value an error shows."""
 
 UNCLOSED = "a quoted value that begins here is not closed, or a value is too long"
 
@@ -29,12 +36,20 @@ class CsvTable:
     """A CSV file; see TextTable. Reads as UTF-8 first and, when that fails without a byte order mark, as
     Windows-1252."""
 
-    def __init__(self, open_chunks: OpenChunks, detected: Detected, *, max_columns: int) -> None:
+    def __init__(
+        self, open_chunks: OpenChunks, detected: Detected, *, max_columns: int, writing: Writing = NOTHING_SAID
+    ) -> None:
         self._open_chunks = open_chunks
         self._encoding = detected.encoding
         self._bom = detected.bom
         self._max_columns = max_columns
+        self._writing = writing
         self._dialect: Dialect | None = None
+
+    @property
+    def commas_are_decimal(self) -> bool:
+        """Not where they divide the values: `1,234` is a thousand there as often as not."""
+        return self._dialect is not None and self._dialect.delimiter != ","
 
     def description(self) -> dict[str, Any]:
         """See TextTable."""
@@ -47,13 +62,15 @@ class CsvTable:
         while not complete and b"\n" not in head[HEAD_BYTES // 2 :] and len(head) < MAX_RECORD_BYTES:
             head, complete = streams.take(self._text(), len(head) * 2)
         text = head.decode("utf-8", errors="replace")
-        dialect = csv_dialect.sniff(text, complete=complete, max_columns=self._max_columns)
+        dialect = csv_dialect.sniff(
+            text, complete=complete, max_columns=self._max_columns, wished=self._writing.delimiter
+        )
         self._dialect = dialect
         return self._rows(dialect)
 
     def read_as_western(self) -> bool:
         """Take the file for Windows-1252 from now on; returns whether that is worth a try."""
-        changed = self._encoding == "utf-8" and not self._bom
+        changed = self._encoding == "utf-8" and not self._bom and self._writing.encoding is None
         self._encoding = streams.WESTERN if changed else self._encoding
         return changed
 
@@ -81,7 +98,7 @@ class CsvTable:
             file = streams.ChunkFile(watch.passing(chain((first,), rows)))
             yield from self._parse(pa.PythonFile(cast(Any, file), mode="r"), dialect)
         except _NulByte as error:
-            raise refuse("there is a NUL byte: the file is not a text table", line=self._line_of_nul()) from error
+            raise self._nul(dialect) from error
         except pa.ArrowInvalid as error:
             message = str(error)
             if "invalid UTF8" in message:
@@ -109,26 +126,50 @@ class CsvTable:
         for batch in reader:
             yield _batch(dialect, batch.columns, batch.num_rows)
 
-    def _line_of_nul(self) -> int:
-        line = 1
+    def _nul(self, dialect: Dialect) -> Invalid:
+        """The refusal of a file with a NUL byte, with its place."""
+        line, begun = 1, b""
         for chunk in self._text():
-            position = chunk.find(b"\0")
-            if position >= 0:
-                return line + chunk.count(b"\n", 0, position)
-            line += chunk.count(b"\n")
-        return line
+            before, nul, _ = chunk.partition(b"\0")
+            line += before.count(b"\n")
+            begun = (begun + before).rpartition(b"\n")[2][-MAX_RECORD_BYTES:]
+            if nul:
+                break
+        cells = next(csv.reader([begun.decode("utf-8", "replace")], delimiter=dialect.delimiter), None) or [""]
+        column = dialect.names[len(cells) - 1] if len(cells) <= len(dialect.names) else None
+        return refuse("there is a NUL byte: the file is not a text table", line=line, column=column)
+
+    def misfit(self, name: str, form: Form) -> Invalid | None:
+        """Where a column's value is not written in this form; None when each is."""
+        if self._dialect is None:
+            return None
+        position = self._dialect.names.index(name)
+        reader = csv.reader(self._lines(self._dialect), delimiter=self._dialect.delimiter)
+        start = self._dialect.first_line
+        for record in reader:
+            value = record[position] if position < len(record) else ""
+            plain = form.plain(pa.array([value], pa.string()))
+            if value and (plain is None or not kinds.is_time(plain)):
+                shown = value if len(value) <= SHOWN_CHARACTERS else value[:SHOWN_CHARACTERS] + "…"
+                reason = f"{shown!r} is not a time written as {form.time_format!r}"
+                return refuse(reason, line=start, column=name)
+            start = self._dialect.first_line + reader.line_num
+        return None
+
+    def _lines(self, dialect: Dialect) -> Iterator[str]:
+        return _lines(streams.skip(self._text(), dialect.data_offset))
 
     def _diagnosed(self, dialect: Dialect) -> Invalid | None:
         """Read again, slowly, to say where the table breaks; None when it does not."""
         csv.field_size_limit(MAX_RECORD_BYTES)
         width = len(dialect.names)
-        lines = _lines(streams.skip(self._text(), dialect.data_offset))
-        reader = csv.reader(lines, delimiter=dialect.delimiter, strict=True)
+        reader = csv.reader(self._lines(dialect), delimiter=dialect.delimiter, strict=True)
         start = dialect.first_line
         try:
             for record in reader:
                 if record and len(record) != width:
-                    return refuse(_ragged(len(record), width), line=start)
+                    column = dialect.names[len(record)] if len(record) < width else None
+                    return refuse(_ragged(len(record), width), line=start, column=column)
                 start = dialect.first_line + reader.line_num
         except csv.Error as error:
             if "limit" in str(error) or "unexpected end" in str(error):

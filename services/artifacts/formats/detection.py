@@ -43,8 +43,9 @@ class Detected:
     bom: bytes = b""
 
 
-def detect(head: bytes, *, complete: bool) -> Detected:
-    """The format of a file (unpacked) that begins with `head`; raises Invalid when it is no table."""
+def detect(head: bytes, *, complete: bool, encoding: str | None = None) -> Detected:
+    """The format of a file (unpacked) that begins with `head`; raises Invalid when it is no table. `encoding` is the
+    one that the caller says, None to find it out."""
     if not head:
         raise refuse("the file is empty")
     if head.startswith(b"PAR1"):
@@ -52,7 +53,7 @@ def detect(head: bytes, *, complete: bool) -> Detected:
     for magic, reason in _FOREIGN.items():
         if head.startswith(magic):
             raise refuse(f"the file is not a table: {reason}")
-    encoding, bom = _encoding(head, complete=complete)
+    encoding, bom = _told(head, encoding) if encoding else _encoding(head, complete=complete)
     text = head[len(bom) :].decode(encoding, errors="replace")
     start = text.lstrip()[:200].lower()
     if not start:
@@ -64,17 +65,30 @@ def detect(head: bytes, *, complete: bool) -> Detected:
         raise refuse("the file is not a table: it is HTML or another markup")
     elif start.startswith(("{", "[{", "[[")):
         raise refuse("the file is not a table: it is JSON")
-    if encoding not in ("utf-16-le", "utf-16-be"):
+    if not encoding.startswith("utf-16") and not encoding.startswith("utf-32"):
         _refuse_binary(head)
     return Detected(format="csv", encoding=encoding, bom=bom)
 
 
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # begins like the next
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+
+
+def _told(head: bytes, encoding: str) -> tuple[str, bytes]:
+    """The encoding that the caller says, and the mark to skip. `utf-16` alone leaves the order of bytes to the mark."""
+    for bom, marked in _MARKS:
+        if head.startswith(bom) and marked.startswith(encoding):
+            return marked, bom
+    return ("utf-16-le" if encoding == "utf-16" else encoding), b""
+
+
 def _encoding(head: bytes, *, complete: bool) -> tuple[str, bytes]:
-    for bom, encoding in (
-        (codecs.BOM_UTF8, "utf-8"),
-        (codecs.BOM_UTF16_LE, "utf-16-le"),
-        (codecs.BOM_UTF16_BE, "utf-16-be"),
-    ):
+    for bom, encoding in _MARKS:
         if head.startswith(bom):
             return encoding, bom
     # Without a mark, UTF-16 shows as a NUL beside every Latin character.
@@ -98,5 +112,7 @@ def _refuse_binary(head: bytes) -> None:
     if len(head.translate(None, _CONTROL)) == len(head):
         return
     position = next(index for index, byte in enumerate(head) if byte in _CONTROL)
+    if head[position] == 0 and b"\n" in head[:position]:
+        return  # behind a header: whoever reads the table can tell the column as well
     what = "a NUL byte" if head[position] == 0 else f"the control character 0x{head[position]:02x}"
     raise refuse(f"there is {what}: the file is not a text table", line=head.count(b"\n", 0, position) + 1)

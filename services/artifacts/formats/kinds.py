@@ -117,6 +117,18 @@ def read(column: pa.Array, kind: Kind) -> pa.Array | None:
         return None
 
 
+def is_time(column: pa.Array) -> bool:
+    """Whether every value is a date or a point in time."""
+    return infer(column) in (
+        Kind.DATE,
+        Kind.TIMESTAMP,
+        Kind.TIMESTAMP_NS,
+        Kind.INSTANT,
+        Kind.INSTANT_NS,
+        Kind.TIME_TEXT,
+    )
+
+
 def _is_blank(column: pa.Array) -> bool:
     return column.null_count == len(column) or bool(pc.max(pc.binary_length(column)).as_py() == 0)
 

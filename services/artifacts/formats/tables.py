@@ -25,5 +25,9 @@ class TextTable(Protocol):
     def batches(self) -> Iterator[TextBatch]:
         """The rows in order; at least one batch, perhaps without rows, so that columns are known. Raises Invalid."""
 
+    @property
+    def commas_are_decimal(self) -> bool:
+        """Whether `1,5` may be one and a half."""
+
     def description(self) -> dict[str, Any]:
         """How the file was read, for the record."""

@@ -39,6 +39,11 @@ class XesTable:
         self._open_chunks = open_chunks
         self._max_columns = max_columns
 
+    @property
+    def commas_are_decimal(self) -> bool:
+        """See TextTable."""
+        return False
+
     def description(self) -> dict[str, Any]:
         """See TextTable."""
         return {"format": "xes"}

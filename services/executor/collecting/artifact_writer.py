@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from shared.contracts.base import Caller, Scope
+from shared.contracts.datasets import Dataset
 from shared.contracts.results import ArtifactEntry, ArtifactKind
 from shared.objects import ObjectStore
 
@@ -34,6 +35,10 @@ class RunIdentity:
     notebook_id: UUID
     epoch: int
     output_format: str
+    notebook_name: str
+    enrichment_mode: bool = False
+    dataset: Dataset | None = None
+    """The dataset version that the run reads."""
 
     @property
     def prefix(self) -> str:

@@ -11,14 +11,18 @@ import nbformat
 import orjson
 from nbformat import NotebookNode
 
+from services.executor.collecting import charts, loose_files, pictures, report
 from services.executor.collecting import outputs as cell_outputs
-from services.executor.collecting import report
 from services.executor.collecting.artifact_writer import ArtifactWriter, RunIdentity, safe_name
 from services.executor.collecting.saved import Saved, SavedFiles
 from shared.contracts.executions import EnrichedData, OutputCounts
-from shared.contracts.results import ArtifactKind, SealManifest
+from shared.contracts.results import ArtifactEntry, ArtifactKind, SealManifest
 from shared.objects import ObjectStore
+from shared.reports.rendering import Heading, ReportError
 from shared.requests import Requests
+
+PORTION_ENTRIES, PORTION_BYTES = 500, 4 * 1024 * 1024
+"""Entries and bytes that are registered with one message at most: a run may have thousands of outputs."""
 
 
 @dataclass
@@ -59,6 +63,7 @@ class Collector:
         self._saved = SavedFiles(run_dir / "outputs")
         self._registered = 0
         self._todo: list[tuple[str, Any]] = []
+        self._files: list[loose_files.LooseFile] | None = None
         self.counts = Counts()
 
     @property
@@ -73,12 +78,26 @@ class Collector:
 
     def note_cell(self, index: int) -> bool:
         """Take down what a cell that has just ended put out and saved; returns whether there was anything."""
+        charts.add_descriptions(self._notebook.cells[index])
         found: list[tuple[str, Any]] = [("output", out) for out in cell_outputs.of_cell(self._notebook, index)]
         for saved in self._saved.new():
             self._supersede(saved)
             found.append(("saved", (self._notebook.cells[index].id, saved)))
         self._todo += found
         return bool(found)
+
+    def note_result(self) -> bool:
+        """Take down what was saved after the last cell; returns whether an enriched dataset was."""
+        for saved in self._saved.new():
+            self._supersede(saved)
+            self._todo.append(("saved", (None, saved)))
+        return self.has_dataset
+
+    @property
+    def has_dataset(self) -> bool:
+        """Whether the run has saved an enriched dataset so far."""
+        waiting = (item[1].record.kind for kind, item in self._todo if kind == "saved")
+        return self.counts.enriched or "enriched_dataset" in waiting
 
     def pass_over(self) -> None:
         """Leave out what has been saved since the last look."""
@@ -98,14 +117,17 @@ class Collector:
         """Store what was noted and register it; `final` seals the manifest. Safe to repeat after a failure."""
         while self._todo:
             kind, item = self._todo[0]
-            if kind == "output":
-                await self._add_output(item)
-            else:
-                await self._add_saved(*item)
+            entries, warnings = len(self._writer.entries), len(self.warnings)
+            try:
+                await (self._add_output(item) if kind == "output" else self._add_saved(*item))
+            except BaseException:
+                # It will be done again, or never: nothing of it may stay.
+                del self._writer.entries[entries:], self.warnings[warnings:]
+                raise
             self._todo.pop(0)
-        new = self._writer.entries[self._registered :]
-        if new or final:
-            identity = self._identity
+        identity = self._identity
+        while (new := _portion(self._writer.entries[self._registered :])) or final:
+            last = self._registered + len(new) == len(self._writer.entries)
             await self._requests.ask(
                 SealManifest(
                     scope=identity.scope,
@@ -113,14 +135,27 @@ class Collector:
                     execution_id=identity.execution_id,
                     notebook_id=identity.notebook_id,
                     epoch=identity.epoch,
-                    final=final,
+                    final=final and last,
                     entries=new,
                 )
             )
             self._registered += len(new)
+            if last:
+                return
+
+    async def add_files(self) -> None:
+        """Files that were left in the outputs folder; once, when the kernel is gone."""
+        if self._files is None:
+            arguments = (self._run_dir / "outputs", self._saved.files, self.warnings)
+            self._files = await asyncio.to_thread(loose_files.find, *arguments)
+        while self._files:
+            file = self._files[0]
+            await self._writer.add_file("file", file.name, file.path.name, file.content_type, file.path)
+            self._files.pop(0)
 
     async def add_notebook(self) -> None:
-        """The executed notebook itself."""
+        """The executed notebook itself, under its own title if it has one."""
+        self._notebook.metadata.setdefault("title", self._identity.notebook_name)
         body = await asyncio.to_thread(lambda: nbformat.writes(self._notebook).encode())
         await self._writer.add_bytes(
             "notebook", "Executed notebook", "notebook.ipynb", "application/x-ipynb+json", body
@@ -131,8 +166,8 @@ class Collector:
         source, html = self._run_dir / "report.ipynb", self._run_dir / "report.html"
         await asyncio.to_thread(nbformat.write, self._notebook, source)
         try:
-            await report.render(source, html)
-        except report.ReportError as error:
+            await report.render(source, html, Heading(title=self._identity.notebook_name))
+        except ReportError as error:
             self.warnings.append(f"The notebook's report could not be made: {error}")
             return
         await self._writer.add_file(
@@ -170,6 +205,10 @@ class Collector:
             kind = kinds[record.kind]
             content_type = record.content_type or ("text/html" if kind == "report" else "application/octet-stream")
             details: dict[str, Any] = {"isPlot": True} if kind == "output" else saved.details
+            width = height = None
+            if content_type.startswith("image/"):
+                head = await asyncio.to_thread(_head, saved.path)
+                width, height = pictures.size_of(content_type, head)
             await self._writer.add_file(
                 kind,
                 record.name,
@@ -178,7 +217,9 @@ class Collector:
                 saved.path,
                 cell_id=cell_id,
                 output_type=content_type if kind == "output" else None,
-                title=record.name,
+                title=record.title or record.name,
+                width=width,
+                height=height,
                 details=details,
             )
             self.counts.models += kind == "model"
@@ -208,17 +249,19 @@ class Collector:
         parquet = saved.path
         assert parquet is not None  # noqa: S101 - `SavedFiles` refuses such a record without a file
         try:
+            if saved.record.column_types is not None:
+                parquet = await self._from_csv(saved)
             rows, columns = await asyncio.to_thread(tables.shape, parquet)
         except (OSError, ValueError) as error:
             self.warnings.append(f"The enriched dataset {saved.record.name!r} could not be read: {error}")
             return
         wanted = self._identity.output_format
-        new_columns = [name for name in saved.record.new_columns if name in columns]
         details: dict[str, Any] = {
             "recordCount": rows,
             "columns": columns,
-            "newColumns": new_columns,
+            "newColumns": self._new_columns(saved, columns),
             "format": tables.FORMAT_NAME.get(wanted, wanted),
+            **await self._checked(saved.record.name, parquet),
         }
         for form in tables.FORMS[wanted]:
             path, content_type = parquet, "application/vnd.apache.parquet"
@@ -237,4 +280,55 @@ class Collector:
         self.counts.enriched = True
         self.counts.data_frames += 1
         self.counts.records += rows
-        self.counts.new_columns += [name for name in new_columns if name not in self.counts.new_columns]
+        self.counts.new_columns += [name for name in details["newColumns"] if name not in self.counts.new_columns]
+
+    def _new_columns(self, saved: Saved, columns: list[str]) -> list[str]:
+        """The columns that the bound dataset does not have; without one, what the notebook says."""
+        dataset = self._identity.dataset
+        if dataset is None:
+            return [name for name in saved.record.new_columns if name in columns]
+        bound = {column.name for column in dataset.columns}
+        return [name for name in columns if name not in bound]
+
+    async def _checked(self, name: str, parquet: Path) -> dict[str, Any]:
+        """With `enrichmentMode`: what the dataset changed, held against the one that the run read."""
+        from services.executor.collecting import enrichment  # noqa: PLC0415 - pyarrow is loaded when first needed
+
+        dataset, bound = self._identity.dataset, self._run_dir / "inputs" / "dataset.parquet"
+        if dataset is None or not self._identity.enrichment_mode:
+            return {}
+        keys = (dataset.case_id_column, dataset.activity_column, dataset.time_column)
+        try:
+            found = await asyncio.to_thread(enrichment.check, parquet, bound, keys)
+        except (OSError, ValueError) as error:
+            self.warnings.append(f"The enriched dataset {name!r} could not be compared with its source: {error}")
+            return {}
+        self.warnings.extend(found.warnings(name))
+        return found.details()
+
+    async def _from_csv(self, saved: Saved) -> Path:
+        """A table of a kernel without a Parquet writer; raises OSError or ValueError."""
+        from services.executor.collecting import csv_tables  # noqa: PLC0415 - pyarrow is loaded when first needed
+
+        assert saved.path is not None  # noqa: S101 - see above
+        assert saved.record.column_types is not None  # noqa: S101 - asked before
+        parquet = self._run_dir / f"{saved.number}.parquet"
+        await asyncio.to_thread(csv_tables.to_parquet, saved.path, parquet, saved.record.column_types)
+        return parquet
+
+
+def _portion(entries: list[ArtifactEntry]) -> list[ArtifactEntry]:
+    """The first of the entries, as many as one message should carry."""
+    size = 0
+    for count, entry in enumerate(entries[:PORTION_ENTRIES]):
+        size += len(entry.inline or "")
+        # What is shown inline is the bytes once more; those of larger ones are not in the entry.
+        size += min(entry.size_bytes, cell_outputs.INLINE_CONTENT_BYTES) if entry.content is not None else 0
+        if count and size > PORTION_BYTES:
+            return entries[:count]
+    return entries[:PORTION_ENTRIES]
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(pictures.HEAD_BYTES)

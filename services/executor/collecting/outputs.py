@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +12,13 @@ from typing import Any
 import orjson
 from nbformat import NotebookNode
 
+from services.executor.collecting import charts, pictures
+from services.executor.collecting.charts import INTERACTIVE
+
 INLINE_CONTENT_BYTES = 1024 * 1024
 """Content over this size is shown truncated in `detailed` results (SPEC.md: Results), in bytes."""
 
 PREFERRED = (
-    "application/vnd.plotly.v1+json",
-    "application/vnd.vegalite.v5+json",
-    "application/vnd.vega.v5+json",
     "image/png",
     "image/jpeg",
     "image/gif",
@@ -31,10 +30,13 @@ PREFERRED = (
     "text/markdown",
     "text/plain",
 )
-"""Of the forms an output comes in, the first of these counts; others by name after them."""
+"""Of the forms an output comes in, an interactive chart counts first, then the first of these, then others by name."""
 
-INTERACTIVE = re.compile(r"^application/vnd\.(plotly|vega|vegalite|bokehjs_exec)\b")
-"""MIME types of interactive charts."""
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+"""A reference to a widget, which only a live front end can show: its fallback counts."""
+
+BINARY = re.compile(r"^(image/(?!svg\+xml)|audio/|video/|application/(pdf|octet-stream)$)")
+"""MIME types whose data nbformat holds as base64."""
 
 EXTENSION = {
     "image/png": "png",
@@ -43,11 +45,16 @@ EXTENSION = {
     "image/webp": "webp",
     "image/svg+xml": "svg",
     "application/json": "json",
+    "application/pdf": "pdf",
+    "application/javascript": "js",
     "text/html": "html",
     "text/latex": "tex",
     "text/markdown": "md",
     "text/plain": "txt",
 }
+
+_TABLE = re.compile(rb'class="dataframe"|<table id="T_')
+"""What the HTML of pandas tables holds: of data frames, and of those with a style."""
 
 _HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*\s*$", re.MULTILINE)
 
@@ -98,10 +105,12 @@ def heading_above(notebook: NotebookNode, index: int) -> str | None:
 
 
 def _form(data: dict[str, Any]) -> str | None:
-    for mime in PREFERRED:
+    # sympy shows a formula's picture beside it: that is no plot.
+    formula = ("text/latex",) if "text/html" not in data else ()
+    for mime in (*filter(INTERACTIVE.match, data), *formula, *PREFERRED):
         if mime in data:
-            return mime
-    return next(iter(sorted(data)), None)
+            return str(mime)
+    return next((mime for mime in sorted(data) if mime != WIDGET_VIEW), None)
 
 
 def _word(output: NotebookNode) -> str | None:
@@ -124,21 +133,23 @@ def _read(output: NotebookNode, cell_id: str, heading: str | None) -> CellOutput
         return None
     metadata = output.get("metadata", {})
     own = metadata.get("title") or (metadata.get(form) or {}).get("title")
-    title = str(own) if own else _figure_title(form, data) or heading
-    if form.startswith("image/") and form != "image/svg+xml":
-        return _image(output, cell_id, title, form, data[form])
+    chart = charts.title_of(data[form]) if INTERACTIVE.match(form) else None
+    title = str(own) if own else chart or heading
+    if BINARY.match(form):
+        return _binary(output, cell_id, title, form, data[form])
     return _text(output, cell_id, title, form, data[form])
 
 
-def _image(output: NotebookNode, cell_id: str, title: str | None, form: str, encoded: Any) -> CellOutput | None:
+def _binary(output: NotebookNode, cell_id: str, title: str | None, form: str, encoded: Any) -> CellOutput | None:
     try:
         raw = base64.b64decode("".join(encoded) if isinstance(encoded, list) else encoded)
     except (binascii.Error, TypeError, ValueError):
-        return None  # the notebook called something an image that is none
+        return None  # the notebook called something a picture that is none
     width, height = _dimensions(form, raw, output.get("metadata", {}).get(form) or {})
+    is_image = form.startswith("image/")
     return CellOutput(
         cell_id=cell_id,
-        output_type=form,
+        output_type=form if is_image else str(output.output_type),
         content_type=form,
         data=raw,
         extension=EXTENSION.get(form, "bin"),
@@ -147,7 +158,7 @@ def _image(output: NotebookNode, cell_id: str, title: str | None, form: str, enc
         height=height,
         content=None,
         content_truncated=False,
-        is_plot=True,
+        is_plot=is_image,
         is_table=False,
     )
 
@@ -162,7 +173,7 @@ def _text(output: NotebookNode, cell_id: str, title: str | None, form: str, valu
         content = value
     elif not is_image and not is_json:
         content = raw[:INLINE_CONTENT_BYTES].decode(errors="ignore")
-    width, height = _svg_dimensions(raw) if is_image else (None, None)
+    width, height = pictures.size_of(form, raw[: pictures.HEAD_BYTES]) if is_image else (None, None)
     return CellOutput(
         cell_id=cell_id,
         output_type=form if is_image or is_json else str(output.output_type),
@@ -175,38 +186,14 @@ def _text(output: NotebookNode, cell_id: str, title: str | None, form: str, valu
         content=content,
         content_truncated=truncated and not is_image,
         is_plot=is_image or bool(INTERACTIVE.match(form)),
-        is_table=form == "text/html" and b'class="dataframe"' in raw,
+        is_table=form == "text/html" and _TABLE.search(raw) is not None,
     )
-
-
-def _figure_title(form: str, data: dict[str, Any]) -> str | None:
-    """The title that an interactive chart carries itself."""
-    if not INTERACTIVE.match(form) or not isinstance(data.get(form), dict):
-        return None
-    title = data[form].get("layout", {}).get("title") or data[form].get("title")
-    if isinstance(title, dict):
-        title = title.get("text")
-    return title if isinstance(title, str) and title else None
 
 
 def _dimensions(form: str, raw: bytes, metadata: dict[str, Any]) -> tuple[int | None, int | None]:
-    """Pixels: from the picture itself where its header is simple, else from the output's metadata."""
-    if form == "image/png" and raw[:8] == b"\x89PNG\r\n\x1a\n" and len(raw) >= 24:
-        width, height = struct.unpack(">II", raw[16:24])
-        return width, height
-    if form == "image/gif" and raw[:4] == b"GIF8" and len(raw) >= 10:
-        width, height = struct.unpack("<HH", raw[6:10])
+    """Pixels: from the picture itself where its header tells, else from the output's metadata."""
+    width, height = pictures.size_of(form, raw[: pictures.HEAD_BYTES])
+    if width is not None and height is not None:
         return width, height
     width, height = metadata.get("width"), metadata.get("height")
     return (width if isinstance(width, int) else None, height if isinstance(height, int) else None)
-
-
-def _svg_dimensions(raw: bytes) -> tuple[int | None, int | None]:
-    head = raw[:2000].decode(errors="ignore")
-    start = head.find("<svg")
-    tag = head[start : head.find(">", start)] if start >= 0 else ""
-    found = dict(re.findall(r"\b(width|height)=[\"']([\d.]+)", tag))
-    return (
-        round(float(found["width"])) if "width" in found else None,
-        round(float(found["height"])) if "height" in found else None,
-    )

@@ -31,6 +31,9 @@ class _Record(BaseModel):
     record_count: int | None = None
     columns: list[str] = Field(default_factory=list)
     new_columns: list[str] = Field(default_factory=list)
+    title: str | None = Field(None, max_length=300)
+    column_types: list[str] | None = None
+    """Of a table in CSV, from kernels without a Parquet writer: a type for each column (`csv_tables.TYPES`)."""
     model_type: str | None = None
     framework: str | None = None
     metrics: dict[str, JsonValue] = Field(default_factory=dict)
@@ -51,7 +54,10 @@ class Saved:
     def details(self) -> dict[str, Any]:
         """The members of its kind."""
         return self.record.model_dump(
-            mode="json", by_alias=True, exclude={"kind", "name", "file", "content_type", "value"}, exclude_none=True
+            mode="json",
+            by_alias=True,
+            exclude={"kind", "name", "file", "content_type", "value", "title", "column_types"},
+            exclude_none=True,
         )
 
 
@@ -61,6 +67,8 @@ class SavedFiles:
     def __init__(self, outputs: Path) -> None:
         self._outputs = outputs
         self._seen: set[str] = set()
+        self.files: set[str] = set()
+        """The files that records name, relative to the outputs folder."""
         self.warnings: list[str] = []
 
     def new(self) -> Iterator[Saved]:
@@ -89,6 +97,7 @@ class SavedFiles:
         record = _Record.model_validate(orjson.loads(raw))
         file = None
         if record.file is not None:
+            self.files.add(os.path.normpath(record.file))
             file = self._outputs / record.file
             _check_inside(self._outputs, file)
         elif record.kind != "value":

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from services.executor.handlers import draft, history, reading, start, stopping
+from services.executor.handlers import draft, history, reading, retention, start, stopping
 from shared.contracts import executions as commands
 from shared.contracts.base import Command, Event
+from shared.contracts.comparisons import GetExecutionInputs
 from shared.contracts.history import GetRunHistory
 from shared.contracts.notebooks import NotebookDeleted
+from shared.contracts.storage import GetRetention, SetRetention
 from shared.responder import Handler
 from shared.subscriber import EventHandler
 
@@ -27,10 +29,13 @@ COMMANDS: Mapping[type[Command[Any]], Handler] = {
     commands.GetNotebookActivity: reading.get_notebook_activity,
     commands.ListExecutionEvents: reading.list_execution_events,
     commands.GetExecutionEnvironment: reading.get_execution_environment,
+    GetExecutionInputs: reading.get_execution_inputs,
     commands.LocateResults: reading.locate_results,
     commands.CancelExecution: stopping.cancel_execution,
     commands.BlockNotebook: stopping.block_notebook,
     commands.PurgeExecution: stopping.purge_execution,
+    GetRetention: retention.get_retention,
+    SetRetention: retention.set_retention,
 }
 
 EVENTS: Mapping[type[Event], EventHandler] = {NotebookDeleted: stopping.on_notebook_deleted}

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from services.executor import model, store
+from services.executor import model, parameter_rules, store
 from services.executor.environments import rules
+from services.executor.handlers.planning import snapshot_of
 from services.executor.store import queries
+from services.executor.views import request_of
+from shared.contracts.comparisons import DatasetVersion, ExecutionInputs, GetExecutionInputs
 from shared.contracts.executions import (
     CellActivity,
     Execution,
@@ -151,10 +154,24 @@ async def get_execution_environment(
         notebook_id=row["notebook_id"],
         environment_id=found["environment_id"],
         source=found["source"],
-        python_version=found["python_version"],
+        python_version=found["python_version"] or None,
         preparation_seconds=row["preparation_seconds"],
         packages=[InstalledPackage(name=pin.name, version=pin.version) for pin in rules.pins(found["lock"])],
         lock=found["lock"],
+    )
+
+
+async def get_execution_inputs(app: ControlApp, command: GetExecutionInputs, _context: Context) -> ExecutionInputs:
+    """What the run was given: versions and parameters, defaults included."""
+    async with app.database.connection() as connection:
+        row = await store.find(connection, command.scope, command.execution_id, command.notebook_id)
+        notebook, dataset = snapshot_of(await connection.fetchrow(queries.snapshot, command.execution_id))
+    given = request_of(row).parameters
+    return ExecutionInputs(
+        execution_id=row["execution_id"],
+        notebook_version=notebook.version,
+        parameters={**parameter_rules.defaults(notebook.parameters), **given},
+        dataset=None if dataset is None else DatasetVersion.model_validate(dataset.dataset.model_dump()),
     )
 
 

@@ -9,10 +9,10 @@ from uuid import UUID
 
 import asyncpg
 
-from services.executor import ending, model, store
+from services.executor import ending, model, retention, store
 from services.executor.store import queries
 from shared.contracts.base import Nothing
-from shared.contracts.execution_events import ExecutionPurged, NotebookBlocked
+from shared.contracts.execution_events import NotebookBlocked
 from shared.contracts.executions import BlockNotebook, CancelExecution, Execution, PurgeExecution
 from shared.contracts.notebooks import NotebookDeleted
 from shared.database import Transaction
@@ -122,17 +122,9 @@ async def purge_execution(app: ControlApp, command: PurgeExecution, context: Con
     async with app.database.connection() as connection:
         await store.find(connection, command.scope, command.execution_id, command.notebook_id)
     async with context.transaction() as transaction:
-        scope = command.scope
-        await transaction.sql.row(queries.lock_notebook, command.notebook_id, scope.tenant_id, scope.project_id)
-        row = await transaction.sql.row(queries.lock_execution, command.execution_id)
-        if row is not None:
-            if row["state"] not in model.ENDED:
-                raise Conflict("The execution has not ended; cancel it first.")
-            await transaction.sql.execute(queries.remove_execution, command.execution_id)
-            await transaction.sql.execute(queries.forget_on_notebook, command.notebook_id)
-            transaction.emit(
-                ExecutionPurged(scope=command.scope, execution_id=command.execution_id, notebook_id=command.notebook_id)
-            )
+        seen = await transaction.sql.row(queries.find_state, command.execution_id)
+        if seen is not None and not await retention.remove_in(transaction.sql, command.scope, command.execution_id):
+            raise Conflict("The execution has not ended; cancel it first.")
         return transaction.reply(Nothing())
 
 

@@ -54,6 +54,12 @@ class NotebookCells:
 
     async def run(self) -> Verdict:
         """Replay what comes before, then run every covered cell, or up to the one that stops the run."""
+        try:
+            return await self._run()
+        finally:
+            self._runner.keep_widgets()
+
+    async def _run(self) -> Verdict:
         index_of = {cell.id: index for index, cell in enumerate(self._notebook.cells)}
         injected = self._injected
         covered = [result.cell_id for result in self._chronicle.tally.results]

@@ -19,7 +19,7 @@ from services.executor.ending import Ending, Fenced
 from services.executor.environments import EnvironmentBuildError, Prepared
 from services.executor.kernels.port import Kernel, KernelRequest, KernelStartError
 from services.executor.model import Verdict
-from services.executor.running import folder
+from services.executor.running import folder, result_variable
 from services.executor.running.cells import NotebookCells
 from services.executor.running.chronicle import Chronicle
 from services.executor.running.claim import Claim, Means
@@ -60,6 +60,7 @@ class Run:
         self._options = claim.request.output_options
         self.draft = Draft(claim, means.database, self._notebook)
         self._environment: Prepared | None = None
+        self._csv_columns: list[dict[str, Any]] | None = None
         self._kernel: Kernel | None = None
         self._collector: Collector | None = None
         self._registering: asyncio.Task[None] | None = None
@@ -114,7 +115,7 @@ class Run:
         try:
             began = time.monotonic()
             self._environment = environment = await self._prepare_environment()
-            dataset_file = await self._fetch_dataset()
+            dataset_files = await self._fetch_dataset()
             self._chronicle.environment_ready(environment.environment_id, round(time.monotonic() - began, 3))
             self._kernel = kernel = await self._start_kernel(environment)
         except Stopped:
@@ -131,7 +132,7 @@ class Run:
         except GaveUpOnStore as error:
             return _failed("ArtifactStoreError", str(error))
         self._dir = kernel.run_dir
-        await asyncio.to_thread(folder.fill, self._dir, self._description(), dataset_file)
+        await asyncio.to_thread(folder.fill, self._dir, self._description(), dataset_files)
         self._chronicle.enter("ExecutingCells", state="Running")
         collector = self._collector = self._new_collector(self._dir)
         cells = NotebookCells(
@@ -145,7 +146,21 @@ class Run:
             on_replayed=collector.pass_over,
         )
         self.draft.catch_up = cells.catch_up
-        return await cells.run()
+        verdict = await cells.run()
+        if verdict.state == "Completed" and self.claim.notebook.integration.enrichment_mode:
+            await self._take_named_result(collector, kernel)
+        return verdict
+
+    async def _take_named_result(self, collector: Collector, kernel: Kernel) -> None:
+        """With `enrichmentMode`, a table that was only named as the result is saved, too."""
+        wanted = self.claim.notebook.kernel_type == result_variable.LANGUAGE and not kernel.exited.done()
+        if wanted and not collector.has_dataset:
+            limit = max(self._deadline - time.monotonic(), 1.0)
+            fault = await result_variable.save(kernel, stop=self._stop, limit_s=limit)
+            if fault is not None:
+                self._warnings.append(fault)
+        if not collector.note_result() and not self._stop.is_set():
+            self._warnings.append("enrichmentMode is on, but the run saved no enriched dataset.")
 
     async def _prepare_environment(self) -> Prepared:
         """What the notebook asks for; raises Stopped or OutOfTime when the run came to its end first."""
@@ -161,12 +176,20 @@ class Run:
             pinned = await self._means.requests.ask(ask)
         return await self._means.environments.prepare(wanted, self.claim.notebook.kernel_type, pinned.libraries)
 
-    async def _fetch_dataset(self) -> Path | None:
+    async def _fetch_dataset(self) -> list[Path]:
+        """The bound dataset in each form that the kernel needs."""
         if self.claim.dataset is None:
-            return None
-        dataset = self.claim.dataset
-        fetching = patiently(lambda: self._means.datasets.file(dataset), lost=self.lost)
+            return []
+        fetching = patiently(self._find_dataset, lost=self.lost)
         return await unless_stopped(fetching, self._stop, deadline=self._deadline)
+
+    async def _find_dataset(self) -> list[Path]:
+        assert self.claim.dataset is not None  # noqa: S101 - asked before
+        files = [await self._means.datasets.file(self.claim.dataset)]
+        if self.claim.notebook.kernel_type == "r":
+            csv, self._csv_columns = await self._means.datasets.csv(self.claim.dataset)
+            files.append(csv)
+        return files
 
     def _description(self) -> dict[str, Any]:
         return folder.describe(
@@ -175,6 +198,7 @@ class Run:
             self.claim.notebook,
             self.claim.dataset,
             self.claim.parameters,
+            self._csv_columns,
         )
 
     async def _start_kernel(self, environment: Prepared) -> Kernel:
@@ -183,6 +207,7 @@ class Run:
             kernel_type=self.claim.notebook.kernel_type,
             run_dir=self._new_dir,
             python=environment.python if environment.source == "built" else None,
+            readable=environment.readable,
         )
         with telemetry.span("start kernel", kernel=request.kernel_type):
             return await unless_stopped(self._means.kernels.acquire(request), self._stop, deadline=self._deadline)
@@ -238,6 +263,7 @@ class Run:
         if collector is None:
             return None
         with telemetry.span("collect results"):
+            await patiently(collector.add_files, lost=self.lost)
             await patiently(collector.add_notebook, lost=self.lost)
             if self._options.generate_report:
                 await patiently(collector.add_report, lost=self.lost)
@@ -309,6 +335,9 @@ class Run:
             notebook_id=self.claim.row["notebook_id"],
             epoch=self.claim.epoch,
             output_format=self.claim.notebook.integration.output_format,
+            notebook_name=self.claim.notebook.notebook_name,
+            enrichment_mode=self.claim.notebook.integration.enrichment_mode,
+            dataset=self.claim.dataset.dataset if self.claim.dataset else None,
         )
         return Collector(identity, run_dir, self._notebook, objects=self._means.objects, requests=self._means.requests)
 

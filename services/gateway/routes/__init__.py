@@ -6,16 +6,20 @@ from services.gateway.calls import Call
 from services.gateway.routes import (
     artifacts,
     cells,
+    comparing,
     datasets,
     executions,
     libraries,
     notebook_upload,
     notebooks,
     pings,
+    reports,
     schedules,
     service,
+    storage,
     templates,
     vendor,
+    versions,
 )
 
 CALLS: tuple[Call, ...] = (
@@ -24,11 +28,15 @@ CALLS: tuple[Call, ...] = (
     *notebooks.CALLS,
     *notebook_upload.CALLS,
     *cells.CALLS,
+    *versions.CALLS,
     *schedules.CALLS,
     *executions.CALLS,
+    *comparing.CALLS,
     *artifacts.CALLS,
+    *reports.CALLS,
     *datasets.CALLS,
     *libraries.CALLS,
     *templates.CALLS,
+    *storage.CALLS,
     *vendor.CALLS,
 )

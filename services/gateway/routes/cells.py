@@ -25,6 +25,7 @@ async def update_cell(asked: Asked) -> Answered:
         cell_id=_cell_id(asked),
         patch={name: value for name, value in patch.items() if name not in ("etag", "dateModified")},
         precondition=asked.precondition(),
+        change_message=asked.change_message(),
     )
     notebook = await asked.ask(command)
     return Answered(model=notebook, etag=notebook.etag)
@@ -38,6 +39,7 @@ async def delete_cell(asked: Asked) -> Answered:
         notebook_id=asked.notebook_id,
         cell_id=_cell_id(asked),
         precondition=asked.precondition(),
+        change_message=asked.change_message(),
     )
     notebook = await asked.ask(command)
     return Answered(model=notebook, etag=notebook.etag)
@@ -62,6 +64,7 @@ CALLS = (
         reply=Notebook,
         example=examples.NOTEBOOK,
         conditional=True,
+        explained=True,
     ),
     Call(
         method="DELETE",
@@ -74,6 +77,7 @@ CALLS = (
         reply=Notebook,
         example=examples.NOTEBOOK,
         conditional=True,
+        explained=True,
         notes="Answers with the notebook as it is then.",
     ),
 )

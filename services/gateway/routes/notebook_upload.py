@@ -42,6 +42,7 @@ async def upload_notebook(asked: Asked) -> Answered:
         notebook_description=fields.notebook_description,
         kernel_type=fields.kernel_type,
         integration=Integration(enrichment_mode=fields.enrichment_mode, dataset_binding=fields.dataset_binding),
+        change_message=asked.change_message(),
     )
     return created(asked, await asked.ask(command))
 
@@ -61,6 +62,7 @@ CALLS = (
         status=201,
         example=examples.UPLOADED_NOTEBOOK,
         creates=True,
+        explained=True,
         streams=True,
         refusals=(413,),
     ),

@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 from services.gateway import examples, transfers
-from services.gateway.bodies import DeleteQuery, Expected, NotebookPatch, NotebooksQuery
+from services.gateway.bodies import DeleteQuery, Expected, NotebookPatch, NotebooksQuery, VersionQuery
 from services.gateway.calls import SCOPE, Answered, Asked, Call, Json
 from services.gateway.dispatch import json_response
 from services.gateway.model import Role
@@ -37,7 +37,13 @@ has to do (DESIGN.md decision 9)."""
 async def create_notebook(asked: Asked) -> Answered:
     """`POST notebook`."""
     draft: NotebookDraft = asked.body
-    command = CreateNotebook(scope=asked.scope, caller=asked.caller, draft=draft, idempotency=asked.idempotency(draft))
+    command = CreateNotebook(
+        scope=asked.scope,
+        caller=asked.caller,
+        draft=draft,
+        idempotency=asked.idempotency(draft),
+        change_message=asked.change_message(),
+    )
     return created(asked, await asked.ask(command))
 
 
@@ -114,6 +120,7 @@ async def update_notebook(asked: Asked) -> Answered:
         notebook_id=asked.notebook_id,
         patch=patch,
         precondition=asked.precondition(),
+        change_message=asked.change_message(),
     )
     notebook = await asked.ask(command)
     return Answered(model=notebook, etag=notebook.etag)
@@ -139,7 +146,10 @@ async def delete_notebook(asked: Asked) -> Any:
 
 async def export_notebook(asked: Asked) -> Any:
     """`GET notebook/{notebookId}/export`."""
-    file = await asked.ask(ExportNotebook(scope=asked.scope, caller=asked.caller, notebook_id=asked.notebook_id))
+    query: VersionQuery = asked.query
+    file = await asked.ask(
+        ExportNotebook(scope=asked.scope, caller=asked.caller, notebook_id=asked.notebook_id, version=query.version)
+    )
     return transfers.ipynb_response(file)
 
 
@@ -161,6 +171,7 @@ CALLS = (
         status=201,
         example=examples.CREATED_NOTEBOOK,
         creates=True,
+        explained=True,
         notes="Only `notebookName` is required. The cells of `template` come before `initialCells`.",
     ),
     Call(
@@ -196,6 +207,7 @@ CALLS = (
         reply=Notebook,
         example=examples.NOTEBOOK,
         conditional=True,
+        explained=True,
         notes="A merge patch (RFC 7396). A change of `cells` raises the minor version, any other change the patch.",
     ),
     Call(
@@ -218,6 +230,7 @@ CALLS = (
         summary="Export a notebook as .ipynb",
         handler=export_notebook,
         role=Role.viewer,
+        query=VersionQuery,
         media_type="application/x-ipynb+json",
         example=examples.IPYNB,
     ),

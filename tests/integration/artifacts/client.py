@@ -87,9 +87,10 @@ class Client:
         async with self.session.get(self.stack.artifacts.url + path, headers=headers) as answer:
             return Answer(status=answer.status, headers=answer.headers, body=await answer.read())
 
-    async def data(self, dataset_id: UUID, form: str, **headers: str) -> Answer:
+    async def data(self, dataset_id: UUID, form: str, *, version: int | None = None, **headers: str) -> Answer:
         """A dataset's bytes."""
-        claims = DatasetDownload.model_validate({"scope": self.scope, "dataset_id": dataset_id, "format": form})
+        members = {"scope": self.scope, "dataset_id": dataset_id, "format": form, "version": version}
+        claims = DatasetDownload.model_validate(members)
         return await self.get(
             f"/internal/datasets/{dataset_id}/data", {**self.authorization(claims, DATASET_DOWNLOAD), **headers}
         )

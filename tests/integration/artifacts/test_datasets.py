@@ -25,6 +25,7 @@ from shared.contracts.datasets import (
     PinDataset,
     PinnedDataset,
 )
+from shared.contracts.notebooks import Precondition
 from shared.errors import Conflict, Invalid, NotFound, Unavailable
 from tests.integration.artifacts.client import Client
 
@@ -149,6 +150,49 @@ async def test_new_data_makes_a_new_version_and_leaves_the_old_object(client: Cl
     assert await client.objects.get(before.object_key)
     with pytest.raises(NotFound):
         await client.upload(LOG, uuid4(), purpose="replace")
+
+
+async def test_a_stale_belief_replaces_and_deletes_nothing(client: Client) -> None:
+    first = await client.upload(LOG)
+    belief = Precondition(etag=first.etag)
+    key = Idempotency(key="k2", route="PUT dataset", fingerprint="fields")
+    again = {"purpose": "replace", "precondition": belief, "idempotency": key}
+    second = await client.upload(LOG + b"2,Pay,2020-01-03T10:00:00Z\n", first.dataset_id, **again)
+    assert second.etag != first.etag
+    # The same request once more is answered as before, although its belief is stale by now.
+    assert await client.upload(LOG + b"2,Pay,2020-01-03T10:00:00Z\n", first.dataset_id, **again) == second
+    for stale in (belief, Precondition(date_modified=first.date_modified)):
+        with pytest.raises(Conflict) as refusal:
+            await client.upload(LOG, first.dataset_id, purpose="replace", precondition=stale)
+        assert refusal.value.extra["etag"] == second.etag
+        with pytest.raises(Conflict):
+            await client.ask(DeleteDataset, dataset_id=first.dataset_id, precondition=stale)
+    present = Precondition(date_modified=second.date_modified.replace(microsecond=0))
+    assert (await client.ask(GetDataset, dataset_id=first.dataset_id)).version == 2
+    with pytest.raises(Conflict):
+        await client.ask(DeleteDataset, dataset_id=first.dataset_id, precondition=present)
+    await client.ask(DeleteDataset, dataset_id=first.dataset_id, precondition=Precondition(etag=second.etag))
+
+
+async def test_a_belief_that_grows_stale_during_the_upload_is_a_conflict(client: Client) -> None:
+    first = await client.upload(LOG)
+    belief = Precondition(etag=first.etag)
+    slow = await client.ticket(first.dataset_id, purpose="replace", precondition=belief)
+    second = await client.upload(LOG, first.dataset_id, purpose="replace", precondition=belief)
+    with pytest.raises(Conflict):
+        await client.send(slow, LOG)
+    assert (await client.ask(GetDataset, dataset_id=first.dataset_id)) == second
+
+
+async def test_every_version_can_still_be_read(client: Client) -> None:
+    first = await client.upload(LOG)
+    await client.upload(LOG.partition(b"\n")[0] + b"\n", first.dataset_id, purpose="replace")
+    old: Dataset = await client.ask(GetDataset, dataset_id=first.dataset_id, version=1)
+    assert (old.version, old.record_count, old.etag) == (1, 2, first.etag)
+    assert (await client.data(first.dataset_id, "csv", version=1)).body.count(b"\n") == 3
+    assert (await client.data(first.dataset_id, "csv")).body.count(b"\n") == 1
+    with pytest.raises(NotFound):
+        await client.ask(GetDataset, dataset_id=first.dataset_id, version=3)
 
 
 async def test_concurrent_new_data_gets_a_version_each(client: Client) -> None:

@@ -19,6 +19,7 @@ from deploy.local import Stack
 from services.catalog import handlers, shelf
 from services.catalog.app import Catalog
 from services.catalog.automation.starter import Starter
+from services.catalog.differences.operations import Differ
 from services.catalog.purge import Purge
 from services.catalog.turns import Turns
 from shared import envelope as envelopes
@@ -173,6 +174,7 @@ async def catalog(catalog_database: Database) -> AsyncIterator[SimpleNamespace]:
     sent, datasets = Sent(), Datasets()
     outbox = Outbox(catalog_database, sent)
     await outbox.open()
+    differ = Differ(patience_s=60)  # a busy machine must not turn nbdime's answers into plain ones
     app = Catalog(
         database=catalog_database,
         requests=datasets,  # type: ignore[arg-type]  # it answers the one question the catalog has
@@ -180,8 +182,10 @@ async def catalog(catalog_database: Database) -> AsyncIterator[SimpleNamespace]:
         purge=Purge(catalog_database),
         starter=Starter(catalog_database, datasets),  # type: ignore[arg-type]  # see above
         turns=Turns(),
+        differ=differ,
     )
     yield SimpleNamespace(app=app, datasets=datasets, sent=sent)
+    await differ.close()
     await outbox.close()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from services.artifacts.formats.conversion import Conversion, Wishes
+from services.artifacts.formats.conversion import Conversion, Wishes, Writing
 from services.artifacts.formats.converter import convert
 from services.artifacts.formats.csv_out import csv_chunks
 from services.artifacts.formats.roles import Roles
@@ -26,7 +26,15 @@ class Workbench:
         self.folder = folder
         self.target = folder / "data.parquet"
 
-    def convert(self, data: bytes, *, piece: int = 1 << 20, limit: int = LIMIT_BYTES, **roles: str) -> Conversion:
+    def convert(
+        self,
+        data: bytes,
+        *,
+        piece: int = 1 << 20,
+        limit: int = LIMIT_BYTES,
+        writing: Writing | None = None,
+        **roles: str,
+    ) -> Conversion:
         """Convert while `data` arrives in pieces of so many bytes."""
         spool = Spool(self.folder / "spool")
 
@@ -41,7 +49,13 @@ class Workbench:
             return convert(
                 spool,
                 self.target,
-                Wishes(roles=Roles(**roles), habit=Roles(), max_decompressed_bytes=limit, max_columns=10_000),
+                Wishes(
+                    roles=Roles(**roles),
+                    habit=Roles(),
+                    max_decompressed_bytes=limit,
+                    max_columns=10_000,
+                    writing=writing or Writing(),
+                ),
             )
         finally:
             sender.join()

@@ -36,7 +36,7 @@ def test_the_delimiter_is_found(bench: Workbench, delimiter: str) -> None:
 
 def test_semicolons_win_where_commas_are_decimal(bench: Workbench) -> None:
     bench.convert(b"case;price;note\n1;1,50;a, b\n2;2,75;c\n")
-    assert bench.rows()[0] == {"case": 1, "price": "1,50", "note": "a, b"}
+    assert bench.rows()[0] == {"case": 1, "price": 1.5, "note": "a, b"}
 
 
 def test_excels_hint_names_the_delimiter(bench: Workbench) -> None:
@@ -101,11 +101,11 @@ def test_gzip_is_unpacked_also_in_several_members(bench: Workbench) -> None:
     [
         (b"", "empty"),
         (b"  \n \n", "nothing but white space"),
-        (b"a,b\n1,2\n3\n", "Line 3: there is 1 value, but the header names 2 columns"),
+        (b"a,b\n1,2\n3\n", "Line 3, column 'b': there is 1 value, but the header names 2 columns"),
         (b"a,b\n1,2\n3,4,5\n", "Line 3: there are 3 values, but the header names 2 columns"),
-        (b'a,b\n"x\ny",2\n3\n', "Line 4: there is 1 value"),
+        (b'a,b\n"x\ny",2\n3\n', "Line 4, column 'b': there is 1 value"),
         (b"a,b,a\n1,2,3\n", "Line 1, column 'a': the header names it 2 times"),
-        (b"a,b\n1,2\n3,\x00\n", "Line 3: there is a NUL byte"),
+        (b"a,b\n1,2\n3,\x00\n", "Line 3, column 'b': there is a NUL byte"),
         (b'a,b\n1,2\n3,"4\n5,6\n', "Line 3: a quoted value that begins here is not closed"),
         (b"{}", "JSON"),
         (b'[{"a": 1}]', "JSON"),
@@ -127,7 +127,7 @@ def test_what_is_no_table_is_refused_with_the_reason(bench: Workbench, data: byt
 
 
 def test_a_nul_byte_behind_the_first_block_is_found_with_its_line(bench: Workbench) -> None:
-    with pytest.raises(Invalid, match="Line 100002: there is a NUL byte"):
+    with pytest.raises(Invalid, match="Line 100002, column 'a': there is a NUL byte"):
         bench.convert(b"a,b\n" + b"1,2\n" * 100_000 + b"\x00,2\n")
 
 

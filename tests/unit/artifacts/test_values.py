@@ -65,6 +65,13 @@ def test_joining_kinds_is_symmetric_and_settles(one: Kind, other: Kind) -> None:
         "a,b\n2011-10-11 13:45:40.276000+02:00,1\n2011-12-06 13:41:31.788000+01:00,2\n",
         "a,b\n2011-10-11 13:45:40.276,1\n2011-10-11 13:45:40,2\n2011-10-11 13:45:40.123456,3\n",
         "a,b\n2011-10-11 13:45:40Z,1\n",
+        "a,b\n2011-10-11T13:45:40.500Z,1\n2011-10-11T13:45:40.000Z,2\n",
+        "a,b\n2011-10-11 13:45:40.500000,1\n2011-10-11 13:45:40,2\n",
+        "a,b\n2011-10-11 13:45:40.5,1\n2011-10-11 13:45:40.25,2\n2011-10-11 13:45:40,3\n",
+        "a,b\n2011-10-11 13:45:40.500+00:00,1\n,2\n",
+        "a,b\n2011-10-11T13:45,1\n2011-10-11T00:00,2\n",
+        "a,b\n2011-10-11 13:45:40.123456700,1\n",
+        "a,b\n1969-12-31 23:59:59.500,1\n1600-01-01 00:00:00.000,2\n",
         "a,b\n=1+1,@x\n-,+5\n",
         "a\n1\n2\n",
         'a\nx\n""\n',
@@ -106,3 +113,20 @@ def test_distinct_cases_are_counted_exactly_when_they_do_not_fit_in_memory(
     cases = [f"case-{chance.randrange(20_000)}" for _ in range(60_000)]
     text = "case_id,activity\n" + "".join(f"{case},a\n" for case in cases)
     assert bench.convert(text.encode()).case_count == len(set(cases))
+
+
+def test_times_written_in_several_ways_come_back_in_one_with_the_same_values(bench: Workbench) -> None:
+    text = "a,b\n2011-10-11 13:45:40.5,1\n2011-10-11T13:45:40.500,2\n2011-10-11 13:45:40.120,3\n"
+    bench.convert(text.encode())
+    before = bench.rows()
+    assert bench.csv().decode() == (
+        "a,b\n2011-10-11 13:45:40.500,1\n2011-10-11 13:45:40.500,2\n2011-10-11 13:45:40.120,3\n"
+    )
+    bench.convert(bench.csv())
+    assert bench.rows() == before
+
+
+def test_another_way_of_writing_times_behind_the_first_rows_changes_no_value(bench: Workbench) -> None:
+    rows = "2011-10-11 13:45:40.500,1\n" * 200_000 + "2011-10-11 13:45:40.123456,2\n"
+    bench.convert(("a,b\n" + rows).encode())
+    assert bench.csv().decode() == "a,b\n" + rows

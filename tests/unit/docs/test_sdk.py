@@ -51,6 +51,7 @@ def test_the_examples_run(kernel_python: str, tmp_path: Path) -> None:
     saved = {(kind, name) for kind, name in json.loads(done.stdout.splitlines()[-1])}
     assert saved == {
         ("enriched_dataset", "late orders"),
+        ("enriched_dataset", "doubled"),
         ("model", "late"),
         ("value", "essentials"),
         ("report", "Summary"),

@@ -80,7 +80,7 @@ def test_what_is_no_image_is_left_out() -> None:
 
 def test_svg_pixels() -> None:
     found = one(display({"image/svg+xml": '<?xml version="1.0"?><svg width="120pt" height="80" xmlns="x"></svg>'}))
-    assert (found.width, found.height) == (120, 80)
+    assert (found.width, found.height) == (160, 80)
 
 
 def test_the_word_for_a_cell_is_its_first_shown_output() -> None:

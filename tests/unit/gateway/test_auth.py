@@ -40,8 +40,9 @@ SECRET = "a-secret-of-at-least-forty-eight-bytes-for-any-of-the-algorithms"
 
 def address(call: Call) -> str:
     ids = {"tenantId": TENANT, "projectId": PROJECT, "cellId": "cell-001", "name": "rules"}
+    ids |= {"version": "1.0.0", "a": "1.0.0", "b": "1.1.0"}
     path = call.path
-    for name in ("notebookId", "executionId", "datasetId", "artifactId"):
+    for name in ("notebookId", "executionId", "datasetId", "artifactId", "otherId"):
         ids[name] = NOTEBOOK.notebook_id
     for name, value in ids.items():
         path = path.replace("{" + name + "}", str(value))

@@ -62,7 +62,7 @@ def test_every_call_has_an_example_or_streams_bytes() -> None:
 def test_forms_show_the_file_and_its_fields() -> None:
     for call in CALLS:
         if isinstance(call.body, Form):
-            body = openapi.document(CALLS)["paths"][call.path]["post"]["requestBody"]
+            body = openapi.document(CALLS)["paths"][call.path][call.method.lower()]["requestBody"]
             properties = body["content"]["multipart/form-data"]["schema"]["properties"]
             assert {"file", *(field.alias for field in call.body.model.model_fields.values())} == set(properties)
 

@@ -233,8 +233,10 @@ def test_what_cannot_be_saved_leaves_nothing(run: Path) -> None:
     client = ProcessMiningClient()
     with pytest.raises(NotSavableError, match="this Unpicklable cannot be pickled: holds a lock"):
         client.save_model(Unpicklable())
-    with pytest.raises(NotSavableError, match="must be a pandas DataFrame, not list"):
-        client.save_enriched_dataset([1, 2])  # type: ignore[arg-type]
+    with pytest.raises(NotSavableError, match="batch 1 is a int, not a table"):
+        client.save_enriched_dataset([1, 2])
+    with pytest.raises(NotSavableError, match="or an iterable of these, not dict"):
+        client.save_enriched_dataset({"a": [1]})
     with pytest.raises(NotSavableError, match="two columns are named 'a'"):
         client.save_enriched_dataset(pd.DataFrame([[1, 2]], columns=["a", "a"]))
     with pytest.raises(NotSavableError, match="must be HTML text, not bytes"):

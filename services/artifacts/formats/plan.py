@@ -1,0 +1,107 @@
+"""The columns of a text table as they will be stored: a kind and a form for each that fit every value seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from services.artifacts.formats import text_forms, time_layout
+from services.artifacts.formats.conversion import Writing
+from services.artifacts.formats.kinds import Kind
+from services.artifacts.formats.tables import TextBatch
+from services.artifacts.formats.text_forms import ISO, PLAIN, Form
+
+TIMESTAMPS = frozenset({Kind.TIMESTAMP, Kind.TIMESTAMP_NS, Kind.INSTANT, Kind.INSTANT_NS})
+_TIMES = TIMESTAMPS | {Kind.DATE, Kind.TIME_TEXT}
+
+
+@dataclass
+class Plan:
+    """Kinds and forms; a kind only ever gets wider. A file has one decimal character: `1.234` beside `1,5` may be a
+    thousand, so it stays a text."""
+
+    writing: Writing
+    commas_possible: bool
+    names: list[str] = field(default_factory=list)
+    kinds: dict[str, Kind] = field(default_factory=dict)
+    forms: dict[str, Form] = field(default_factory=dict)
+    decimal: str | None = None
+
+    def __post_init__(self) -> None:
+        self.decimal = self.writing.decimal
+
+    def columns(self) -> list[tuple[str, str]]:
+        """Name and type of each column, as the API says them."""
+        return [(name, self.kinds[name].logical) for name in self.names]
+
+    def schema(self) -> pa.Schema:
+        """The Parquet file's columns."""
+        return pa.schema([(name, self.kinds[name].arrow) for name in self.names])
+
+    def description(self) -> dict[str, object]:
+        """How numbers and times are written, for the record."""
+        times = {name: self.forms[name].time_format or ISO for name in self.names if self.kinds[name] in _TIMES}
+        return {"decimal": self.decimal or ".", "timeFormats": times}
+
+    def survey(self, batch: TextBatch) -> None:
+        """Take another batch into account."""
+        for name, column in zip(batch.names, batch.columns, strict=True):
+            self._widen(name, column, text=name in batch.texts)
+        self._agree_on_decimals()
+
+    def typed(self, batch: TextBatch) -> list[pa.Array] | None:
+        """The batch's columns as the plan stores them, or None when something does not fit the plan."""
+        given = dict(zip(batch.names, batch.columns, strict=True))
+        if any(name not in self.kinds for name in given):
+            return None
+        columns = []
+        for name in self.names:
+            kind = self.kinds[name]
+            column = given.get(name)
+            if column is None:
+                columns.append(pa.nulls(batch.row_count, kind.arrow))
+                continue
+            if name in batch.texts and kind is not Kind.STRING and column.null_count < len(column):
+                return None
+            typed = self.forms[name].read(column, kind)
+            if typed is None:
+                return None
+            columns.append(typed)
+        return columns
+
+    def observers(self) -> dict[str, time_layout.Observer]:
+        """One for each column of times that are written in ISO 8601."""
+        return {
+            name: time_layout.Observer()
+            for name in self.names
+            if self.kinds[name] in TIMESTAMPS and self.forms[name].is_plain
+        }
+
+    def _widen(self, name: str, column: pa.Array, *, text: bool) -> None:
+        if name not in self.kinds:
+            self.names.append(name)
+            self.kinds[name], self.forms[name] = Kind.EMPTY, PLAIN
+        kind, form = self.kinds[name], self.forms[name]
+        if form.read(column, kind) is None:
+            kind, form = text_forms.join((kind, form), self._infer(column))
+        if (text and kind is not Kind.EMPTY) or form.read(column, kind) is None:
+            kind, form = Kind.STRING, PLAIN
+        self.kinds[name], self.forms[name] = kind, form
+
+    def _infer(self, column: pa.Array) -> tuple[Kind, Form]:
+        return text_forms.infer(
+            column,
+            commas=self.decimal == "," or (self.decimal is None and self.commas_possible),
+            points=self.decimal != ",",
+            time_format=self.writing.time_format,
+        )
+
+    def _agree_on_decimals(self) -> None:
+        if self.decimal is None:
+            commas = any(form.decimal == "," for form in self.forms.values())
+            points = any(self.kinds[name] is Kind.NUMBER and self.forms[name].is_plain for name in self.names)
+            self.decimal = "," if commas else "." if points else None
+        for name in self.names if self.decimal == "," else ():
+            if self.kinds[name] is Kind.NUMBER and self.forms[name].is_plain:
+                self.kinds[name] = Kind.STRING

@@ -1,0 +1,115 @@
+"""Computes the profiles of dataset versions, one at a time, after they have become visible.
+
+A version waits in its own row; a process claims it for a while, so that another one takes it up when this one dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+import orjson
+import structlog
+
+from services.artifacts.formats.profile import profile
+from services.artifacts.metrics import PROFILE_SECONDS
+from services.artifacts.store import queries
+from services.artifacts.workspace import Workspace
+from shared.database import Database
+from shared.errors import AtelierError, NotFound
+from shared.objects import ObjectStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import asyncpg
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY_S = 5.0
+"""How often versions without a profile are looked for when nobody calls, in seconds."""
+
+CLAIM_S = 1_800.0
+"""How long a version is left to the process that claimed it, in seconds: far longer than a profile takes."""
+
+MOST_TRIES = 3
+"""A version whose profile was begun so often and never finished has none: it may be what ended the processes."""
+
+
+class Profiling:
+    """The worker. Opened after database, object store and workspace."""
+
+    def __init__(self, database: Database, objects: ObjectStore, workspace: Workspace) -> None:
+        self._database = database
+        self._objects = objects
+        self._workspace = workspace
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Start working."""
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Stop; a profile in hand is computed to its end and then dropped."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def wake(self) -> None:
+        """There is a new version."""
+        self._wake.set()
+
+    async def work_off(self) -> bool:
+        """Make one profile; returns whether there was one to make."""
+        async with self._database.transaction() as tx:
+            row = await tx.row(queries.claim_profile, CLAIM_S, MOST_TRIES)
+        if row is None:
+            return False
+        if row["profile_state"] == "Pending":
+            try:
+                await self._profile(row)
+            except NotFound:
+                log.info("dataset deleted before its profile", dataset_id=str(row["dataset_id"]))
+            except AtelierError:
+                raise  # a dependency is away: the claim runs out, and it is tried again
+            except Exception:
+                await self._give_up(row)
+        return True
+
+    async def _profile(self, row: asyncpg.Record) -> None:
+        columns = [(column["name"], column["type"]) for column in orjson.loads(row["columns"])]
+        with self._workspace.folder() as folder:
+            path: Path = folder / "data.parquet"
+            await self._objects.get_file(row["object_key"], path)
+            with PROFILE_SECONDS.time():
+                computing = asyncio.create_task(asyncio.to_thread(partial(profile, path, columns)))
+                try:
+                    found = await asyncio.shield(computing)
+                finally:
+                    await asyncio.wait({computing})  # the thread must be gone before its folder is
+        async with self._database.connection() as connection:
+            kept = orjson.dumps(found).decode()
+            await connection.execute(queries.keep_profile, row["dataset_id"], row["version"], kept)
+
+    async def _give_up(self, row: asyncpg.Record) -> None:
+        names = {"dataset_id": str(row["dataset_id"]), "version": row["version"]}
+        log.exception("no profile of a dataset", **names)
+        async with self._database.connection() as connection:
+            await connection.execute(queries.fail_profile, row["dataset_id"], row["version"])
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                while await self.work_off():
+                    continue
+            except AtelierError as error:
+                log.warning("profile put off", reason=error.detail)
+            try:
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+            finally:
+                self._wake.clear()

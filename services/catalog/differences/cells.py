@@ -1,0 +1,105 @@
+"""Which cells were added, removed, changed or moved. A cell is known by its id, which stays with it."""
+
+from __future__ import annotations
+
+import difflib
+from bisect import bisect_left
+from collections.abc import Sequence
+
+import orjson
+
+from services.catalog.document import Json
+from shared.contracts.versions import CellDifference, CellPart
+
+MOST_LINES = 4_000
+"""Lines of a cell that are compared one by one; matching takes the square of them in the worst case."""
+
+_PARTS: tuple[tuple[str, CellPart], ...] = (
+    ("cell_type", "cellType"),
+    ("source", "source"),
+    ("metadata", "metadata"),
+    ("attachments", "attachments"),
+    ("outputs", "outputs"),
+    ("execution_count", "outputs"),
+)
+
+
+def compare(before: Sequence[Json], after: Sequence[Json]) -> list[CellDifference]:
+    """What differs, in the order of `after`, with removed cells where they were."""
+    old = {cell["id"]: index for index, cell in enumerate(before)}
+    new = {cell["id"]: index for index, cell in enumerate(after)}
+    unmoved = _longest_rise([old[cell["id"]] for cell in after if cell["id"] in old])
+    found: list[tuple[tuple[int, int, int], CellDifference]] = []
+    place = -1  # of the last unmoved cell of `after`, as its index in `before`: removed cells line up by it
+    for index, cell in enumerate(after):
+        at = old.get(cell["id"])
+        moved = at is not None and at not in unmoved
+        if at is not None and not moved:
+            place = at
+        difference = _difference(cell, None if at is None else before[at], at, index, moved=moved)
+        if difference is not None:
+            found.append(((place, 1, index), difference))
+    for at, cell in enumerate(before):
+        if cell["id"] not in new:
+            removed = _difference(None, cell, at, None, moved=False)
+            found += [((at, 0, 0), removed)] if removed is not None else []
+    return [difference for _, difference in sorted(found, key=lambda entry: entry[0])]
+
+
+def _difference(
+    cell: Json | None, was: Json | None, index_a: int | None, index_b: int | None, *, moved: bool
+) -> CellDifference | None:
+    """What there is to say about a cell; None when nothing."""
+    shown = cell or was
+    assert shown is not None  # noqa: S101 - a cell is in one of the two at least
+    parts: list[CellPart] = []
+    if cell is not None and was is not None:
+        parts = list(dict.fromkeys(part for name, part in _PARTS if not _same(cell.get(name), was.get(name))))
+        if not parts and not moved:
+            return None
+    differs = cell is None or was is None or "source" in parts
+    return CellDifference(
+        cell_id=shown["id"],
+        change="added" if was is None else "removed" if cell is None else "moved" if moved else "changed",
+        cell_type=shown["cell_type"],
+        index_a=index_a,
+        index_b=index_b,
+        parts=parts,
+        lines=_lines(was["source"] if was else None, cell["source"] if cell else None) if differs else None,
+    )
+
+
+def _same(a: object, b: object) -> bool:
+    """Equal as JSON: to Python 1, 1.0 and true are one value."""
+    return a == b and orjson.dumps(a, option=orjson.OPT_SORT_KEYS) == orjson.dumps(b, option=orjson.OPT_SORT_KEYS)
+
+
+def _lines(before: str | None, after: str | None) -> list[str]:
+    a, b = (before or "").splitlines(), (after or "").splitlines()
+    if before is None or after is None or max(len(a), len(b)) > MOST_LINES:
+        return [*(f"-{line}" for line in a), *(f"+{line}" for line in b)]
+    lines = []
+    for kind, from_a, to_a, from_b, to_b in difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
+        if kind == "equal":
+            lines += [f" {line}" for line in a[from_a:to_a]]
+        else:
+            lines += [f"-{line}" for line in a[from_a:to_a]] + [f"+{line}" for line in b[from_b:to_b]]
+    return lines
+
+
+def _longest_rise(numbers: Sequence[int]) -> set[int]:
+    """The longest ascending part of distinct numbers: the cells that kept their order; all others were moved."""
+    ends: list[int] = []  # the smallest end of a rise of each length
+    places: list[int] = []
+    before: list[int] = []
+    for number in numbers:
+        length = bisect_left(ends, number)
+        before.append(places[length - 1] if length else -1)
+        ends[length : length + 1] = [number]
+        places[length : length + 1] = [len(before) - 1]
+    rise = set()
+    at = places[-1] if places else -1
+    while at >= 0:
+        rise.add(numbers[at])
+        at = before[at]
+    return rise

@@ -1,0 +1,230 @@
+"""A notebook's history: its versions, the differences between two, and what is made from one again."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+import structlog
+
+from services.catalog import changing, creating, store
+from services.catalog.cell_ids import Numbering
+from services.catalog.differences import cells, page, settings
+from services.catalog.document import metadata_of, tags_of
+from services.catalog.importing import NAME_LENGTH
+from services.catalog.model import Definition, is_version
+from shared.contracts.base import Scope
+from shared.contracts.notebooks import Integration, Notebook
+from shared.contracts.versions import (
+    CopyNotebook,
+    DiffVersions,
+    GetVersion,
+    HtmlPage,
+    ListVersions,
+    NotebookDiff,
+    NotebookVersion,
+    RestoreVersion,
+    ShowDiff,
+    VersionCell,
+    VersionPage,
+    VersionSummary,
+)
+from shared.errors import Fault, Invalid, NotFound
+from shared.responder import Context
+
+if TYPE_CHECKING:
+    from services.catalog.app import Catalog
+
+log = structlog.get_logger(__name__)
+
+LONGEST_ORDINAL = 18
+"""Digits of an ordinal at most; more would not fit the column."""
+
+_NEWEST = 2**62
+"""Above every ordinal."""
+
+
+async def list_versions(app: Catalog, command: ListVersions, _context: Context) -> VersionPage:
+    """A page of the history, newest first."""
+    before = _NEWEST if command.cursor is None else _ordinal(command.cursor)
+    offset = 0 if command.cursor is not None else (command.page - 1) * command.page_size
+    async with app.database.connection() as connection:
+        reader = store.Outside(connection)
+        total = (await store.found(reader, store.queries.history_length, command.scope, command.notebook_id))["ordinal"]
+        rows = await connection.fetch(
+            store.queries.versions, command.notebook_id, before, command.page_size + 1, offset
+        )
+    shown = rows[: command.page_size]
+    more = len(rows) > len(shown)
+    return VersionPage(
+        versions=[VersionSummary(**_summary(row)) for row in shown],
+        total_count=total,
+        page=command.page,
+        page_size=command.page_size,
+        has_next_page=more,
+        next_cursor=_cursor(shown[-1]["ordinal"]) if more else None,
+    )
+
+
+async def get_version(app: Catalog, command: GetVersion, _context: Context) -> NotebookVersion:
+    """One version, whole."""
+    async with app.database.connection() as connection:
+        row = await _find(store.Outside(connection), command.scope, command.notebook_id, command.version)
+    definition = await asyncio.to_thread(store.definition, row)
+    return NotebookVersion(
+        **_summary(row),
+        notebook_id=command.notebook_id,
+        notebook_description=definition.description,
+        integration=definition.integration,
+        environment=definition.environment,
+        parameters=orjson.loads(row["parameters"]),
+        cells=[
+            VersionCell(
+                cell_id=cell["id"],
+                cell_type=cell["cell_type"],
+                content=cell["source"],
+                tags=tags_of(cell),
+                metadata=metadata_of(cell),
+            )
+            for cell in definition.document.cells
+        ],
+    )
+
+
+async def diff_versions(app: Catalog, command: DiffVersions, _context: Context) -> NotebookDiff:
+    """How one version differs from another."""
+    diff, _ = await _diff(app, command)
+    return diff
+
+
+async def show_diff(app: Catalog, command: ShowDiff, _context: Context) -> HtmlPage:
+    """The same as a page to read."""
+    diff, name = await _diff(app, command)
+    return HtmlPage(html=await asyncio.to_thread(page.render, diff, name))
+
+
+async def restore_version(app: Catalog, command: RestoreVersion, context: Context) -> Notebook:
+    """An earlier definition as a new version. A dataset that it was bound to may be gone; runs say so then."""
+    async with app.turns.of(command.notebook_id, context.deadline), context.transaction() as transaction:
+        row = await _find(transaction.sql, command.scope, command.notebook_id, command.version)
+        earlier = await asyncio.to_thread(store.definition, row)
+
+        def change(_current: Definition, _numbering: Numbering) -> Definition:
+            return earlier
+
+        return transaction.reply(
+            await changing.apply(
+                transaction,
+                command,
+                change,
+                precondition=command.precondition,
+                message=command.change_message,
+                restored_from=command.version,
+            )
+        )
+
+
+async def copy_notebook(_app: Catalog, command: CopyNotebook, context: Context) -> Notebook:
+    """A new notebook with the cells and settings of another. It does not run by itself until somebody says so."""
+    request = command.request
+    async with context.transaction() as transaction:
+        row = await _asked(transaction.sql, command.scope, command.notebook_id, request.version)
+        original = await asyncio.to_thread(store.definition, row)
+        definition = replace(
+            original,
+            name=request.notebook_name or f"Copy of {original.name}"[:NAME_LENGTH].strip(),
+            integration=Integration(
+                enrichment_mode=original.integration.enrichment_mode,
+                dataset_binding=original.integration.dataset_binding,
+                output_format=original.integration.output_format,
+                error_policy=original.integration.error_policy,
+            ),
+        )
+        numbering = Numbering(known=[cell["id"] for cell in definition.document.cells])
+        return transaction.reply(
+            await creating.insert(
+                transaction, command.scope, command.caller, definition, numbering.highest, command.change_message
+            )
+        )
+
+
+async def _diff(app: Catalog, command: DiffVersions | ShowDiff) -> tuple[NotebookDiff, str]:
+    """The diff and the notebook's name in `b`."""
+    async with app.database.connection() as connection:
+        reader = store.Outside(connection)
+        rows = [await _find(reader, command.scope, command.notebook_id, name) for name in (command.a, command.b)]
+    a, b = [await asyncio.to_thread(store.definition, row) for row in rows]
+    before, after = await asyncio.to_thread(
+        lambda: (a.document.export(a.kernel_type), b.document.export(b.kernel_type))
+    )
+    same = a.document.sha256 == b.document.sha256 and a.kernel_type == b.kernel_type
+    operations = [] if same else await app.differ.diff(before, after)
+    found = settings.compare(a, b)
+    diff = NotebookDiff(
+        notebook_id=command.notebook_id,
+        a=command.a,
+        b=command.b,
+        equal=not (operations or found),
+        settings=found,
+        cells=[] if same else await asyncio.to_thread(cells.compare, before["cells"], after["cells"]),
+        diff=operations,
+    )
+    return diff, b.name
+
+
+async def _find(reader: store.Reader, scope: Scope, notebook_id: UUID, version: str) -> asyncpg.Record:
+    """A version named in an address. Raises NotFound."""
+    row = None
+    if is_version(version):
+        row = await reader.row(store.queries.version, notebook_id, scope.tenant_id, scope.project_id, version)
+    if row is None:
+        present = await store.found(reader, store.queries.standing, scope, notebook_id)
+        raise NotFound(f"The notebook has no such version; the present one is {present['version']}.")
+    return row
+
+
+async def _asked(reader: store.Reader, scope: Scope, notebook_id: UUID, version: str | None) -> asyncpg.Record:
+    """A version named in a body; without one the present. Raises NotFound without the notebook, else Invalid."""
+    if version is None:
+        return await store.found(reader, store.queries.version, scope, notebook_id, None)
+    await store.found(reader, store.queries.standing, scope, notebook_id)
+    try:
+        return await _find(reader, scope, notebook_id, version)
+    except NotFound as error:
+        raise Invalid(error.detail, faults=[Fault(path="version", message="there is no such version")]) from error
+
+
+def _summary(row: asyncpg.Record) -> dict[str, Any]:
+    """The members of a VersionSummary."""
+    return {
+        "version": row["version"],
+        "notebook_name": row["name"],
+        "kernel_type": row["kernel_type"],
+        "content_sha256": row["content_sha256"].hex(),
+        "date_created": row["created_at"],
+        "created_by": row["created_by"],
+        "change_message": row["change_message"],
+        "restored_from": row["restored_from"],
+    }
+
+
+def _cursor(ordinal: int) -> str:
+    return base64.urlsafe_b64encode(str(ordinal).encode()).decode().rstrip("=")
+
+
+def _ordinal(cursor: str) -> int:
+    """The ordinal in a cursor. Raises Invalid for anything that no page has given out."""
+    text = ""
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
+    except ValueError as error:
+        log.debug("a cursor of somebody's own making", reason=type(error).__name__)
+    if not text.isdecimal() or len(text) > LONGEST_ORDINAL:
+        message = "is none that a page of versions has given out"
+        raise Invalid(f"cursor {message}.", faults=[Fault(path="cursor", message=message)])
+    return int(text)
