@@ -12,7 +12,7 @@ import asyncpg
 from services.executor import ending, model, retention, store
 from services.executor.store import queries
 from shared.contracts.base import Nothing
-from shared.contracts.execution_events import NotebookBlocked
+from shared.contracts.execution_events import ExecutionPurged, NotebookBlocked
 from shared.contracts.executions import BlockNotebook, CancelExecution, Execution, PurgeExecution
 from shared.contracts.notebooks import NotebookDeleted
 from shared.database import Transaction
