@@ -62,6 +62,7 @@ format: setup ## bring all Python files into shape
 bench: setup ## measure the speed targets
 	@$(PYTHON_IN_VENV) -I deploy/local/debian.py rabbitmq postgresql
 	@$(PYTHON_IN_VENV) -m tests.bench $(ARGS)
+	@$(PYTHON_IN_VENV) -m tests.bench.lists
 
 kernels: setup ## install the R and Scala kernels: Debian packages, and Toree with Spark into .venv-scala (minutes)
 	@$(PYTHON_IN_VENV) -m deploy.local.languages

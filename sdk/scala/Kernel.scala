@@ -72,7 +72,8 @@ class Interpreter extends ScalaInterpreter {
     super.interpret(code, silent, output) match {
       case (result, Right(ExecuteError("Unknown Error", message, trace))) =>
         (result, Right(ExecuteError("CompileError", message.trim, trace)))
-      case other => other
+      case (result, Right(ExecuteError(name, null, trace))) => (result, Right(ExecuteError(name, "", trace)))
+      case other                                            => other
     }
 
   override def interrupt(): org.apache.toree.interpreter.Interpreter = {

@@ -72,6 +72,11 @@ class Collector:
         return self._saved.warnings
 
     @property
+    def has_files(self) -> bool:
+        """Whether anything noted still lies in the run folder, where the kernel can change it."""
+        return any(kind == "saved" for kind, _ in self._todo)
+
+    @property
     def registered(self) -> int:
         """How many artifacts are registered so far."""
         return self._registered

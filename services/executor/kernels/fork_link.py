@@ -158,6 +158,7 @@ class ForkLink:
         self.ended.set()
         if not self._ready.done():
             self._ready.set_exception(ForkServerGone("the fork server has ended"))
+            self._ready.exception()  # whoever waits hears of it; where nobody does, nothing is lost
         for identity, notice in list(self._notices.items()):
             notice({"event": "exited", "id": identity, "status": -9, "cause": "server"})
             notice({"event": "gone", "id": identity})

@@ -15,7 +15,7 @@ log = structlog.get_logger(__name__)
 SDK = Path(__file__).resolve().parents[3] / "sdk"
 """Where the helpers of both languages lie, beside the services in a checkout and in the image."""
 
-SCALA_START_TIMEOUT_S = 180.0
+SCALA_START_TIMEOUT_S = 300.0
 """Seconds until a starting Scala kernel counts as stuck: it takes ten alone on a machine, and several times that when
 every processor is taken."""
 

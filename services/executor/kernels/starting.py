@@ -103,7 +103,10 @@ class Starter:
         environment = connecting.environment_for(run_dir, self._options.python)
         if command is not None:
             argv = [part.replace("{connection_file}", str(connection.file)) for part in command.argv]
-            environment = connecting.environment_for(run_dir, Path(argv[0])) | dict(command.environment)
+            program = Path(argv[0])
+            if program.is_absolute():  # its neighbours are found first
+                environment = connecting.environment_for(run_dir, program)
+            environment |= command.environment
             more = {"readable": [str(path) for path in command.readable], "links": connection.links}
             provisioner.ended_by = command.ended_by
         await provisioner.launch_kernel(

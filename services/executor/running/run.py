@@ -64,6 +64,7 @@ class Run:
         self._kernel: Kernel | None = None
         self._collector: Collector | None = None
         self._registering: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._resources = Resources()
         self._deadline = time.monotonic() + claim.request.timeout
 
@@ -74,17 +75,21 @@ class Run:
         try:
             with telemetry.span("run notebook", traceparent=self.claim.row["traceparent"], execution_id=self.claim.id):
                 verdict = await self._verdict()
-                await self._close_kernel()
+                self._closing = asyncio.create_task(self._close_kernel())
                 if self.lost.is_set():
                     log.warning("run given up: it is no longer this worker's")
                 elif self.handover.is_set() and not self.cancel.is_set():
+                    await self._closing
                     await self._hand_over()
                 else:
                     await self._finish(verdict)
         except Fenced:
             log.warning("run given up: it has been taken over")
         finally:
-            await self._close_kernel()
+            if self._closing is None:
+                await self._close_kernel()
+            else:
+                await asyncio.wait({self._closing})
             if self._environment is not None:
                 self._environment.close()
             if self._registering is not None:
@@ -246,6 +251,7 @@ class Run:
             self._warnings.append("The run was cancelled while its results were being stored; some are missing.")
         finally:
             waiting.cancel()
+        await self._kernel_closed()  # only now it is known what the run has used
         if self.cancel.is_set():
             verdict = model.CANCELLED
         await self._commit_end(verdict, changed, epoch)
@@ -262,6 +268,8 @@ class Run:
         collector = self._collector
         if collector is None:
             return None
+        if collector.has_files:
+            await self._kernel_closed()  # until then it may still write
         with telemetry.span("collect results"):
             await patiently(collector.add_files, lost=self.lost)
             await patiently(collector.add_notebook, lost=self.lost)
@@ -326,6 +334,11 @@ class Run:
             disk_usage_bytes=used,
             method=usage.method if usage else None,
         )
+
+    async def _kernel_closed(self) -> None:
+        """Results without files are stored while the kernel ends, which takes as long."""
+        if self._closing is not None:
+            await asyncio.shield(self._closing)
 
     def _new_collector(self, run_dir: Path) -> Collector:
         identity = RunIdentity(

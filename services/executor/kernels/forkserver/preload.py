@@ -8,6 +8,7 @@ import io
 import os
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -93,6 +94,10 @@ def _warm() -> None:
         figure = importlib.import_module("matplotlib.figure").Figure(figsize=(2, 2))
         axes = figure.add_subplot()
         axes.plot([0, 1], [0, 1], label="a")
+        axes.hist([0.1, 0.2, 0.2, 0.9])
+        axes.bar([0, 1], [1, 2])
+        axes.scatter([0, 1], [1, 0])
+        axes.grid(visible=True)
         axes.set_title("title")
         axes.set_xlabel("x")
         axes.legend()
@@ -100,6 +105,8 @@ def _warm() -> None:
             axes.text(0.5, 0.5, "text", fontweight=bold)
         canvas = importlib.import_module("matplotlib.backends.backend_agg").FigureCanvasAgg(figure)
         canvas.print_figure(io.BytesIO(), format="png", bbox_inches="tight")
+        if "pandas" in sys.modules:
+            importlib.import_module("pandas.plotting._matplotlib")
     if "pandas" in sys.modules:
         pandas = sys.modules["pandas"]
         table = pandas.DataFrame({"a": [1, 2], "b": ["x", "y"], "c": [0.5, 1.5]})
@@ -107,6 +114,19 @@ def _warm() -> None:
         repr(table)
         table.groupby("b").agg({"a": "sum"})
         table.describe()
+        table.describe()._repr_html_()
+    if "sklearn.ensemble" in sys.modules and "pandas" in sys.modules:
+        _fit()
+
+
+def _fit() -> None:
+    """Fit and ask one model, whose trees are grown by this thread alone: scikit-learn loads some of itself, and of the
+    library by which it looks at tables, when it is first used."""
+    table = sys.modules["pandas"].DataFrame({"a": [0.0, 1.0, 2.0, 3.0], "b": [1.0, 0.0, 1.0, 0.0]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = sys.modules["sklearn.ensemble"].RandomForestClassifier(n_estimators=2, random_state=0)
+        model.fit(table, table.a > 1).score(table, table.a > 1)
 
 
 def _note_thread_pools() -> None:
