@@ -101,6 +101,6 @@ def _broken(chance: random.Random, number: int) -> OddTable:
 
 def _written(rows: list[list[str]], delimiter: str, newline: str, quote_all: bool) -> str:
     file = io.StringIO(newline="")
-    quoting = csv.QUOTE_ALL if quote_all else csv.QUOTE_MINIMAL
-    csv.writer(file, delimiter=delimiter, lineterminator=newline, quoting=quoting).writerows(rows)
+    dialect: type[csv.Dialect] = csv.unix_dialect if quote_all else csv.excel  # the first quotes everything
+    csv.writer(file, dialect, delimiter=delimiter, lineterminator=newline).writerows(rows)
     return file.getvalue()
