@@ -37,8 +37,8 @@ logs: ## show the logs, follow them on a terminal (service=NAME: only one)
 reset: ## end the stack and delete its data
 	@test ! -x $(PYTHON_IN_VENV) || $(STACK) reset
 
-test: setup ## run all tests (ARGS="tests/unit -k name": some)
-	@$(PYTHON_IN_VENV) -I deploy/local/debian.py rabbitmq postgresql curl
+test: setup kernels ## run all tests (ARGS="tests/unit -k name": some)
+	@$(PYTHON_IN_VENV) -I deploy/local/debian.py rabbitmq postgresql curl chromium
 	@deploy/k8s/tools/install.sh
 	@$(PYTHON_IN_VENV) -m pytest -m "not image" $(ARGS)
 
@@ -62,11 +62,11 @@ format: setup ## bring all Python files into shape
 bench: setup ## measure the speed targets
 	@$(PYTHON_IN_VENV) -I deploy/local/debian.py rabbitmq postgresql
 	@$(PYTHON_IN_VENV) -m tests.bench $(ARGS)
+	@$(PYTHON_IN_VENV) -m tests.bench.lists
 
-kernels: ## make the base environment of notebook kernels anew
-	@rm -f .venv-kernel/atelier.stamp
-	@deploy/local/bootstrap.sh
+kernels: setup ## install the R and Scala kernels: Debian packages, and Toree with Spark into .venv-scala (minutes)
+	@$(PYTHON_IN_VENV) -m deploy.local.languages
 
 clean: reset ## end the stack and delete data, environments, caches and demo-output
-	@rm -rf .venv .venv-kernel .atelier demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	@rm -rf .venv .venv-kernel .venv-scala .atelier demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -49,6 +49,12 @@ _DOWN = (
 )
 
 
+async def _nothing_to_reset(_connection: asyncpg.Connection) -> None:
+    """Called when a connection goes back to the pool. asyncpg's own way is a round trip that clears session state:
+    nothing of ours sets any (locks are a transaction's, cursors and channels are not used), and a transaction left open
+    by an error is rolled back by `Database.transaction`."""
+
+
 @asynccontextmanager
 async def translated() -> AsyncIterator[None]:
     """Turn a lost or unreachable database into Unavailable; leave every other error alone."""
@@ -127,6 +133,7 @@ class Database:
                     max_size=POOL_MAX,
                     timeout=ACQUIRE_TIMEOUT_S,
                     command_timeout=STATEMENT_TIMEOUT_S,
+                    reset=_nothing_to_reset,
                     server_settings={"search_path": self.schema, "application_name": f"atelier-{self.schema}"},
                 )
             except _DOWN as error:

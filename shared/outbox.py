@@ -37,6 +37,10 @@ STRAGGLER_AGE_S = 5.0
 RETRY_S = 0.2
 """Pause after a failed batch, in seconds."""
 
+FORGET_S = 0.05
+"""How long confirmed rows wait for others before they are removed together, in seconds. A process that is killed
+meanwhile leaves them to be sent a second time, which is allowed."""
+
 COMMAND_LOG_KEPT = "24 hours"
 """How long replies are kept for Idempotency-Keys (SPEC.md: Idempotency-Key)."""
 
@@ -71,22 +75,25 @@ class Outbox:
         self._pending: deque[Row] = deque()
         self._known: set[int] = set()
         self._wake = asyncio.Event()
+        self._confirmed: list[int] = []
+        self._forget_now = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
         """Take a lease, adopt what dead processes left, start sending."""
         await self._renew()
         self._database.outbox = self
-        self._tasks = [asyncio.create_task(self._pump()), asyncio.create_task(self._keep_lease())]
+        work = (self._pump(), self._forget(), self._keep_lease())
+        self._tasks = [asyncio.create_task(part) for part in work]
 
     async def close(self, timeout_s: float = 5.0) -> None:
         """Send what is left, then give the lease up so that others adopt the rest at once."""
         try:
             async with asyncio.timeout(timeout_s):
-                while self._pending:
+                while self._pending or self._confirmed:
                     await asyncio.sleep(0.01)
         except TimeoutError:
-            log.warning("facts left for another process", count=len(self._pending))
+            log.warning("facts left for another process", count=len(self._pending) + len(self._confirmed))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -144,8 +151,10 @@ class Outbox:
         """Send the next rows; returns whether the broker has confirmed them all."""
         batch = [self._pending[i] for i in range(min(BATCH, len(self._pending)))]
         sent = await self._publish(batch)
+        for _ in range(sent):
+            self._confirmed.append(self._pending.popleft().id)
         if sent:
-            await self._forget(batch[:sent])
+            self._forget_now.set()
         return sent == len(batch)
 
     async def _publish(self, batch: list[Row]) -> int:
@@ -160,20 +169,27 @@ class Outbox:
             telemetry.EVENTS_PUBLISHED.labels(row.event_type).inc()
         return len(batch)
 
-    async def _forget(self, rows: list[Row]) -> None:
+    async def _forget(self) -> None:
         """Remove confirmed rows; if the database is away, later. Sending one twice is allowed, losing one is not."""
-        ids = [row.id for row in rows]
         while True:
+            await self._forget_now.wait()
+            await asyncio.sleep(FORGET_S)
+            self._forget_now.clear()
+            ids = list(self._confirmed)
             try:
                 async with self._database.connection() as connection:
                     await connection.execute("DELETE FROM outbox WHERE id = ANY($1::bigint[])", ids)
             except Unavailable:
+                self._forget_now.set()
+                await asyncio.sleep(RETRY_S)
+            except Exception:
+                # Rows that stay are sent again by whoever adopts them; the next ones must go all the same.
+                log.exception("sent facts not removed, it will be tried again")
+                self._forget_now.set()
                 await asyncio.sleep(RETRY_S)
             else:
-                break
-        for _ in rows:
-            self._pending.popleft()
-        self._known.difference_update(ids)
+                del self._confirmed[: len(ids)]
+                self._known.difference_update(ids)
 
     async def _keep_lease(self) -> None:
         beats = 0

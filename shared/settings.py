@@ -44,6 +44,9 @@ class ObjectStoreSettings(BaseSettings):
     secret_key: SecretStr
     bucket: str = "atelier"
     region: str = "us-east-1"
+    public_endpoint: str | None = Field(
+        None, description="http(s)://host:port under which clients reach the object store; then links lead there"
+    )
 
 
 class WorkDirectory(BaseSettings):

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from deploy.local import debian, dev_access, following
+from deploy.local import debian, dev_access, following, isolation
 from deploy.local.component import Component, StartFailed
 from deploy.local.debian import PackagesMissing
 from deploy.local.dev_access import ApiRefused
@@ -14,6 +14,7 @@ from deploy.local.external import External
 from deploy.local.folder import ROOT, StackBusy
 from deploy.local.ports import NoFreePort
 from deploy.local.processes import memory_bytes
+from deploy.local.services import KERNEL_PYTHON, MINIMUM
 from deploy.local.stack import Stack
 
 FOLDER = ROOT / ".atelier"
@@ -85,6 +86,8 @@ Atelier is up ({time.monotonic() - began:.1f} s)
   API key    {access.api_key}
   dataset    {access.dataset}  (a simulation)
   in a shell: . {shown}""")
+    if MINIMUM not in os.environ and (warning := isolation.allowed(KERNEL_PYTHON).warning):
+        print(warning, file=sys.stderr)
     return 0
 
 

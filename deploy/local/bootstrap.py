@@ -18,6 +18,7 @@ UV = "uv==0.13.9"  # pinned: what it writes and reads (uv.lock) changes between 
 STAMP = "atelier.stamp"  # inside the environment, so that it goes with it
 
 COMMON = ("uv.lock", "pyproject.toml", "sdk/pyproject.toml", "deploy/kernels/base/pyproject.toml")
+OTHER_LANGUAGES = ("sdk/r/", "sdk/scala/")  # not in the wheel
 UNWANTED = (
     "PYTHONDONTWRITEBYTECODE",  # without .pyc files `import pandas` takes 2.1 s instead of 0.6 s
     "PYTHONHOME",
@@ -38,7 +39,7 @@ def main() -> int:
             uv = prepare_uv(state / "bootstrap")
             project = digest(COMMON)
             sync(uv, ROOT / ".venv", project, "the services and the tests", [])
-            kernel = digest([*COMMON, *sources("sdk")])
+            kernel = digest([*COMMON, *(path for path in sources("sdk") if not path.startswith(OTHER_LANGUAGES))])
             # --no-editable: a kernel imports the SDK as an installed wheel, and never reads the checkout.
             # --reinstall-package: uv would take its cached wheel, although the SDK's sources have changed.
             options = ["--package", "atelier-base-kernel", "--no-editable", "--reinstall-package", "mindzie-sdk"]

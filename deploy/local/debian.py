@@ -18,6 +18,9 @@ LOCK_SECONDS = 300  # apt may be at work for someone else, e.g. unattended upgra
 LISTS = Path("/var/lib/apt/lists")
 POLICY = Path("/usr/sbin/policy-rc.d")
 CLUSTER_SETTINGS = Path("/etc/postgresql-common/createcluster.d/zz-atelier.conf")
+R_LIBRARIES = [
+    Path(folder) for folder in ("/usr/local/lib/R/site-library", "/usr/lib/R/site-library", "/usr/lib/R/library")
+]
 POLICY_TEXT = "#!/bin/sh\n# Atelier's, while its packages are being installed: nothing is to be started.\nexit 101\n"
 
 
@@ -48,10 +51,27 @@ def _has_postgresql() -> bool:
     return any(Path("/usr/lib/postgresql").glob("*/bin/postgres")) or shutil.which("postgres") is not None
 
 
+def _r_library(name: str) -> Callable[[], bool]:
+    return lambda: shutil.which("R") is not None and any((folder / name).is_dir() for folder in R_LIBRARIES)
+
+
+def java() -> Path | None:
+    """A Java 17, which Spark 3.5 and Toree run on."""
+    return next(iter(sorted(Path("/usr/lib/jvm").glob("java-17-*/bin/java"))), None)
+
+
 NEEDS = {
     "venv": Need("python3-venv", _has_venv, "makes virtual environments"),
     "rabbitmq": Need("rabbitmq-server", _has_rabbitmq, "the message broker of the native stack"),
     "postgresql": Need("postgresql", _has_postgresql, "the database of the native stack"),
+    "r-irkernel": Need("r-cran-irkernel", _r_library("IRkernel"), "the R kernel"),
+    "r-irdisplay": Need("r-cran-irdisplay", _r_library("IRdisplay"), "outputs of R notebooks"),
+    "r-jsonlite": Need("r-cran-jsonlite", _r_library("jsonlite"), "run folders in R"),
+    "r-data.table": Need("r-cran-data.table", _r_library("data.table"), "datasets in R"),
+    "r-bit64": Need("r-cran-bit64", _r_library("bit64"), "integers of 64 bits in R"),
+    "r-ggplot2": Need("r-cran-ggplot2", _r_library("ggplot2"), "charts in R"),
+    "java": Need("openjdk-17-jre-headless", lambda: java() is not None, "runs Scala kernels"),
+    "chromium": Need("chromium", lambda: shutil.which("chromium") is not None, "prints and shows reports"),
     "curl": Need("curl", lambda: shutil.which("curl") is not None, "runs the README's tour in the tests"),
     "buildah": Need("buildah", lambda: shutil.which("buildah") is not None, "builds the image without Docker"),
     "debootstrap": Need("debootstrap", lambda: shutil.which("debootstrap") is not None, "makes the image's base"),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from deploy.local import surroundings
+from deploy.local import isolation, languages, surroundings
 from deploy.local.component import Component, Launch, NotReady, StartFailed
 from deploy.local.folder import ROOT, StackFolder
 from deploy.local.object_store import S3Access
@@ -28,12 +28,14 @@ WORK_MODE = 0o755  # a kernel may run as another user, who has to reach its run 
 SOURCES = ("services", "shared", "uv.lock")
 """A running process is replaced by `make up` when any of these has changed since it was started."""
 
+MINIMUM = "ATELIER_ISOLATION_MINIMUM"
+
 PASSED_ON = (
     "ATELIER_LOG_LEVEL",
     "ATELIER_CORS_ORIGINS",
     "ATELIER_PUBLIC_URL",
     "ATELIER_WORKER_SLOTS",
-    "ATELIER_ISOLATION_MINIMUM",
+    MINIMUM,
     "ATELIER_KERNEL_",
     "ATELIER_JWT_",
     "ATELIER_PACKAGE_",
@@ -128,8 +130,10 @@ class Service(Component):
             env["ATELIER_WORK_DIR"] = str(self.folder.data(self.name, mode=WORK_MODE))
         if self._kind_name == "worker":
             env["ATELIER_KERNEL_PYTHON"] = str(KERNEL_PYTHON)
-            # A developer's machine may not allow more; the worker says in its log and at /readyz what holds.
-            env.setdefault("ATELIER_ISOLATION_MINIMUM", "none")
+            env |= {name: value for name, value in languages.settings().items() if name not in env}
+            if MINIMUM not in env:
+                # The most that this machine gives: what holds today must not silently stop to hold.
+                env[MINIMUM] = isolation.allowed(KERNEL_PYTHON).level
             if wiring.slots is not None:
                 env["ATELIER_WORKER_SLOTS"] = str(wiring.slots)
         for extra in (wiring.env, wiring.service_env.get(self._kind_name, {}), wiring.service_env.get(self.name, {})):

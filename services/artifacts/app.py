@@ -11,7 +11,10 @@ import pyarrow as pa
 from services.artifacts.events import EVENTS
 from services.artifacts.handlers import COMMANDS
 from services.artifacts.profiling import Profiling
+from services.artifacts.public_links import PublicLinks
 from services.artifacts.removals import Removals
+from services.artifacts.reports.printing import Printer
+from services.artifacts.reports.sending import Reports
 from services.artifacts.settings import ArtifactsSettings
 from services.artifacts.sweeping import Sweeping
 from services.artifacts.transfer_server import TransferServer
@@ -45,6 +48,8 @@ class App:
     workspace: Workspace
     profiling: Profiling
     converters: ThreadPoolExecutor
+    public_links: PublicLinks | None
+    reports: Reports
 
     @property
     def internal_secret(self) -> str:
@@ -71,6 +76,8 @@ def build(settings: ArtifactsSettings, store: ObjectStoreSettings, work_dir: Pat
         workspace=workspace,
         profiling=profiling,
         converters=ThreadPoolExecutor(CONVERTERS, thread_name_prefix="convert"),
+        public_links=PublicLinks(store, store.public_endpoint) if store.public_endpoint else None,
+        reports=Reports(work_dir / "reports", Printer(settings.chromium, sandbox=settings.chromium_sandbox)),
     )
     pa.set_io_thread_count(CONVERTERS)  # pyarrow waits for the bytes of each file in one of these
     responder = Responder("artifacts", app, COMMANDS, broker=broker, database=database, payloads=payloads)

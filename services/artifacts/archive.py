@@ -6,6 +6,7 @@ import asyncio
 import zipfile
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import orjson
 from aiohttp import web
@@ -13,11 +14,13 @@ from aiohttp import web
 from services.artifacts import downloads, store, ticketed
 from services.artifacts.archive_names import archive_names
 from services.artifacts.downloads import STORAGE, Source
+from services.artifacts.headers import disposition
 from services.artifacts.metrics import BYTES_OUT
 from services.artifacts.store import queries
 from shared.contracts.base import Caller, rfc3339
 from shared.contracts.results import ArtifactEntry, ListArtifacts
 from shared.contracts.transfers import ARCHIVE_DOWNLOAD, ArchiveDownload
+from shared.errors import NotFound
 
 if TYPE_CHECKING:
     from services.artifacts.app import App
@@ -31,7 +34,20 @@ PACKED_ALREADY = frozenset(
 """Media types that deflating makes no smaller."""
 
 FAST = 1
-"""Deflate level: the archive should stream at the speed of the disk."""
+"""Deflate level."""
+
+DEFLATED_BYTES = 1024 * 1024
+"""Larger files are not deflated: the archive should stream at the speed of the disk, and deflating is slower."""
+
+SMALL_AT_ONCE = 100
+"""Artifacts whose bytes are read from the database at once; each has 32 KiB at most."""
+
+PASS_ON_BYTES = 256 * 1024
+"""Small files are gathered up to this size before they are written to the reader."""
+
+
+UNLISTED = {"object_key", "inline", "public_url", "content", "content_truncated"}
+"""What the manifest leaves out of each artifact."""
 
 
 class _Sink:
@@ -48,6 +64,9 @@ class _Sink:
     def flush(self) -> None:
         """Nothing to do: what is written is there."""
 
+    def __len__(self) -> int:
+        return len(self._bytes)
+
     def drain(self) -> bytes:
         """What came since the last call."""
         data = bytes(self._bytes)
@@ -60,7 +79,7 @@ async def send_archive(app: App, request: web.Request) -> web.StreamResponse:
     wanted = ticketed.claimed(request, ArchiveDownload, key=app.internal_secret, purpose=ARCHIVE_DOWNLOAD)
     ticketed.matching_id(request, wanted.execution_id)
     async with app.database.connection() as connection:
-        entries = await store.list_artifacts(
+        listed = await store.list_artifacts(
             connection,
             ListArtifacts(
                 scope=wanted.scope,
@@ -72,9 +91,8 @@ async def send_archive(app: App, request: web.Request) -> web.StreamResponse:
                 with_content=False,
             ),
         )
-    response = web.StreamResponse(
-        headers={"Content-Disposition": downloads.disposition(f"execution-{wanted.execution_id}.zip")}
-    )
+    entries = listed.artifacts
+    response = web.StreamResponse(headers={"Content-Disposition": disposition(f"execution-{wanted.execution_id}.zip")})
     response.content_type = "application/zip"
     await response.prepare(request)
     names = archive_names([entry.file_name for entry in entries], taken={MANIFEST})
@@ -82,11 +100,34 @@ async def send_archive(app: App, request: web.Request) -> web.StreamResponse:
     with zipfile.ZipFile(sink, "w", compression=zipfile.ZIP_DEFLATED, compresslevel=FAST) as archive:  # type: ignore[call-overload]
         archive.writestr(_info(MANIFEST), orjson.dumps(_manifest(wanted, entries, names), option=orjson.OPT_INDENT_2))
         await _pass_on(response, sink)
-        for entry, name in zip(entries, names, strict=True):
-            await _add(app, request, archive, sink, response, wanted, entry, name)
+        small: dict[UUID, bytes] = {}
+        for number, (entry, name) in enumerate(zip(entries, names, strict=True)):
+            if entry.object_key is None:
+                if entry.artifact_id not in small:
+                    small = await _small_files(app, wanted, entries[number : number + SMALL_AT_ONCE])
+                archive.writestr(_info(name, packed=_is_packed(entry)), small[entry.artifact_id])
+                if len(sink) > PASS_ON_BYTES:
+                    await _pass_on(response, sink)
+            else:
+                await _add(app, request, archive, sink, response, entry, name)
     await _pass_on(response, sink)
     await response.write_eof()
     return response
+
+
+async def _small_files(app: App, wanted: ArchiveDownload, entries: list[ArtifactEntry]) -> dict[UUID, bytes]:
+    """The bytes of those of the artifacts that are kept in their rows, with one look at the database."""
+    ids = [entry.artifact_id for entry in entries if entry.object_key is None]
+    async with app.database.connection() as connection:
+        rows = await connection.fetch(queries.bytes_of_artifacts, wanted.execution_id, wanted.epoch, ids)
+    found = {row["artifact_id"]: row["inline"] for row in rows}
+    if missing := set(ids) - set(found):
+        raise NotFound(f"{len(missing)} artifacts have been removed meanwhile.")
+    return found
+
+
+def _is_packed(entry: ArtifactEntry) -> bool:
+    return entry.content_type in PACKED_ALREADY or entry.size_bytes > DEFLATED_BYTES
 
 
 async def _add(
@@ -95,18 +136,11 @@ async def _add(
     archive: zipfile.ZipFile,
     sink: _Sink,
     response: web.StreamResponse,
-    wanted: ArchiveDownload,
     entry: ArtifactEntry,
     name: str,
 ) -> None:
-    inline = None
-    if entry.object_key is None:
-        async with app.database.connection() as connection:
-            inline = await connection.fetchval(
-                queries.artifact_bytes, wanted.execution_id, wanted.epoch, entry.artifact_id
-            )
-    source = Source(object_key=entry.object_key, inline=inline, size=entry.size_bytes)
-    packed = entry.content_type in PACKED_ALREADY
+    source = Source(object_key=entry.object_key, inline=None, size=entry.size_bytes)
+    packed = _is_packed(entry)
     async with downloads.pieces(app, request.app[STORAGE], source) as stream:
         with archive.open(_info(name, packed=packed), "w", force_zip64=True) as file:
             async for piece in stream:
@@ -139,7 +173,9 @@ def _manifest(wanted: ArchiveDownload, entries: list[ArtifactEntry], names: list
             {
                 "path": name,
                 **entry.model_dump(
-                    mode="json", by_alias=True, exclude={"object_key", "inline", "content", "content_truncated"}
+                    mode="json",
+                    by_alias=True,
+                    exclude={"object_key", "inline", "public_url", "content", "content_truncated"},
                 ),
             }
             for entry, name in zip(entries, names, strict=True)

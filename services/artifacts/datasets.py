@@ -68,6 +68,7 @@ async def open_dataset_upload(app: App, command: OpenDatasetUpload, context: Con
         precondition=command.precondition,
         writing=command.writing,
         progress_id=command.progress_id,
+        artifact=command.artifact,
     )
     ticket = tickets.sign(
         claims.model_dump(mode="json", by_alias=True),

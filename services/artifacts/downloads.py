@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 import aiohttp
 from aiohttp import web
@@ -15,6 +14,7 @@ from yarl import URL
 
 from services.artifacts import ranges, store, ticketed
 from services.artifacts.formats.csv_out import csv_chunks
+from services.artifacts.headers import disposition
 from services.artifacts.metrics import BYTES_OUT
 from services.artifacts.model import PARQUET_TYPE
 from services.artifacts.ranges import Span
@@ -179,12 +179,6 @@ def _headers(file_name: str, content_type: str, sha256: str) -> dict[str, str]:
         "Accept-Ranges": "bytes",
         "X-Content-Type-Options": "nosniff",
     }
-
-
-def disposition(file_name: str) -> str:
-    """The header that makes a browser save the answer under this name (RFC 6266)."""
-    plain = "".join(c if " " <= c < "\x7f" and c not in '"\\/' else "_" for c in file_name) or "download"
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(file_name, safe='')}"
 
 
 def _renamed(name: str, suffix: str) -> str:

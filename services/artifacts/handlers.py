@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from services.artifacts import datasets, libraries, model, storage, store, upload_progress
+from services.artifacts import datasets, libraries, lineage, model, storage, store, upload_progress
 from services.artifacts.store import queries
 from shared.contracts.base import Command, Nothing
 from shared.contracts.datasets import (
@@ -20,6 +20,7 @@ from shared.contracts.datasets import (
     PreviewDataset,
 )
 from shared.contracts.libraries import DeleteLibrary, ListLibraries, PinLibraries, StoreLibrary
+from shared.contracts.lineage import GetDatasetOrigins, ListProducts
 from shared.contracts.results import ArtifactEntry, ArtifactList, GetArtifact, ListArtifacts, SealManifest
 from shared.contracts.storage import ListStoredRuns, MeasureStorage
 from shared.errors import Conflict, NotFound
@@ -72,7 +73,12 @@ async def _seal(tx: WriteTransaction, command: SealManifest) -> None:
 async def list_artifacts(app: App, command: ListArtifacts, _context: Context) -> ArtifactList:
     """The artifacts registered under (execution, epoch); none when nothing is registered."""
     async with app.database.connection() as connection:
-        return ArtifactList(artifacts=await store.list_artifacts(connection, command))
+        listed = await store.list_artifacts(connection, command)
+    if not command.with_links or app.public_links is None:
+        return listed
+    # Signing is arithmetic, and a page is short.
+    linked = [entry.model_copy(update={"public_url": app.public_links.of(entry)}) for entry in listed.artifacts]
+    return ArtifactList(artifacts=linked, more=listed.more)
 
 
 async def get_artifact(app: App, command: GetArtifact, _context: Context) -> ArtifactEntry:
@@ -100,6 +106,8 @@ COMMANDS: Mapping[type[Command[Any]], Handler] = {
     ListLibraries: libraries.list_libraries,
     PinLibraries: libraries.pin_libraries,
     DeleteLibrary: libraries.delete_library,
+    GetDatasetOrigins: lineage.get_dataset_origins,
+    ListProducts: lineage.list_products,
     SealManifest: seal_manifest,
     ListArtifacts: list_artifacts,
     GetArtifact: get_artifact,

@@ -12,6 +12,12 @@ CONVERSION_SECONDS = Histogram(
     "Time from a dataset file's first byte to its Parquet file",
     buckets=(0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000),
 )
+REPORT_SECONDS = Histogram(
+    "atelier_artifacts_report_seconds",
+    "Time to make a report that was asked for",
+    ["format"],
+    buckets=(0.5, 1, 2, 5, 10, 20, 60, 120),
+)
 PROFILE_SECONDS = Histogram(
     "atelier_artifacts_profile_seconds",
     "Time to compute the profile of a dataset version",

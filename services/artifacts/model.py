@@ -17,7 +17,7 @@ from shared.errors import Conflict, Fault, Invalid
 PARQUET_TYPE = "application/vnd.apache.parquet"
 """Media type of Parquet (IANA)."""
 
-HIDDEN_KINDS = ("notebook", "file")
+HIDDEN_KINDS = ("notebook",)
 """Kinds that a list shows only when they are asked for by kind: they are no results of their own."""
 
 _TABLE_TYPES = frozenset(
@@ -96,7 +96,11 @@ def categories(entry: ArtifactEntry) -> list[OutputTypeFilter]:
         return []
     if entry.output_type in ("stream", "error"):
         return []
-    if entry.content_type.startswith("image/") or _INTERACTIVE_CHART.match(entry.content_type):
+    if (
+        entry.details.get("isPlot")
+        or entry.content_type.startswith("image/")
+        or _INTERACTIVE_CHART.match(entry.content_type)
+    ):
         return ["plots"]
     if entry.content_type in _TABLE_TYPES or entry.details.get("dataFrame") or _shows_table(entry):
         return ["data"]

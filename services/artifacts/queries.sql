@@ -139,6 +139,20 @@ INSERT INTO dataset_version (dataset_id, version, object_key, record_count, case
                              activity_column, time_column, size_bytes, sha256, source, created_by)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13);
 
+-- name: set_origin
+-- The version was made from a result of a run.
+UPDATE dataset_version SET origin_execution_id = $3, origin = $4 WHERE dataset_id = $1 AND version = $2;
+
+-- name: origin_of_version
+SELECT v.origin FROM dataset_version v JOIN dataset d USING (dataset_id)
+WHERE v.dataset_id = $1 AND v.version = $2 AND d.tenant_id = $3 AND d.project_id = $4;
+
+-- name: datasets_made_by_runs
+SELECT v.dataset_id, v.version, v.origin_execution_id, v.origin, d.dataset_name
+FROM dataset_version v JOIN dataset d USING (dataset_id)
+WHERE v.origin_execution_id = ANY($1::uuid[]) AND d.tenant_id = $2 AND d.project_id = $3
+ORDER BY v.created_at, v.dataset_id;
+
 -- name: delete_dataset
 -- The versions go with it.
 DELETE FROM dataset WHERE dataset_id = $1;
@@ -235,16 +249,29 @@ SELECT count(*) FROM unnest($3::uuid[]) AS wanted (id)
 WHERE NOT EXISTS (SELECT FROM artifact a WHERE a.execution_id = $1 AND a.epoch = $2 AND a.artifact_id = wanted.id);
 
 -- name: list_artifacts
--- In order; $5 to $8 are filters, null for none. Content only when $9 says so, bytes never.
+-- In order; $5 to $7 are filters, null for none; $8 the kinds. Content only when $9 says so, bytes never. After $10, $11
+-- at most $12 of them, and fewer when they grow over $13 bytes; null for no limit. The last column: whether that is all.
+WITH page AS (
+    SELECT a.artifact_id, a.position,
+           octet_length(a.details) + CASE WHEN $9 THEN COALESCE(octet_length(a.content), 0) ELSE 0 END AS size
+    FROM artifact a JOIN manifest m USING (execution_id, epoch)
+    WHERE a.execution_id = $1 AND a.epoch = $2 AND m.tenant_id = $3 AND m.project_id = $4
+      AND ($5::text IS NULL OR $5 = ANY(a.categories))
+      AND ($6::text IS NULL OR a.cell_id = $6)
+      AND ($7::text IS NULL OR a.kind = $7)
+      AND ($8::text[] IS NULL OR a.kind = ANY($8::text[]))
+      AND ($10::integer IS NULL OR (a.position, a.artifact_id) > ($10, $11::uuid))
+    ORDER BY a.position, a.artifact_id LIMIT $12::bigint + 1
+), sized AS (
+    SELECT artifact_id, size, sum(size) OVER (ORDER BY position, artifact_id) AS total,
+           row_number() OVER (ORDER BY position, artifact_id) AS number, count(*) OVER () AS available
+    FROM page
+)
 SELECT a.artifact_id, a.position, a.kind, a.name, a.file_name, a.content_type, a.size_bytes, a.sha256, a.object_key,
        a.cell_id, a.output_type, a.title, a.width, a.height, a.content_truncated, a.details,
-       CASE WHEN $9 THEN a.content END AS content
-FROM artifact a JOIN manifest m USING (execution_id, epoch)
-WHERE a.execution_id = $1 AND a.epoch = $2 AND m.tenant_id = $3 AND m.project_id = $4
-  AND ($5::text IS NULL OR $5 = ANY(a.categories))
-  AND ($6::text IS NULL OR a.cell_id = $6)
-  AND ($7::text IS NULL OR a.kind = $7)
-  AND ($7::text IS NOT NULL OR a.kind <> ALL($8::text[]))
+       CASE WHEN $9 THEN a.content END AS content, s.available
+FROM sized s JOIN artifact a ON a.execution_id = $1 AND a.epoch = $2 AND a.artifact_id = s.artifact_id
+WHERE ($12::bigint IS NULL OR s.number <= $12) AND ($13::bigint IS NULL OR s.number = 1 OR s.total <= $13)
 ORDER BY a.position, a.artifact_id;
 
 -- name: find_artifact
@@ -253,9 +280,21 @@ SELECT a.artifact_id, a.position, a.kind, a.name, a.file_name, a.content_type, a
 FROM artifact a JOIN manifest m USING (execution_id, epoch)
 WHERE a.execution_id = $1 AND a.epoch = $2 AND a.artifact_id = $3 AND m.tenant_id = $4 AND m.project_id = $5;
 
+-- name: find_notebook
+-- The executed notebook of a run.
+SELECT a.artifact_id, a.position, a.kind, a.name, a.file_name, a.content_type, a.size_bytes, a.sha256, a.object_key,
+       a.cell_id, a.output_type, a.title, a.width, a.height, a.content_truncated, a.details, a.content
+FROM artifact a JOIN manifest m USING (execution_id, epoch)
+WHERE a.execution_id = $1 AND a.epoch = $2 AND m.tenant_id = $3 AND m.project_id = $4 AND a.kind = 'notebook'
+ORDER BY a.position DESC LIMIT 1;
+
 -- name: artifact_bytes
 -- The bytes of an artifact that is kept in its row.
 SELECT inline FROM artifact WHERE execution_id = $1 AND epoch = $2 AND artifact_id = $3;
+
+-- name: bytes_of_artifacts
+-- The same of several.
+SELECT artifact_id, inline FROM artifact WHERE execution_id = $1 AND epoch = $2 AND artifact_id = ANY($3::uuid[]);
 
 -- name: take_library
 -- Remove a project's library, and tell where its file is.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field, SecretStr
 
 from shared.settings import ServiceSettings
@@ -21,6 +23,8 @@ class ArtifactsSettings(ServiceSettings):
     project_max_bytes: int | None = Field(
         None, ge=0, description="what a project may store before further uploads are refused, in bytes"
     )
+    chromium: Path | None = Field(None, description="the program that prints reports; looked for where not set")
+    chromium_sandbox: bool = Field(True, description="Chromium's own sandbox; it needs user namespaces")
     sweep_every_s: float = Field(
         3600.0, gt=0, description="how often the object store is searched for objects without a row, in seconds"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 from uuid import UUID
 
 import asyncpg
@@ -14,10 +14,13 @@ from services.artifacts import model
 from services.artifacts.formats.conversion import Conversion
 from shared.contracts.base import Scope
 from shared.contracts.datasets import Column, Dataset, DatasetSource, DatasetVersion, ProfileStatus
-from shared.contracts.results import ArtifactEntry, ListArtifacts
+from shared.contracts.results import ArtifactEntry, ArtifactKind, ArtifactList, ListArtifacts
 from shared.contracts.transfers import DatasetUpload
 from shared.database import Transaction
 from shared.sql import Queries
+
+PAGE_BYTES = 512 * 1024
+"""Contents of one page of artifacts, in bytes, unless its first is larger: a page should travel over the bus."""
 
 queries = Queries(Path(__file__).parent / "queries.sql")
 
@@ -154,8 +157,12 @@ def _artifact_row(execution_id: UUID, epoch: int, entry: ArtifactEntry) -> tuple
     )
 
 
-async def list_artifacts(reader: Reader, command: ListArtifacts) -> list[ArtifactEntry]:
+async def list_artifacts(reader: Reader, command: ListArtifacts) -> ArtifactList:
     """The artifacts that a command asks for, in order."""
+    kinds = command.kinds
+    if kinds is None and command.kind is None:
+        kinds = [kind for kind in get_args(ArtifactKind) if kind not in model.HIDDEN_KINDS]
+    after = command.after
     rows = await reader.fetch(
         queries.list_artifacts,
         command.execution_id,
@@ -165,10 +172,14 @@ async def list_artifacts(reader: Reader, command: ListArtifacts) -> list[Artifac
         None if command.output_type == "all" else command.output_type,
         command.cell_id or None,
         command.kind,
-        list(model.HIDDEN_KINDS),
+        kinds,
         command.with_content,
+        after.position if after else None,
+        after.artifact_id if after else None,
+        command.limit,
+        None if command.limit is None else PAGE_BYTES,
     )
-    return [entry_of(row) for row in rows]
+    return ArtifactList(artifacts=[entry_of(row) for row in rows], more=bool(rows) and rows[0]["available"] > len(rows))
 
 
 async def find_artifact(
@@ -181,10 +192,17 @@ async def find_artifact(
     return entry_of(rows[0]) if rows else None
 
 
+async def find_notebook(reader: Reader, scope: Scope, execution_id: UUID, epoch: int) -> ArtifactEntry | None:
+    """The entry of a run's executed notebook."""
+    rows = await reader.fetch(queries.find_notebook, execution_id, epoch, scope.tenant_id, scope.project_id)
+    return entry_of(rows[0]) if rows else None
+
+
 def entry_of(row: asyncpg.Record) -> ArtifactEntry:
     """The entry of a row, without its bytes."""
     members = dict(row)
     content = members.pop("content")
+    members.pop("available", None)
     return ArtifactEntry(
         **{**members, "details": orjson.loads(row["details"])},
         content=None if content is None else orjson.loads(content),

@@ -13,6 +13,7 @@ from opentelemetry.trace import SpanKind
 
 from services.artifacts import archive, claim_checks, downloads, ticketed, uploads
 from services.artifacts.metrics import BYTES_IN, BYTES_OUT
+from services.artifacts.reports import sending
 from shared import ops, payloads, telemetry
 from shared.errors import AtelierError
 from shared.replies import Reply
@@ -63,6 +64,7 @@ class TransferServer:
                 web.get("/internal/datasets/{id}/data", self._route(downloads.send_dataset)),
                 web.get("/internal/artifacts/{id}", self._route(downloads.send_artifact)),
                 web.get("/internal/executions/{id}/archive", self._route(archive.send_archive)),
+                web.get("/internal/executions/{id}/report", self._route(sending.send_report)),
                 web.put("/internal/payloads/{id}", self._route(_put_payload)),
                 web.get("/internal/payloads/{id}", self._route(_get_payload)),
             ]
@@ -77,6 +79,7 @@ class TransferServer:
             await self._runner.cleanup()
         if self._storage is not None:
             await self._storage.close()
+        await self._app.reports.close()
 
     def _route(self, serve: Serve) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handler(request: web.Request) -> web.StreamResponse:

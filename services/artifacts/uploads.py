@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 from aiohttp import web
 
-from services.artifacts import store, ticketed, upload_progress, versions
+from services.artifacts import adopting, store, ticketed, upload_progress, versions
 from services.artifacts.formats.conversion import Conversion, Wishes, Writing
 from services.artifacts.formats.converter import convert
 from services.artifacts.formats.roles import Roles
@@ -61,7 +62,8 @@ async def _stored(
             writing=Writing(**upload.writing.model_dump()),
             converted=converted,
         )
-        conversion = await _receive(app, request, spool, target, wishes, progress)
+        async with adopting.source_of(app, request, upload) as pieces:
+            conversion = await _receive(app, pieces, spool, target, wishes, progress)
         progress.phase = "Storing"
         reply = await versions.keep(app, upload, conversion, spool, target)
     app.profiling.wake()
@@ -81,14 +83,14 @@ async def _habit(app: App, upload: DatasetUpload) -> Roles:
 
 
 async def _receive(
-    app: App, request: web.Request, spool: Spool, target: Path, wishes: Wishes, progress: Progress
+    app: App, pieces: AsyncIterator[bytes], spool: Spool, target: Path, wishes: Wishes, progress: Progress
 ) -> Conversion:
     """Spool the body and convert it at the same time; raises what the conversion raises, once the body is read."""
     started = time.monotonic()
     loop = asyncio.get_running_loop()
     converting = loop.run_in_executor(app.converters, _converted, spool, target, wishes)
     try:
-        await _spool(request, spool, converting, app.settings.dataset_max_bytes, progress)
+        await _spool(pieces, spool, converting, app.settings.dataset_max_bytes, progress)
         spool.finish()
         progress.phase = "Converting"
     except BaseException:
@@ -114,12 +116,16 @@ def _converted(spool: Spool, target: Path, wishes: Wishes) -> Conversion:
 
 
 async def _spool(
-    request: web.Request, spool: Spool, converting: asyncio.Future[Conversion], limit: int, progress: Progress
+    pieces: AsyncIterator[bytes],
+    spool: Spool,
+    converting: asyncio.Future[Conversion],
+    limit: int,
+    progress: Progress,
 ) -> None:
     """Read the body to its end even when the converter has refused it: the sender hears why only then."""
     waiting = bytearray()
     received = 0
-    async for piece in request.content.iter_any():
+    async for piece in pieces:
         received += len(piece)
         progress.bytes_received = received
         if received > limit:

@@ -93,6 +93,10 @@ async def _commit(app: App, upload: DatasetUpload, conversion: Conversion, file_
         else:
             version = await _replace(tx, upload)
         await store.insert_version(tx.sql, upload.dataset_id, version, key, conversion, upload=upload)
+        if upload.artifact is not None:
+            origin = upload.artifact.origin
+            text = origin.model_dump_json(by_alias=True)
+            await tx.sql.execute(queries.set_origin, upload.dataset_id, version, origin.execution_id, text)
         found = await store.find_dataset(tx.sql, upload.scope, upload.dataset_id)
         if found is None:
             raise AtelierError("The dataset that was just stored cannot be found.")

@@ -26,6 +26,10 @@ MAX_SEARCH = 200
 """Characters of a search text: as long as a name."""
 
 
+FEW_MATCHES = 200
+"""A search with so many matches or fewer is paged among them; a page among more is found along the order."""
+
+
 @dataclass(frozen=True)
 class _Order:
     """An order: its expression as indexed, its type, and the column behind it."""
@@ -70,8 +74,10 @@ async def page(connection: asyncpg.Connection, command: ListNotebooks) -> Notebo
     after = _check(command, name)
     order = _ORDERS[name]
     filters = _filters(command)
-    total = await _total(connection, command, filters)
+    total, matches = await _total(connection, command, filters)
     statement = _Statement(list(filters.conditions), list(filters.arguments))
+    if matches is not None:
+        statement.add("notebook_id = ANY({}::uuid[])", matches)
     if after is not None:
         key, notebook_id = after
         place = "COALESCE({}::timestamptz, '-infinity'::timestamptz)" if order.type == "timestamptz" else "{}::text"
@@ -140,16 +146,25 @@ def _filters(command: ListNotebooks) -> _Statement:
     return statement
 
 
-async def _total(connection: asyncpg.Connection, command: ListNotebooks, filters: _Statement) -> int:
-    """How many notebooks the filters leave: from the tally, or counted where a search is part of them."""
+async def _total(
+    connection: asyncpg.Connection, command: ListNotebooks, filters: _Statement
+) -> tuple[int, list[UUID] | None]:
+    """How many notebooks the filters leave: from the tally, or counted where a search is part of them.
+
+    A search with few matches gives them, too, so that the page need not search again.
+    """
     if command.search:
-        counted = await connection.fetchval(f"SELECT count(*) FROM notebook WHERE {filters.where}", *filters.arguments)
-    else:
-        where = " AND ".join(condition for condition in filters.conditions if condition != "deleted_at IS NULL")
-        counted = await connection.fetchval(
-            f"SELECT COALESCE(sum(change), 0)::bigint FROM notebook_tally WHERE {where}", *filters.arguments
+        row = await connection.fetchrow(
+            f"SELECT count(*) AS total, CASE WHEN count(*) <= {FEW_MATCHES} THEN array_agg(notebook_id) END AS matches "
+            f"FROM notebook WHERE {filters.where}",
+            *filters.arguments,
         )
-    return int(counted)
+        return row["total"], row["matches"]
+    where = " AND ".join(condition for condition in filters.conditions if condition != "deleted_at IS NULL")
+    counted = await connection.fetchval(
+        f"SELECT COALESCE(sum(change), 0)::bigint FROM notebook_tally WHERE {where}", *filters.arguments
+    )
+    return int(counted), None
 
 
 def _literally(text: str) -> str:

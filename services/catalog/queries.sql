@@ -176,6 +176,64 @@ SET execution_count = n.execution_count + $2,
     END
 WHERE n.notebook_id = $1
 
+-- name: recount_state
+-- As refresh_state, with every number counted anew.
+UPDATE notebook n
+SET execution_count = (SELECT count(*) FROM execution e WHERE e.notebook_id = n.notebook_id AND NOT e.purged),
+    last_execution_date = (
+        SELECT max(e.accepted_at) FROM execution e WHERE e.notebook_id = n.notebook_id AND NOT e.purged
+    ),
+    status = CASE
+        WHEN EXISTS (SELECT FROM execution e WHERE e.notebook_id = n.notebook_id AND e.active) THEN 'Running'
+        ELSE COALESCE((
+            SELECT e.notebook_status FROM execution e
+            WHERE e.notebook_id = n.notebook_id AND e.ended_at IS NOT NULL AND NOT e.purged
+            ORDER BY e.ended_at DESC, e.execution_id DESC LIMIT 1
+        ), 'Ready')
+    END
+WHERE n.notebook_id = $1
+
+-- name: next_project
+-- The project after ($1, $2), or the first.
+SELECT tenant_id, project_id FROM notebook
+WHERE deleted_at IS NULL AND ($1::uuid IS NULL OR (tenant_id, project_id) > ($1, $2::uuid))
+ORDER BY tenant_id, project_id LIMIT 1
+
+-- name: notebooks_of_project
+SELECT notebook_id FROM notebook
+WHERE tenant_id = $1 AND project_id = $2 AND deleted_at IS NULL AND ($3::uuid IS NULL OR notebook_id > $3)
+ORDER BY notebook_id LIMIT $4
+
+-- name: lock_known
+SELECT status FROM notebook WHERE notebook_id = $1 AND deleted_at IS NULL FOR UPDATE
+
+-- name: drop_unknown_runs
+-- Runs that are not in the history; those that were removed stay marked as such.
+DELETE FROM execution
+WHERE notebook_id = $1 AND NOT purged AND NOT execution_id = ANY($2::uuid[]) AND accepted_at < $3
+
+-- name: put_past_runs
+-- Runs as the history has them. One that has ended here and not there ended after the history was read.
+INSERT INTO execution AS x (execution_id, notebook_id, last_seq, active, accepted_at, ended_at, outcome, notebook_status)
+SELECT t.id, $1, t.seq, t.ended_at IS NULL, t.accepted_at, t.ended_at, t.outcome, t.notebook_status
+FROM unnest($2::uuid[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::text[], $7::text[])
+    AS t (id, seq, accepted_at, ended_at, outcome, notebook_status)
+ON CONFLICT (execution_id) DO UPDATE
+SET last_seq = excluded.last_seq, active = excluded.active, accepted_at = excluded.accepted_at,
+    ended_at = excluded.ended_at, outcome = excluded.outcome, notebook_status = excluded.notebook_status
+WHERE NOT x.purged AND (excluded.ended_at IS NOT NULL OR x.ended_at IS NULL)
+
+-- name: ended_after
+-- Whether a run is known here that ended after $2.
+SELECT EXISTS (
+    SELECT FROM execution WHERE notebook_id = $1 AND ended_at > COALESCE($2::timestamptz, '-infinity') AND NOT purged
+)
+
+-- name: clear_cells
+UPDATE cell SET run_ended_at = NULL, execution_count = NULL, has_output = false, last_executed = NULL,
+    execution_status = NULL
+WHERE notebook_id = $1 AND (run_ended_at, execution_status, last_executed) IS DISTINCT FROM (NULL, NULL, NULL)
+
 -- name: tell_cells
 -- What a run came to, cell by cell; a run that ended earlier than the one already told of changes nothing.
 UPDATE cell c

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from pathlib import Path
+
 import typer
 
 from services.executor import app as wiring
+from services.executor.kernels.survey import survey
 from services.executor.settings import ExecutorSettings, WorkerSettings
 from shared import process
 
@@ -33,6 +38,12 @@ def worker() -> None:
         ops_bind=settings.ops_bind,
         log_level=settings.log_level,
     )
+
+
+@cli.command()
+def isolation(python: Path) -> None:
+    """Print as JSON which isolation this machine allows kernels of an interpreter, and what the next level misses."""
+    print(json.dumps(asyncio.run(survey(python.absolute()))))
 
 
 if __name__ == "__main__":

@@ -8,12 +8,15 @@ from pathlib import Path
 
 from services.executor import handlers, store
 from services.executor.environments import BaseEnvironment, Environments
+from services.executor.environments.sandbox import BuildSandbox
 from services.executor.environments.shelf import Shelf
 from services.executor.environments.uv import PackageIndex
 from services.executor.font_cache import FontCache
-from services.executor.kernels.forked import ForkedKernels, ForkOptions
+from services.executor.kernels import languages
+from services.executor.kernels.fork_options import ForkOptions
+from services.executor.kernels.forked import ForkedKernels
 from services.executor.kernels.forkserver.confinement import Limits
-from services.executor.kernels.plain import PYTHON_ARGUMENTS, PlainKernels
+from services.executor.kernels.plain import PlainKernels, python_command
 from services.executor.retention import RetentionKeeper
 from services.executor.running.claim import Means
 from services.executor.running.dataset_cache import DatasetCache
@@ -109,6 +112,8 @@ def _fork_options(settings: WorkerSettings) -> ForkOptions:
             processors=settings.kernel_processors,
         ),
         pool_size=slots if settings.kernel_pool_size is None else settings.kernel_pool_size,
+        pool_sizes={"r": settings.kernel_pool_r, "scala": settings.kernel_pool_scala},
+        environment_spares=settings.kernel_pool_environments,
         minimum=settings.isolation_minimum,
         start_timeout_s=settings.kernel_start_timeout,
     )
@@ -116,14 +121,25 @@ def _fork_options(settings: WorkerSettings) -> ForkOptions:
 
 def _environments(settings: WorkerSettings, work_dir: Path, database: Database, objects: S3ObjectStore) -> Environments:
     url, extra = settings.package_index_url, settings.package_extra_index_urls
+    index = PackageIndex(
+        url=url.get_secret_value() if url else None,
+        extra_urls=extra.get_secret_value() if extra else "",
+        source_builds=settings.package_source_builds,
+    )
     return Environments(
         BaseEnvironment(settings.kernel_python),
         Shelf(work_dir / "environments", max_bytes=settings.environments_max_bytes),
         uv=settings.uv,
-        index=PackageIndex(
-            url=url.get_secret_value() if url else None,
-            extra_urls=extra.get_secret_value() if extra else "",
-            source_builds=settings.package_source_builds,
+        index=index,
+        sandbox=BuildSandbox(
+            minimum=settings.isolation_minimum,
+            limits=Limits(
+                memory_bytes=settings.kernel_memory_mb * 1_000_000,
+                processes=settings.kernel_processes,
+                file_bytes=settings.kernel_file_mb * 1_000_000,
+            ),
+            ports=index.ports(),
+            readable=index.folders(),
         ),
         fetch=objects.get_file,
         record=partial(store.put_environment, database),
@@ -138,14 +154,14 @@ def build_worker(settings: WorkerSettings, readiness: Readiness) -> list[Part]:
     work_dir = WorkDirectory().work_dir
     environments = _environments(settings, work_dir, bones.database, objects)
     folder = WorkerFolder(work_dir)
-    python = str(settings.kernel_python)
     fonts = FontCache(settings.kernel_python, folder.path / "fonts")
 
     def lay_out(path: Path) -> None:
         lay_out_folder(path, fonts.folder)
 
+    others = languages.commands(settings)
     plain = PlainKernels(
-        {"python3": [python, *PYTHON_ARGUMENTS]},
+        {"python3": python_command(settings.kernel_python), **others},
         python=settings.kernel_python,
         lay_out=lay_out,
         start_timeout_s=settings.kernel_start_timeout,
@@ -156,6 +172,7 @@ def build_worker(settings: WorkerSettings, readiness: Readiness) -> list[Part]:
         new_folder=folder.spare_folder,
         lay_out=lay_out,
         fallback=plain,
+        commands=others,
     )
     readiness.add("kernels", kernels.check)
     means = Means(

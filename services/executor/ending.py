@@ -134,7 +134,7 @@ async def _note_on_notebook(transaction: Transaction, ended: asyncpg.Record, end
         result.cell_id: CellActivity(
             execution_count=result.execution_count,
             has_output=result.has_output,
-            last_executed=result.end_time,
+            last_executed=result.end_time or kept.get(result.cell_id, {}).get("lastExecuted"),
             execution_status=result.status,
         )
         for result in ending.all_cells

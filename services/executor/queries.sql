@@ -4,7 +4,7 @@
 -- Make the notebook's row if it is new, and lock it: starts, ends and the deletion of a notebook take turns.
 INSERT INTO notebook (notebook_id, tenant_id, project_id) VALUES ($1, $2, $3)
 ON CONFLICT (notebook_id) DO UPDATE SET notebook_id = excluded.notebook_id
-RETURNING blocked_at, tenant_id, project_id, execution_count
+RETURNING blocked_at, tenant_id, project_id, execution_count, closing_until > clock_timestamp() AS closing
 
 -- name: notebook_facts
 SELECT status, last_accepted_at, execution_count, cells, blocked_at,
@@ -21,12 +21,12 @@ RETURNING queued
 -- name: insert_execution
 INSERT INTO execution (execution_id, tenant_id, project_id, notebook_id, notebook_version, state, phase, priority,
     queue_deadline, created_by, request, warnings, estimated_seconds, last_seq, progress, traceparent, correlation_id,
-    rerun_of, from_cell, trigger)
+    rerun_of, from_cell, trigger, dataset_id, dataset_version)
 VALUES ($1, $2, $3, $4, $5, 'Queued', 'Queued', $6, clock_timestamp() + $7 * interval '1 s', $8, $9, $10,
     (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) FROM (
         SELECT extract(epoch FROM ended_at - started_at) AS seconds FROM execution
         WHERE notebook_id = $4 AND state = 'Completed' ORDER BY accepted_at DESC LIMIT 9) recent),
-    1, $11, $12, $13, $14, $15, $16)
+    1, $11, $12, $13, $14, $15, $16, $17, $18)
 RETURNING *
 
 -- name: note_automatic_start
@@ -92,6 +92,29 @@ ORDER BY accepted_at DESC, execution_id DESC LIMIT $7 OFFSET $8
 SELECT count(*) FROM execution WHERE tenant_id = $1 AND project_id = $2 AND ($3::uuid IS NULL OR notebook_id = $3)
 AND ($4::text[] IS NULL OR state = ANY($4))
 
+-- name: past_of_notebooks
+SELECT notebook_id, last_ended_at, cells FROM notebook
+WHERE notebook_id = ANY($1::uuid[]) AND tenant_id = $2 AND project_id = $3
+
+-- name: past_runs
+-- The newest $3 runs of each notebook, or those accepted in the millisecond $2 or before.
+SELECT r.* FROM unnest($1::uuid[]) AS n (id), LATERAL (
+    SELECT notebook_id, execution_id, last_seq, state, accepted_at, ended_at, error_type FROM execution e
+    WHERE e.notebook_id = n.id AND ($2::timestamptz IS NULL OR date_trunc('milliseconds', e.accepted_at) <= $2)
+    ORDER BY e.accepted_at DESC, e.execution_id DESC LIMIT $3
+) AS r
+
+-- name: runs_on_dataset
+-- One page and one row more of the runs that read a dataset, or its version $4, newest first.
+SELECT * FROM execution WHERE tenant_id = $1 AND project_id = $2 AND dataset_id = $3
+AND ($4::integer IS NULL OR dataset_version = $4)
+AND ($5::timestamptz IS NULL OR (accepted_at, execution_id) < ($5, $6::uuid))
+ORDER BY accepted_at DESC, execution_id DESC LIMIT $7 OFFSET $8
+
+-- name: count_runs_on_dataset
+SELECT count(*) FROM execution WHERE tenant_id = $1 AND project_id = $2 AND dataset_id = $3
+AND ($4::integer IS NULL OR dataset_version = $4)
+
 -- name: events_after
 SELECT sequence, body FROM execution_event WHERE execution_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3
 
@@ -107,6 +130,9 @@ UPDATE execution SET cancel_requested_at = COALESCE(cancel_requested_at, clock_t
 -- name: active_runs_of_notebook
 SELECT execution_id, tenant_id FROM execution
 WHERE notebook_id = $1 AND state IN ('Queued', 'Claimed', 'Running', 'Collecting')
+
+-- name: close_notebook
+UPDATE notebook SET closing_until = clock_timestamp() + $2 * interval '1 s' WHERE notebook_id = $1
 
 -- name: block_notebook
 UPDATE notebook SET blocked_at = COALESCE(blocked_at, clock_timestamp()) WHERE notebook_id = $1
@@ -261,8 +287,33 @@ AND NOT EXISTS (SELECT 1 FROM execution e WHERE e.worker_id = w.worker_id
 -- A run that is still held under this epoch.
 SELECT * FROM execution WHERE execution_id = $1 AND epoch = $2 AND state IN ('Claimed', 'Running', 'Collecting')
 
+-- name: find_state
+-- A run that has ended stays as it is.
+SELECT notebook_id, state FROM execution WHERE execution_id = $1
+
 -- name: remove_execution
 DELETE FROM execution WHERE execution_id = $1
+
+-- name: forget_on_notebook
+-- What a notebook's remaining runs amount to, after one was removed.
+UPDATE notebook n
+SET execution_count = (SELECT count(*) FROM execution e WHERE e.notebook_id = n.notebook_id),
+    last_accepted_at = (SELECT max(e.accepted_at) FROM execution e WHERE e.notebook_id = n.notebook_id),
+    status = COALESCE((
+        SELECT CASE WHEN e.state <> 'Error' THEN 'Ready' WHEN e.error_type = 'DeadKernelError' THEN 'Kernel_Dead'
+                    ELSE 'Error' END
+        FROM execution e WHERE e.notebook_id = n.notebook_id AND e.ended_at IS NOT NULL
+        ORDER BY e.ended_at DESC, e.execution_id DESC LIMIT 1
+    ), 'Ready')
+WHERE n.notebook_id = $1
+
+-- name: unsealed_runs
+-- Runs whose worker may have stored objects that artifacts never heard of.
+SELECT execution_id FROM execution WHERE notebook_id = $1 AND manifest_epoch IS NULL AND epoch > 0
+
+-- name: empty_tombstone
+UPDATE notebook SET cells = '{}', execution_count = 0, last_accepted_at = NULL, last_ended_at = NULL, status = 'Ready'
+WHERE notebook_id = $1
 
 -- name: remove_executions_of_notebook
 DELETE FROM execution WHERE notebook_id = $1

@@ -27,7 +27,7 @@ LOOK_EVERY_S = 2.0
 APPLY_EVERY_S = 300.0
 """How often each policy is applied, in seconds."""
 
-BATCH = 100
+BATCH = 25
 """Runs removed in one transaction, and before other projects get their turn."""
 
 RETENTION = Caller(subject="retention")
@@ -126,9 +126,12 @@ class RetentionKeeper:
 async def remove_in(transaction: Transaction, scope: Scope, execution_id: UUID) -> bool:
     """Remove an ended run inside an open transaction; returns whether there was one. What it stored goes when
     artifacts hears the fact."""
-    row = await transaction.row(queries.lock_execution, execution_id)
+    row = await transaction.row(queries.find_state, execution_id)
     if row is None or row["state"] not in model.ENDED:
         return False
-    await transaction.execute(queries.remove_execution, execution_id)
+    await transaction.row(queries.lock_notebook, row["notebook_id"], scope.tenant_id, scope.project_id)
+    if not await transaction.execute(queries.remove_execution, execution_id):
+        return False
+    await transaction.execute(queries.forget_on_notebook, row["notebook_id"])
     transaction.emit(ExecutionPurged(scope=scope, execution_id=execution_id, notebook_id=row["notebook_id"]))
     return True

@@ -51,6 +51,11 @@ class WorkerSettings(ExecutorSettings):
     worker_slots: int = Field(2 * (os.cpu_count() or 1), ge=1, description="runs of this worker at a time")
     kernel_python: Path = Field(Path(sys.executable), description="interpreter of the base kernel environment")
     kernel_start_timeout: float = Field(60.0, gt=0, description="seconds until a starting kernel counts as stuck")
+    kernel_r: Path | None = Field(None, description="the R program, with IRkernel installed; no R kernel where not set")
+    kernel_scala: Path | None = Field(
+        None, description="the environment that holds Toree and Spark; no Scala kernel where not set"
+    )
+    kernel_java: Path = Field(Path("java"), description="the Java program (17) that runs the Scala kernel")
     uv: Path | None = Field(None, description="the uv program that builds environments")
     package_index_url: SecretStr | None = Field(None, description="package index (simple API); PyPI where not set")
     package_extra_index_urls: SecretStr | None = Field(None, description="comma separated, asked before the other one")
@@ -63,6 +68,13 @@ class WorkerSettings(ExecutorSettings):
         "strong", description="the worker refuses to start where kernels cannot be isolated this well"
     )
     kernel_pool_size: int | None = Field(None, ge=0, description="kernels kept ready; as many as slots where not set")
+    kernel_pool_r: int = Field(0, ge=0, description="R kernels ready from the start; with 0, one from the first use on")
+    kernel_pool_scala: int = Field(
+        0, ge=0, description="Scala kernels ready from the start; with 0, one from the first use on"
+    )
+    kernel_pool_environments: int = Field(
+        2, ge=0, description="built environments, those used last, that keep one kernel ready"
+    )
     kernel_imports: Annotated[tuple[str, ...], NoDecode] = Field(
         KERNEL_IMPORTS, description="comma separated modules that kernels find imported"
     )

@@ -59,6 +59,8 @@ def execution(row: Row, cells: list[CellResult], queue_position: int | None, que
         timeout=request.timeout,
         created_by=row["created_by"],
         trigger=Trigger.model_validate_json(row["trigger"]),
+        dataset_id=row["dataset_id"],
+        dataset_version=row["dataset_version"],
         rerun_of=row["rerun_of"],
         from_cell=row["from_cell"],
     )

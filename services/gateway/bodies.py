@@ -12,6 +12,7 @@ from shared.contracts.executions import ExecutionStatus
 from shared.contracts.notebooks import CellType, KernelType, Name, NotebookStatus, OutputFormat, Text, Word
 from shared.contracts.results import OutputTypeFilter
 from shared.contracts.schedules import FireState
+from shared.reports.rendering import Profile
 
 MAX_PAGE = 1_000_000
 """The highest page number; whoever wants to go further uses the cursor."""
@@ -119,6 +120,20 @@ class ResultsQuery(Body):
     output_type: OutputTypeFilter = "all"
     format: Literal["detailed", "summary", "download"] = "detailed"
     cell_id: OptionalText = None
+
+
+class ReportQuery(Body):
+    """Which report, in which form."""
+
+    profile: Profile = Field("full", description="`no-code` leaves the code out; the cells' tags are always honoured")
+    format: Literal["html", "pdf"] = "html"
+    disposition: Literal["inline", "attachment"] = Field("inline", description="to be shown, or to be saved")
+
+
+class LineageQuery(PageQuery):
+    """Which version of a dataset, and which page of the executions that read it."""
+
+    version: int | None = Field(None, ge=1, le=MAX_PAGE)
 
 
 class EventsQuery(Body):

@@ -298,6 +298,8 @@ EXECUTION: Json = {
     "timeout": 1800,
     "createdBy": "user123",
     "trigger": TRIGGER,
+    "datasetId": DATASET_ID,
+    "datasetVersion": 1,
     "rerunOf": None,
     "fromCell": None,
 }
@@ -368,6 +370,13 @@ RESULTS: Json = {
             "recordCount": 15420,
             "columns": ["case_id", "activity", "timestamp", "customer_segment"],
             "newColumns": ["customer_segment"],
+            "recordsBefore": 15420,
+            "rowsLost": 0,
+            "rowsAdded": 0,
+            "lostColumns": [],
+            "changedColumns": [{"name": "activity", "change": "values"}],
+            "rowsAligned": True,
+            "artifactIds": {"csv": ARTIFACT_ID, "parquet": "cd0e8400-e29b-41d4-a716-446655440000"},
             "format": "pandas_dataframe",
             "sizeBytes": 5120,
             "cellId": "cell-009",
@@ -382,6 +391,7 @@ RESULTS: Json = {
         {
             **STORED,
             "name": "customer_churn_predictor",
+            "format": "pickle",
             "modelType": "RandomForestClassifier",
             "framework": "scikit-learn",
             "accuracy": 0.87,
@@ -398,6 +408,14 @@ RESULTS: Json = {
             "format": "html",
             "cellId": "cell-011",
             "downloadUrl": f"{_LINK}/customer_analytics_summary.html",
+        }
+    ],
+    "files": [
+        {
+            **STORED,
+            "name": "notes/segments.txt",
+            "contentType": "text/plain",
+            "downloadUrl": f"{_LINK}/segments.txt",
         }
     ],
 }
@@ -492,6 +510,55 @@ UPLOAD_PROGRESS: Json = {
     "dateModified": "2024-01-15T10:30:02.000Z",
 }
 DATASET_PAGE: Json = {"items": [DATASET], **PAGE}
+
+ADOPTION: Json = {"datasetName": "Customer journeys, enriched"}
+_MADE_ID = "890e8400-e29b-41d4-a716-446655440000"
+_ORIGIN: Json = {
+    "executionId": EXECUTION_ID,
+    "notebookId": NOTEBOOK_ID,
+    "notebookVersion": "1.3.2",
+    "artifactId": ARTIFACT_ID,
+    "artifactName": "customer_journey_enhanced",
+    "datasetId": DATASET_ID,
+    "datasetName": "Receipts",
+    "datasetVersion": 1,
+}
+_LINEAGE_RUN: Json = {
+    "executionId": EXECUTION_ID,
+    "notebookId": NOTEBOOK_ID,
+    "notebookVersion": "1.3.2",
+    "datasetId": DATASET_ID,
+    "datasetVersion": 1,
+    "status": "Completed",
+    "startTime": "2024-01-20T10:30:00.000Z",
+    "endTime": "2024-01-20T10:47:00.000Z",
+    "enrichedDatasets": [
+        {
+            "name": "customer_journey_enhanced",
+            "recordCount": 15420,
+            "newColumns": ["customer_segment"],
+            "artifactIds": {"parquet": ARTIFACT_ID},
+        }
+    ],
+    "datasets": [
+        {
+            "datasetId": _MADE_ID,
+            "datasetName": "Customer journeys, enriched",
+            "version": 1,
+            "artifactId": ARTIFACT_ID,
+        }
+    ],
+}
+DATASET_LINEAGE: Json = {
+    "kind": "dataset",
+    "datasetId": _MADE_ID,
+    "datasetName": "Customer journeys, enriched",
+    "version": 1,
+    "origins": [_ORIGIN],
+    "usedBy": [{**_LINEAGE_RUN, "datasetId": _MADE_ID, "enrichedDatasets": [], "datasets": []}],
+    **PAGE,
+}
+EXECUTION_LINEAGE: Json = {**_LINEAGE_RUN, "kind": "execution", "origins": []}
 
 LIBRARY: Json = {
     "libraryName": "receipt_rules",

@@ -1,18 +1,49 @@
-"""The results object: what executor knows of a run and what artifacts keeps of it, in the reference's shape."""
+"""The results object: what executor knows of a run and what artifacts keeps of it, in the reference's shape.
+
+A run may have thousands of outputs. Those of a small one come in one answer of artifacts and go out in one piece; for
+the others artifacts is asked page by page, and each page is written to the client before the next is asked for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
+import orjson
+from pydantic import BaseModel
+
 from shared.contracts.executions import ResultsLocation
-from shared.contracts.results import ArtifactEntry, Dimensions, EnrichedDataset, Model, Output, Report, Results
+from shared.contracts.results import (
+    ArtifactEntry,
+    ArtifactKind,
+    ArtifactList,
+    Dimensions,
+    EnrichedDataset,
+    ListedAfter,
+    Model,
+    Output,
+    Report,
+    ResultFile,
+    Results,
+)
 
 Link = Callable[[ArtifactEntry], str]
 """Makes an artifact's download address."""
 
-OUTPUT_KINDS = frozenset({"output", "value"})
-"""Kinds of artifacts that are listed under `outputs`."""
+SECTIONS: dict[str, list[ArtifactKind]] = {
+    "outputs": ["output", "value"],
+    "enrichedDatasets": ["enriched_dataset"],
+    "models": ["model"],
+    "reports": ["report"],
+    "files": ["file"],
+}
+"""The arrays of the results object, and which kinds of artifacts each lists."""
+
+PAGE_ENTRIES = 500
+"""Artifacts asked for at once."""
+
+Pages = Callable[[list[ArtifactKind] | None, ListedAfter | None], Awaitable[ArtifactList]]
+"""Asks artifacts for a page of some kinds, after an artifact."""
 
 DATA_FRAME = "pandas_dataframe"
 """The `format` of an enriched dataset whose notebook asks for `enriched_dataframe` (SPEC.md: Results)."""
@@ -21,15 +52,64 @@ DATA_FRAME = "pandas_dataframe"
 def results_object(location: ResultsLocation, entries: list[ArtifactEntry], link: Link) -> Results:
     """All of a run's results, in the order in which they were made."""
     ordered = sorted(entries, key=lambda entry: entry.position)
-    return Results(
-        execution_id=location.execution_id,
-        notebook_id=location.notebook_id,
-        status=location.status,
-        outputs=[_output(entry, link) for entry in ordered if entry.kind in OUTPUT_KINDS],
-        enriched_datasets=_enriched(ordered, link),
-        models=[_model(entry, link) for entry in ordered if entry.kind == "model"],
-        reports=[_report(entry, link) for entry in ordered if entry.kind == "report"],
+    of_kind = {name: [entry for entry in ordered if entry.kind in kinds] for name, kinds in SECTIONS.items()}
+    return Results.model_validate(
+        {
+            "execution_id": location.execution_id,
+            "notebook_id": location.notebook_id,
+            "status": location.status,
+            **{name: list(_shown(name, found, link)) for name, found in of_kind.items()},
+        }
     )
+
+
+async def results_in_pieces(location: ResultsLocation, pages: Pages, link: Link) -> AsyncIterator[bytes]:
+    """The same object as JSON, a page at a time."""
+    head = orjson.dumps(
+        {"executionId": location.execution_id, "notebookId": location.notebook_id, "status": location.status}
+    )
+    yield head[:-1]
+    for name, kinds in SECTIONS.items():
+        yield b',"' + name.encode() + b'":['
+        first = True
+        async for entries in _runs_of_entries(pages, kinds):
+            shown = b",".join(item.model_dump_json(by_alias=True).encode() for item in _shown(name, entries, link))
+            if shown:
+                yield shown if first else b"," + shown
+                first = False
+        yield b"]"
+    yield b"}"
+
+
+async def _runs_of_entries(pages: Pages, kinds: list[ArtifactKind]) -> AsyncIterator[list[ArtifactEntry]]:
+    """Pages of artifacts, cut so that the forms of one enriched dataset, which follow one another, stay together."""
+    after: ListedAfter | None = None
+    held: list[ArtifactEntry] = []
+    more = True
+    while more:
+        page = await pages(kinds, after)
+        entries, more = page.artifacts, page.more
+        if entries:
+            after = ListedAfter(position=entries[-1].position, artifact_id=entries[-1].artifact_id)
+        entries = held + entries
+        held = []
+        while more and entries and entries[-1].kind == "enriched_dataset" and len(held) < len(entries):
+            if held and entries[-1].name != held[0].name:
+                break
+            held.insert(0, entries.pop())
+        if entries:
+            yield entries
+    if held:
+        yield held
+
+
+def _shown(section: str, entries: list[ArtifactEntry], link: Link) -> Iterator[BaseModel]:
+    if section == "enrichedDatasets":
+        yield from _enriched(entries, link)
+        return
+    make: Callable[[ArtifactEntry, Link], BaseModel] = _MAKERS[section]
+    for entry in entries:
+        yield make(entry, link)
 
 
 def _output(entry: ArtifactEntry, link: Link) -> Output:
@@ -53,9 +133,8 @@ def _enriched(entries: list[ArtifactEntry], link: Link) -> list[EnrichedDataset]
     """One object per name; the forms that it is stored in (CSV, Parquet) are its `downloadUrls`."""
     forms: dict[str, dict[str, ArtifactEntry]] = {}
     for entry in entries:
-        if entry.kind == "enriched_dataset":
-            form = str(entry.details.get("form", "csv"))
-            forms.setdefault(entry.name, {})[form] = entry
+        form = str(entry.details.get("form", "csv"))
+        forms.setdefault(entry.name, {})[form] = entry
     return [_enriched_dataset(name, of_name, link) for name, of_name in forms.items()]
 
 
@@ -71,6 +150,13 @@ def _enriched_dataset(name: str, forms: dict[str, ArtifactEntry], link: Link) ->
         record_count=int(details.get("recordCount") or 0),
         columns=list(details.get("columns") or []),
         new_columns=list(details.get("newColumns") or []),
+        records_before=details.get("recordsBefore"),
+        rows_lost=details.get("rowsLost"),
+        rows_added=details.get("rowsAdded"),
+        lost_columns=details.get("lostColumns"),
+        changed_columns=details.get("changedColumns"),
+        rows_aligned=details.get("rowsAligned"),
+        artifact_ids={form: entry.artifact_id for form, entry in forms.items()},
         format=shown,
         size_bytes=main.size_bytes,
         cell_id=main.cell_id,
@@ -84,6 +170,7 @@ def _model(entry: ArtifactEntry, link: Link) -> Model:
     return Model(
         artifact_id=entry.artifact_id,
         name=entry.name,
+        format=str(details.get("format") or "pickle"),
         model_type=details.get("modelType"),
         framework=details.get("framework"),
         accuracy=details.get("accuracy"),
@@ -106,3 +193,22 @@ def _report(entry: ArtifactEntry, link: Link) -> Report:
         cell_id=entry.cell_id,
         download_url=link(entry),
     )
+
+
+def _file(entry: ArtifactEntry, link: Link) -> ResultFile:
+    return ResultFile(
+        artifact_id=entry.artifact_id,
+        name=entry.name,
+        content_type=entry.content_type,
+        size_bytes=entry.size_bytes,
+        sha256=entry.sha256,
+        download_url=link(entry),
+    )
+
+
+_MAKERS: dict[str, Callable[[ArtifactEntry, Link], BaseModel]] = {
+    "outputs": _output,
+    "models": _model,
+    "reports": _report,
+    "files": _file,
+}

@@ -39,7 +39,7 @@ PIECE = 256 * 1024
 ANSWER_LIMIT = 4 * 1024 * 1024
 """No reply of artifacts to a transfer is larger, in bytes."""
 
-_ASKED_ALONG = ("Range", "If-Range")
+_ASKED_ALONG = ("Range", "If-Range", "If-None-Match")
 _ANSWERED_ALONG = ("Content-Type", "Content-Length", "Content-Range", "Accept-Ranges", "ETag", "Last-Modified")
 
 SAFETY_HEADERS = {
@@ -84,8 +84,11 @@ class Transfers:
         claims: Wire,
         file_name: str,
         content_type: str | None = None,
+        policy: str | None = None,
+        inline: bool = False,
     ) -> web.StreamResponse:
-        """Stream what artifacts has at `path` to the client, as an attachment. Raises what artifacts answers."""
+        """Stream what artifacts has at `path` to the client, as an attachment unless `inline`, under the content policy
+        of files unless `policy` is another. Raises what artifacts answers."""
         headers = self._headers(purpose, claims)
         headers |= {name: request.headers[name] for name in _ASKED_ALONG if name in request.headers}
         try:
@@ -94,7 +97,7 @@ class Transfers:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable(_AWAY) from error
         async with answer:
-            if answer.status not in (200, 206, 416):
+            if answer.status not in (200, 206, 304, 416):
                 raise await _error_of(answer)
             response = web.StreamResponse(status=answer.status, headers=SAFETY_HEADERS)
             for name in _ANSWERED_ALONG:
@@ -102,7 +105,9 @@ class Transfers:
                     response.headers[name] = answer.headers[name]
             if content_type is not None:
                 response.headers["Content-Type"] = content_type
-            response.headers["Content-Disposition"] = attachment(file_name)
+            if policy is not None:
+                response.headers["Content-Security-Policy"] = policy
+            response.headers["Content-Disposition"] = disposition(file_name, inline=inline)
             await response.prepare(request)
             if request.method != "HEAD":
                 async for piece in answer.content.iter_chunked(PIECE):
@@ -110,6 +115,15 @@ class Transfers:
                         await response.write(piece)
                 await response.write_eof()
             return response
+
+    async def adopt(self, where: UploadTicket) -> Dataset:
+        """Have artifacts make a dataset of a result that it stores; else as `upload`."""
+
+        async def nothing() -> AsyncIterator[bytes]:
+            return
+            yield b""
+
+        return await self.upload(where, nothing())
 
     async def upload(self, where: UploadTicket, pieces: AsyncIterator[bytes]) -> Dataset:
         """Stream a file to artifacts; returns when it is stored and ready. Raises what artifacts answers, Unavailable
@@ -163,8 +177,14 @@ class _Sent:
 
 def attachment(file_name: str) -> str:
     """A Content-Disposition that makes a browser save the body as `file_name` (RFC 6266)."""
+    return disposition(file_name)
+
+
+def disposition(file_name: str, *, inline: bool = False) -> str:
+    """The same, or one that lets it show the body."""
     plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\%;' else "_" for c in file_name)
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(file_name, safe='')}"
+    kind = "inline" if inline else "attachment"
+    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(file_name, safe='')}"
 
 
 def _trace() -> dict[str, str]:

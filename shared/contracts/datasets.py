@@ -255,6 +255,28 @@ class UploadTicket(Wire):
     ticket: str
 
 
+class DatasetOrigin(Wire):
+    """Where a dataset version came from: the result of a run, and what that run had read."""
+
+    execution_id: UUID
+    notebook_id: UUID
+    notebook_version: str
+    artifact_id: UUID
+    artifact_name: str
+    dataset_id: UUID | None = Field(description="the dataset that the run read")
+    dataset_name: str | None
+    dataset_version: int | None
+
+
+class AdoptedArtifact(Wire):
+    """A result of a run that becomes a dataset version."""
+
+    execution_id: UUID
+    epoch: int
+    artifact_id: UUID
+    origin: DatasetOrigin
+
+
 class OpenDatasetUpload(ArtifactsCommand, Command[UploadTicket]):
     """Obtain an address and a ticket for streaming a file to artifacts (DESIGN.md decision 4). To `replace` is to add a
     version to a dataset; an empty `dataset_name` then keeps the name."""
@@ -269,6 +291,7 @@ class OpenDatasetUpload(ArtifactsCommand, Command[UploadTicket]):
     precondition: Precondition = Precondition()
     writing: TextWriting = TextWriting()
     progress_id: UUID | None = None
+    artifact: AdoptedArtifact | None = Field(None, description="whose bytes are taken instead of a body")
 
 
 class DatasetEvent(Event):

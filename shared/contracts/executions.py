@@ -180,6 +180,8 @@ class Execution(Wire):
     timeout: int
     created_by: str
     trigger: Trigger = Field(description="why it was started")
+    dataset_id: UUID | None = Field(None, description="the dataset that it reads")
+    dataset_version: int | None = None
     rerun_of: UUID | None = Field(None, description="the run that this one repeats")
     from_cell: str | None = Field(None, description="cells of the range before it were replayed and are not counted")
 
@@ -378,7 +380,7 @@ class ExecutionEnvironment(Wire):
     notebook_id: UUID
     environment_id: str = Field(description="The hash of everything it is made of; equal ids are equal environments.")
     source: Literal["base", "built"] = Field(description="The base environment, or one built for its requirements.")
-    python_version: str
+    python_version: str | None = Field(description="Null for other languages: those have what their worker has.")
     preparation_seconds: float | None = Field(description="How long the run was in `PreparingEnvironment`.")
     packages: list[InstalledPackage]
     lock: str = Field(description="The same in requirements.txt form; with hashes what came from the package index.")

@@ -28,6 +28,7 @@ class ArtifactEntry(Wire):
     sha256: str
     object_key: str | None = None
     inline: str | None = Field(None, description="the bytes, base64")
+    public_url: str | None = Field(None, description="where a client gets them straight from the object store")
     cell_id: str | None = None
     output_type: str | None = Field(None, description="MIME type for images and JSON, else nbformat's word")
     title: str | None = None
@@ -54,17 +55,30 @@ class ArtifactList(Wire):
     """Artifacts of a run in order."""
 
     artifacts: list[ArtifactEntry]
+    more: bool = Field(False, description="there are more after the last of these")
+
+
+class ListedAfter(Wire):
+    """The artifact that a page begins after."""
+
+    position: int
+    artifact_id: UUID
 
 
 class ListArtifacts(ArtifactsCommand, Command[ArtifactList]):
-    """The artifacts registered under (execution, epoch), filtered; `with_content` false leaves `content` out."""
+    """The artifacts registered under (execution, epoch), filtered; `with_content` false leaves `content` out. With
+    `limit`, a page: at most so many entries after `after`, and fewer when their contents are large."""
 
     execution_id: UUID
     epoch: int
     output_type: OutputTypeFilter = "all"
     cell_id: str | None = None
     kind: ArtifactKind | None = None
+    kinds: list[ArtifactKind] | None = None
     with_content: bool = True
+    with_links: bool = False
+    after: ListedAfter | None = None
+    limit: int | None = None
 
 
 class GetArtifact(ArtifactsCommand, Command[ArtifactEntry]):
@@ -98,16 +112,31 @@ class Output(Wire):
     download_url: str
 
 
+class ColumnChange(Wire):
+    """A column of the bound dataset that an enriched one changed: `values`, or how its type did."""
+
+    name: str
+    change: str
+
+
 class EnrichedDataset(Wire):
-    """An enriched dataset of a run."""
+    """An enriched dataset of a run. With `enrichmentMode` it was held against the dataset that the run read; the
+    members that say so are null where it was not."""
 
     name: str
     record_count: int
     columns: list[str]
     new_columns: list[str]
+    records_before: int | None = Field(None, description="rows of the dataset that the run read")
+    rows_lost: int | None = None
+    rows_added: int | None = None
+    lost_columns: list[str] | None = None
+    changed_columns: list[ColumnChange] | None = None
+    rows_aligned: bool | None = Field(None, description="the same cases in the same order, so values were compared")
     format: str
     size_bytes: int
     cell_id: str | None
+    artifact_ids: dict[str, UUID] = Field(description="the artifact of each form")
     download_url: str
     download_urls: dict[str, str]
 
@@ -117,6 +146,7 @@ class Model(Wire):
 
     artifact_id: UUID
     name: str
+    format: str = Field("pickle", description="`pickle`, `joblib`, `onnx` or `skops`")
     model_type: str | None
     framework: str | None
     accuracy: float | None
@@ -140,6 +170,17 @@ class Report(Wire):
     download_url: str
 
 
+class ResultFile(Wire):
+    """A file that the notebook left in its outputs folder."""
+
+    artifact_id: UUID
+    name: str = Field(description="with its folders")
+    content_type: str
+    size_bytes: int
+    sha256: str
+    download_url: str
+
+
 class Results(Wire):
     """The results object."""
 
@@ -150,6 +191,7 @@ class Results(Wire):
     enriched_datasets: list[EnrichedDataset]
     models: list[Model]
     reports: list[Report]
+    files: list[ResultFile]
 
 
 class ArtifactsPurged(Event):

@@ -10,9 +10,10 @@ from typing import Literal
 from uuid import UUID
 
 from shared.contracts.base import Caller, Idempotency, Scope, Wire
-from shared.contracts.datasets import TextWriting
+from shared.contracts.datasets import AdoptedArtifact, TextWriting
 from shared.contracts.notebooks import Precondition
 from shared.contracts.results import OutputTypeFilter
+from shared.reports.rendering import Profile
 
 TICKET_LIFE_S = 300.0
 """How long a ticket may be presented, in seconds; a transfer that has begun may take longer."""
@@ -28,6 +29,10 @@ ARTIFACT_DOWNLOAD = "artifact-download"
 
 ARCHIVE_DOWNLOAD = "archive-download"
 """`GET /internal/executions/{executionId}/archive`: one zip of the run's artifacts, streamed."""
+
+
+REPORT_DOWNLOAD = "report-download"
+"""`GET /internal/executions/{executionId}/report`: the executed notebook, rendered; `If-None-Match` is honoured."""
 
 
 class DatasetUpload(Wire):
@@ -47,6 +52,7 @@ class DatasetUpload(Wire):
     precondition: Precondition = Precondition()
     writing: TextWriting = TextWriting()
     progress_id: UUID | None = None  # under which the sender asks how far it is
+    artifact: AdoptedArtifact | None = None
 
 
 class DatasetDownload(Wire):
@@ -75,3 +81,15 @@ class ArchiveDownload(Wire):
     epoch: int
     output_type: OutputTypeFilter = "all"
     cell_id: str | None = None
+
+
+class ReportDownload(Wire):
+    """Claims of REPORT_DOWNLOAD: which run, in which form, and what stands above it."""
+
+    scope: Scope
+    execution_id: UUID
+    epoch: int
+    profile: Profile
+    format: Literal["html", "pdf"]
+    title: str
+    lines: list[str]

@@ -15,9 +15,3 @@ DATA_SCIENCE = [
 ]
 
 HUNDRED_CELLS = [f"print({number})" for number in range(100)]
-
-NOTEBOOKS = {
-    "one line": ONE_LINE,
-    "pandas + scikit-learn + matplotlib": DATA_SCIENCE,
-    "100 cells, every event": HUNDRED_CELLS,
-}

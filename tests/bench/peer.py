@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import sys
@@ -24,11 +25,13 @@ class Papermill:
         spec.mkdir(parents=True)
         argv = [str(kernel_python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         (spec / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "bench", "language": "python"}))
+        self._numbers = itertools.count(1)
         self._environment = {**os.environ, "JUPYTER_PATH": str(folder / "share" / "jupyter")}
 
     async def run(self, cells: list[str]) -> float:
         """Seconds from the command's start to its end."""
-        source, target = self._folder / "in.ipynb", self._folder / "out.ipynb"
+        number = next(self._numbers)
+        source, target = self._folder / f"{number}-in.ipynb", self._folder / f"{number}-out.ipynb"
         nbformat.write(new_notebook(cells=[new_code_cell(cell) for cell in cells]), source)
         command = [str(Path(sys.executable).parent / "papermill"), str(source), str(target), "-k", KERNEL_NAME]
         began = time.perf_counter()
@@ -40,3 +43,15 @@ class Papermill:
         if process.returncode != 0:
             raise RuntimeError(errors.decode()[-2000:])
         return seconds
+
+    async def many(self, cells: list[str], runs: int, *, at_a_time: int) -> float:
+        """Seconds for so many runs, `at_a_time` side by side."""
+        left = iter(range(runs))
+
+        async def work() -> None:
+            for _ in left:
+                await self.run(cells)
+
+        began = time.perf_counter()
+        await asyncio.gather(*(work() for _ in range(at_a_time)))
+        return time.perf_counter() - began

@@ -40,7 +40,7 @@ def controlled() -> Iterator[Controlled]:
     python.write_text(f'#!/bin/sh\n{refuse}\n{wait}\nexec {KERNEL_PYTHON} "$@"\n')
     python.chmod(0o755)
     try:
-        own = {"worker": {"ATELIER_KERNEL_PYTHON": str(python)}}
+        own = {"worker": {"ATELIER_KERNEL_PYTHON": str(python), "ATELIER_ISOLATION_MINIMUM": "none"}}
         with Stack(folder / "c", slots=SLOTS, service_env=own) as running:
             yield Controlled(running, hold)
     finally:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbformat
+import psutil
 from nbformat.v4 import new_code_cell, new_notebook
 
 from services.executor.kernels.cells import CellOutcome, CellRunner
-from services.executor.kernels.forked import ForkedKernels, ForkOptions
+from services.executor.kernels.commands import KernelCommand
+from services.executor.kernels.fork_options import ForkOptions
+from services.executor.kernels.forked import ForkedKernels
 from services.executor.kernels.forkserver.confinement import Limits
 from services.executor.kernels.isolation import Level
-from services.executor.kernels.plain import PYTHON_ARGUMENTS, PlainKernels
+from services.executor.kernels.plain import PlainKernels, python_command
 from services.executor.kernels.port import Kernel
 from services.executor.running import folder
 
@@ -29,7 +32,7 @@ LIMITS = Limits(memory_bytes=1_000_000_000, processes=200, open_files=1024, file
 
 def plain_source() -> PlainKernels:
     return PlainKernels(
-        {"python3": [str(KERNEL_PYTHON), *PYTHON_ARGUMENTS]},
+        {"python3": python_command(KERNEL_PYTHON)},
         python=KERNEL_PYTHON,
         lay_out=folder.lay_out,
         start_timeout_s=30,
@@ -45,6 +48,10 @@ def forked_source(
     imports: list[str] | None = None,
     limits: Limits = LIMITS,
     python: Path = KERNEL_PYTHON,
+    commands: Mapping[str, KernelCommand] | None = None,
+    pool_sizes: Mapping[str, int] | None = None,
+    environment_spares: int = 0,
+    start_timeout_s: float = 30,
 ) -> ForkedKernels:
     numbers = itertools.count()
     return ForkedKernels(
@@ -55,13 +62,16 @@ def forked_source(
             limits=limits,
             pool_size=pool_size,
             minimum=minimum,
-            start_timeout_s=30,
+            start_timeout_s=start_timeout_s,
             without_layers=without_layers or [],
+            pool_sizes=pool_sizes or {},
+            environment_spares=environment_spares,
         ),
         scratch=base / "kernels",
         new_folder=lambda: base / f"p{next(numbers)}",
         lay_out=folder.lay_out,
         fallback=plain_source(),
+        commands=commands,
     )
 
 
@@ -102,3 +112,12 @@ async def until(condition: Callable[[], bool], *, within_s: float = 5.0, what: s
     while not condition():
         assert asyncio.get_running_loop().time() < deadline, f"{what} did not happen within {within_s} s"
         await asyncio.sleep(0.01)
+
+
+def processes_named(name: str) -> list[int]:
+    """Processes whose command line begins with `name`."""
+    return [
+        process.info["pid"]
+        for process in psutil.process_iter(["pid", "cmdline"])
+        if process.info["cmdline"] and process.info["cmdline"][0] == name
+    ]

@@ -176,7 +176,9 @@ class Starter:
 
     async def _on_conflict(self, fire: asyncpg.Record, trigger: Trigger, error: Conflict) -> None:
         running = error.extra.get("running")
-        if not running:  # started, and removed by somebody since
+        if error.extra.get("deleting"):
+            await self._put_off(fire, error.detail, WAIT_QUEUE_S, "waiting")
+        elif not running:  # started, and removed by somebody since
             async with self._database.transaction() as transaction:
                 await fires.started(transaction, fire, trigger)
         elif fire["overlap"] == "skip":

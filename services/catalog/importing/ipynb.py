@@ -6,6 +6,8 @@ without guessing (ids, missing members) is mended with a warning; anything else 
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
 from typing import Any
 
@@ -23,6 +25,10 @@ from shared.errors import Fault, Invalid
 FIXED_MEMBERS = {"cells", "metadata", "nbformat", "nbformat_minor"}
 """Members of an nbformat 4 notebook."""
 
+LONGEST_NUMBER = 20
+"""Characters of the longest whole number of 64 bits."""
+
+_MANY_DIGITS = re.compile(r"[:,\[\s]-?\d{19,}(?![\d.eE])", re.ASCII)
 _V3_TYPES = {"code", "markdown", "raw", "heading", "html"}
 _ONLY_ON_CODE = ("outputs", "execution_count")
 
@@ -31,10 +37,10 @@ def read(text: str) -> Parsed:
     """Read the text of an .ipynb file. Raises Invalid with every fault it can name."""
     notebook = _json(text)
     major, minor = _format(notebook)
-    warnings: list[str] = []
+    warnings = _rounded(text)
     if major == 3:
-        notebook = _upgraded(notebook)
         warnings.append(f"The file is nbformat 3.{minor}; it was upgraded to 4.5.")
+        notebook = _upgraded(notebook, warnings)
     elif minor > 5:
         warnings.append(f"The file is nbformat 4.{minor}, newer than 4.5; it was read as 4.5.")
     cells = _cells(notebook)
@@ -74,6 +80,23 @@ def _json(text: str) -> Json:
     return notebook
 
 
+def _rounded(text: str) -> list[str]:
+    """A warning when the file has whole numbers that are kept as the nearest floating-point number."""
+    if _MANY_DIGITS.search(text) is None:
+        return []  # nearly every file; what follows reads the whole of it again
+    large: list[str] = []
+
+    def look(digits: str) -> None:
+        if len(digits) > LONGEST_NUMBER or not -(2**63) <= int(digits) < 2**64:
+            large.append(digits)
+
+    json.loads(text, parse_int=look)
+    if not large:
+        return []
+    shown = large[0] if len(large[0]) <= 40 else f"{large[0][:40]}…"
+    return [f"Whole numbers of more than 64 bits were rounded: {shown}" + (" and others." if large[1:] else ".")]
+
+
 def _format(notebook: Json) -> tuple[int, int]:
     major, minor = notebook.get("nbformat"), notebook.get("nbformat_minor", 0)
     if "nbformat" not in notebook:
@@ -85,8 +108,9 @@ def _format(notebook: Json) -> tuple[int, int]:
     return major, minor
 
 
-def _upgraded(notebook: Json) -> Json:
-    """An nbformat 3 notebook as nbformat 4, after a look at what the upgrade takes for granted."""
+def _upgraded(notebook: Json, warnings: list[str]) -> Json:
+    """An nbformat 3 notebook as nbformat 4, after a look at what the upgrade takes for granted. Its title, which the
+    upgrade would drop, becomes nbformat 4's."""
     found = []
     worksheets = notebook.get("worksheets")
     if not isinstance(worksheets, list):
@@ -111,6 +135,13 @@ def _upgraded(notebook: Json) -> Json:
     plain: Json = orjson.loads(orjson.dumps(upgraded))
     for cell in plain["cells"]:
         cell.pop("id", None)  # the upgrade makes up random ones
+    title = notebook["metadata"].get("name")
+    if isinstance(title, str) and title.strip():
+        plain["metadata"].setdefault("title", title)
+    if len(worksheets) > 1:
+        warnings.append(f"The file's {len(worksheets)} worksheets became one.")
+    if any(sheet.get("metadata") for sheet in worksheets):
+        warnings.append("The metadata of its worksheets were left out; nbformat 4 has no place for them.")
     plain["metadata"].pop("orig_nbformat", None)
     plain["metadata"].pop("orig_nbformat_minor", None)
     return {name: value for name, value in plain.items() if name in FIXED_MEMBERS}
@@ -223,6 +254,7 @@ def _mended_metadata(metadata: Any, warnings: list[str]) -> Any:
             warnings.append(f"metadata.{name} named nothing and was left out.")
     if "orig_nbformat" in metadata and type(metadata["orig_nbformat"]) is not int:
         metadata = {key: value for key, value in metadata.items() if key != "orig_nbformat"}
+        warnings.append("metadata.orig_nbformat was no number and was left out.")
     return metadata
 
 

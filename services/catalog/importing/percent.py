@@ -24,6 +24,7 @@ _TYPE = re.compile(r"\[(?P<type>markdown|md|raw|code)\]")
 _OPTION = re.compile(r"(?P<key>[A-Za-z_][\w.-]*)\s*=\s*(?=[\"\[{\d\-tfn])")
 _TYPES: dict[str, CellType] = {"markdown": "markdown", "md": "markdown", "raw": "raw", "code": "code"}
 _MAGIC = re.compile(r"^# ?(%{1,2}[A-Za-z]\w*.*)$")
+_LINE_ENDS = re.compile(r"\r\n|\r|\n")  # Python's; str.splitlines would also break texts at form feeds and separators
 _QUOTES = ('"""', "'''")
 
 
@@ -46,7 +47,7 @@ class Script:
 
 def split(text: str) -> Script:
     """Take a script apart at its markers."""
-    lines = text.splitlines()
+    lines = _LINE_ENDS.split(text)
     starts = [number for number, line in enumerate(lines) if _MARKER.match(line)]
     ends = [*starts, len(lines)][1:]
     cells = [_cell(lines[start], lines[start + 1 : end]) for start, end in zip(starts, ends, strict=True)]

@@ -19,7 +19,7 @@ _DATE = re.compile(r"^\d{4}-\d{2}-\d{2}\Z", re.ASCII)
 _MOMENT = re.compile(r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})\Z", re.ASCII)
 _ADDRESS = re.compile(r"^https?://\S+\Z")
 _FORMATS = (("date", _DATE), ("date-time", _MOMENT), ("uri", _ADDRESS))
-_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
+_GAPS = re.compile(r"[\W_]+|(?<=[a-z0-9])(?=[A-Z])")
 
 
 def ready(schema: dict[str, Any], title: str) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def ready(schema: dict[str, Any], title: str) -> dict[str, Any]:
 
 def title_of(name: str) -> str:
     """`analysis_period` and `analysisPeriod` as `Analysis period`; words in capitals stay."""
-    words = [word if word.isupper() and len(word) > 1 else word.lower() for word in _WORDS.findall(name)]
+    words = [word if word.isupper() and len(word) > 1 else word.lower() for word in _GAPS.split(name) if word]
     text = " ".join(words) or name
     return text[:1].upper() + text[1:]
 

@@ -35,6 +35,7 @@ class RunIdentity:
     notebook_id: UUID
     epoch: int
     output_format: str
+    notebook_name: str
     enrichment_mode: bool = False
     dataset: Dataset | None = None
     """The dataset version that the run reads."""

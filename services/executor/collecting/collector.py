@@ -16,9 +16,13 @@ from services.executor.collecting import outputs as cell_outputs
 from services.executor.collecting.artifact_writer import ArtifactWriter, RunIdentity, safe_name
 from services.executor.collecting.saved import Saved, SavedFiles
 from shared.contracts.executions import EnrichedData, OutputCounts
-from shared.contracts.results import ArtifactKind, SealManifest
+from shared.contracts.results import ArtifactEntry, ArtifactKind, SealManifest
 from shared.objects import ObjectStore
+from shared.reports.rendering import Heading, ReportError
 from shared.requests import Requests
+
+PORTION_ENTRIES, PORTION_BYTES = 500, 4 * 1024 * 1024
+"""Entries and bytes that are registered with one message at most: a run may have thousands of outputs."""
 
 
 @dataclass
@@ -66,6 +70,11 @@ class Collector:
     def warnings(self) -> list[str]:
         """What could not be collected, in words for the notebook's owner."""
         return self._saved.warnings
+
+    @property
+    def has_files(self) -> bool:
+        """Whether anything noted still lies in the run folder, where the kernel can change it."""
+        return any(kind == "saved" for kind, _ in self._todo)
 
     @property
     def registered(self) -> int:
@@ -121,9 +130,9 @@ class Collector:
                 del self._writer.entries[entries:], self.warnings[warnings:]
                 raise
             self._todo.pop(0)
-        new = self._writer.entries[self._registered :]
-        if new or final:
-            identity = self._identity
+        identity = self._identity
+        while (new := _portion(self._writer.entries[self._registered :])) or final:
+            last = self._registered + len(new) == len(self._writer.entries)
             await self._requests.ask(
                 SealManifest(
                     scope=identity.scope,
@@ -131,11 +140,13 @@ class Collector:
                     execution_id=identity.execution_id,
                     notebook_id=identity.notebook_id,
                     epoch=identity.epoch,
-                    final=final,
+                    final=final and last,
                     entries=new,
                 )
             )
             self._registered += len(new)
+            if last:
+                return
 
     async def add_files(self) -> None:
         """Files that were left in the outputs folder; once, when the kernel is gone."""
@@ -148,7 +159,8 @@ class Collector:
             self._files.pop(0)
 
     async def add_notebook(self) -> None:
-        """The executed notebook itself."""
+        """The executed notebook itself, under its own title if it has one."""
+        self._notebook.metadata.setdefault("title", self._identity.notebook_name)
         body = await asyncio.to_thread(lambda: nbformat.writes(self._notebook).encode())
         await self._writer.add_bytes(
             "notebook", "Executed notebook", "notebook.ipynb", "application/x-ipynb+json", body
@@ -159,8 +171,8 @@ class Collector:
         source, html = self._run_dir / "report.ipynb", self._run_dir / "report.html"
         await asyncio.to_thread(nbformat.write, self._notebook, source)
         try:
-            await report.render(source, html)
-        except report.ReportError as error:
+            await report.render(source, html, Heading(title=self._identity.notebook_name))
+        except ReportError as error:
             self.warnings.append(f"The notebook's report could not be made: {error}")
             return
         await self._writer.add_file(
@@ -242,6 +254,8 @@ class Collector:
         parquet = saved.path
         assert parquet is not None  # noqa: S101 - `SavedFiles` refuses such a record without a file
         try:
+            if saved.record.column_types is not None:
+                parquet = await self._from_csv(saved)
             rows, columns = await asyncio.to_thread(tables.shape, parquet)
         except (OSError, ValueError) as error:
             self.warnings.append(f"The enriched dataset {saved.record.name!r} could not be read: {error}")
@@ -296,6 +310,28 @@ class Collector:
             return {}
         self.warnings.extend(found.warnings(name))
         return found.details()
+
+    async def _from_csv(self, saved: Saved) -> Path:
+        """A table of a kernel without a Parquet writer; raises OSError or ValueError."""
+        from services.executor.collecting import csv_tables  # noqa: PLC0415 - pyarrow is loaded when first needed
+
+        assert saved.path is not None  # noqa: S101 - see above
+        assert saved.record.column_types is not None  # noqa: S101 - asked before
+        parquet = self._run_dir / f"{saved.number}.parquet"
+        await asyncio.to_thread(csv_tables.to_parquet, saved.path, parquet, saved.record.column_types)
+        return parquet
+
+
+def _portion(entries: list[ArtifactEntry]) -> list[ArtifactEntry]:
+    """The first of the entries, as many as one message should carry."""
+    size = 0
+    for count, entry in enumerate(entries[:PORTION_ENTRIES]):
+        size += len(entry.inline or "")
+        # What is shown inline is the bytes once more; those of larger ones are not in the entry.
+        size += min(entry.size_bytes, cell_outputs.INLINE_CONTENT_BYTES) if entry.content is not None else 0
+        if count and size > PORTION_BYTES:
+            return entries[:count]
+    return entries[:PORTION_ENTRIES]
 
 
 def _head(path: Path) -> bytes:

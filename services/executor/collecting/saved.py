@@ -32,6 +32,8 @@ class _Record(BaseModel):
     columns: list[str] = Field(default_factory=list)
     new_columns: list[str] = Field(default_factory=list)
     title: str | None = Field(None, max_length=300)
+    column_types: list[str] | None = None
+    """Of a table in CSV, from kernels without a Parquet writer: a type for each column (`csv_tables.TYPES`)."""
     model_type: str | None = None
     framework: str | None = None
     metrics: dict[str, JsonValue] = Field(default_factory=dict)
@@ -54,7 +56,7 @@ class Saved:
         return self.record.model_dump(
             mode="json",
             by_alias=True,
-            exclude={"kind", "name", "file", "content_type", "value", "title"},
+            exclude={"kind", "name", "file", "content_type", "value", "title", "column_types"},
             exclude_none=True,
         )
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 from asyncio.subprocess import DEVNULL, PIPE
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
@@ -30,6 +30,7 @@ print(json.dumps({{
     "version": platform.python_version(),
     "installed": {{d.metadata["Name"]: d.version for d in m.distributions()}},
     "folders": [p for p in sys.path if p not in without],
+    "prefixes": sorted(set([sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix])),
     "sdk": sdk and {{
         "folder": str(sdk.locate_file("")),
         "names": sorted({{f.parts[0] for f in sdk.files or [] if f.parts[0] != ".." and not str(f).endswith(".pth")}}),
@@ -51,13 +52,21 @@ class SdkFiles:
 
 @dataclass(frozen=True, kw_only=True)
 class Interpreter:
-    """A Python interpreter; `folders` hold its packages, `installed` maps their normal names to versions."""
+    """A Python interpreter; `folders` hold its packages, `installed` maps their normal names to versions, below
+    `prefixes` lie the interpreter itself and its library."""
 
     python: Path
     version: str
     installed: dict[str, str]
     folders: list[str]
     sdk: SdkFiles | None
+    prefixes: list[str] = field(default_factory=list)
+
+    @property
+    def readable(self) -> tuple[Path, ...]:
+        """What has to be readable for its programs to run; a link is found by where it leads to."""
+        own = () if self.python.is_symlink() else (self.python,)
+        return tuple(Path(path) for path in (*own, *self.prefixes, *self.folders))
 
     @property
     def minor(self) -> str:
@@ -90,6 +99,7 @@ async def ask(python: Path) -> Interpreter:
         version=told["version"],
         installed={canonicalize_name(name): version for name, version in told["installed"].items() if name},
         folders=told["folders"],
+        prefixes=told["prefixes"],
         sdk=sdk and SdkFiles(folder=Path(sdk["folder"]), names=sdk["names"], requires=sdk["requires"]),
     )
 
@@ -131,7 +141,7 @@ class BaseEnvironment:
         program = others.get(minor(version))
         try:
             if program is not None:
-                return await ask(program)
+                return await ask(program.resolve())
         except (OSError, ValueError):
             del others[minor(version)]
         numbers = {base.minor, *others}

@@ -7,16 +7,20 @@ import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
+import structlog
 from packaging.requirements import Requirement
 
-from services.executor.environments import rules
+from services.executor.environments import rules, untrusted
 from services.executor.environments.base import Interpreter
 from services.executor.environments.rules import SDK, EnvironmentBuildError, Pin
 from services.executor.environments.shelf import discard
 from services.executor.environments.uv import Uv
 from shared.contracts.libraries import PinnedLibrary
 from shared.errors import NotFound
+
+log = structlog.get_logger(__name__)
 
 BASE_LINK = "atelier-base.pth"
 """The file of an environment that lets it see the base environment's packages, after its own."""
@@ -85,8 +89,9 @@ class Builder:
             "pip", "compile", str(asked), "--output-file", str(lock), "--constraints", str(constraints),
             "--python", str(target.python), "--no-header", "--no-annotate", "--generate-hashes", "--quiet",
             *self._uv.index.options(),
+            readable=target.readable, writable=[scratch], shared_cache=not self._uv.index.source_builds,
         )  # fmt: skip
-        return lock.read_text(encoding="utf-8")
+        return untrusted.read(lock)
 
     async def build(
         self,
@@ -98,8 +103,9 @@ class Builder:
     ) -> None:
         """Make the environment in the empty `folder`; raises EnvironmentBuildError. It may be moved afterwards."""
         await self._uv.run(
-            "venv", "--relocatable", "--no-project", "--allow-existing", "--python", str(target.python), str(folder)
-        )
+            "venv", "--relocatable", "--no-project", "--allow-existing", "--python", str(target.python), str(folder),
+            readable=target.readable, writable=[folder],
+        )  # fmt: skip
         packages = folder / "lib" / f"python{target.minor}" / "site-packages"
         new = rules.pins(resolution.lock)
         if resolution.on_base:
@@ -111,38 +117,48 @@ class Builder:
         if new:
             lock = folder / LOCK
             lock.write_text(rules.lock_of(new), encoding="utf-8")
-            throwaway = folder / "cache" if self._uv.index.source_builds else None
-            await self._install(
-                folder, "--require-hashes", "--requirements", str(lock), *self._uv.index.options(), cache=throwaway
-            )
-            if throwaway is not None:
-                await asyncio.to_thread(discard, throwaway, folder)
+            own = self._uv.index.source_builds  # its programs run before anything of the environment is used
+            options = ["--require-hashes", "--requirements", str(lock), *self._uv.index.options()]
+            await self._install(folder, [*base.readable, *target.readable], *options, shared_cache=not own)
         for pinned in libraries:
-            await self._add(pinned, packages, folder)
+            await self._add(pinned, packages, folder, [*base.readable, *target.readable])
+        await self._compile_bytecode(untrusted.real_folder(packages, folder), target, folder)
 
-    async def _add(self, pinned: PinnedLibrary, packages: Path, folder: Path) -> None:
+    async def _add(self, pinned: PinnedLibrary, packages: Path, folder: Path, readable: Sequence[Path]) -> None:
         """Put a project's own library in, over what bears its name."""
         library = pinned.library
+        untrusted.real_folder(packages, folder)
         taken = packages / library.library_name.replace("-", "_")
         await asyncio.to_thread(shutil.rmtree, taken, ignore_errors=True)
-        brought = folder / "brought"
+        brought = folder / f"brought-{uuid4().hex}"
         brought.mkdir()
-        file = (packages if library.kind == "module" else brought) / library.file_name
+        file = brought / library.file_name
         try:
             await self._fetch(pinned.object_key, file)
         except NotFound:
             message = f"The library {library.library_name} was removed while the environment was being built"
             raise EnvironmentBuildError(message) from None
         if library.kind == "wheel":
-            # Not through the cache, which is everybody's.
-            await self._install(folder, "--no-cache", "--only-binary", ":all:", str(file))
+            # Not through the cache, which is everybody's: what is installed already may run when uv looks at it.
+            await self._install(folder, readable, "--only-binary", ":all:", str(file), shared_cache=False)
+        else:
+            file.replace(packages / library.file_name)
         await asyncio.to_thread(discard, brought, folder)
 
-    async def _install(self, folder: Path, *arguments: str, cache: Path | None = None) -> None:
+    async def _install(self, folder: Path, readable: Sequence[Path], *arguments: str, shared_cache: bool) -> None:
         await self._uv.run(
-            "pip", "install", "--python", str(folder / "bin/python"), "--no-deps", "--compile-bytecode", "--quiet",
-            *arguments, cache=cache,
+            "pip", "install", "--python", str(folder / "bin/python"), "--no-deps", "--quiet", *arguments,
+            readable=readable, writable=[folder], shared_cache=shared_cache,
         )  # fmt: skip
+
+    async def _compile_bytecode(self, packages: Path, target: Interpreter, folder: Path) -> None:
+        """By the interpreter that the environment is made of, without `site`: nothing of a package runs."""
+        command = [str(target.python), "-I", "-S", "-m", "compileall", "-q", "-j", "0", str(packages)]
+        try:
+            await self._uv.run_program(command, readable=target.readable, writable=[folder])
+        except EnvironmentBuildError as error:
+            # Packages have files for other versions of Python, too.
+            log.debug("not everything was compiled", reason=str(error))
 
 
 def missing_from(base: Interpreter, lock: Sequence[Pin]) -> list[Pin]:

@@ -22,6 +22,7 @@ from services.executor.environments import building, rules
 from services.executor.environments.base import BaseEnvironment, Interpreter
 from services.executor.environments.building import Builder, Fetch, Resolution
 from services.executor.environments.rules import EnvironmentBuildError
+from services.executor.environments.sandbox import BuildSandbox
 from services.executor.environments.shelf import Lease, Shelf
 from services.executor.environments.uv import PackageIndex, Uv
 from shared.contracts.libraries import PinnedLibrary
@@ -46,6 +47,8 @@ class Prepared:
     python_version: str
     lock: str
     lease: Lease | None = field(default=None, repr=False)
+    readable: tuple[Path, ...] = ()
+    """What a kernel of a built environment has to be able to read."""
 
     def close(self) -> None:
         """The run needs it no more. Safe to call twice."""
@@ -82,11 +85,14 @@ class Site:
             python_version=self.target.version,
             lock=lock,
             lease=lease,
+            # What lies in the environment does not tell where its interpreter is: a package may have written it.
+            readable=(lease.folder, *self.target.readable, *self.base.readable),
         )
 
 
 class Environments:
-    """One per worker. `record` is told of each environment before its first use by this worker."""
+    """One per worker. `record` is told of each environment before its first use by this worker; without a `sandbox`
+    builds are processes of the worker's user."""
 
     def __init__(
         self,
@@ -95,13 +101,14 @@ class Environments:
         *,
         uv: Path | None,
         index: PackageIndex,
+        sandbox: BuildSandbox | None,
         fetch: Fetch,
         record: Callable[[Prepared], Awaitable[None]],
     ) -> None:
         self._base = base
         self._shelf = shelf
         self._index = index
-        self._builder = Builder(Uv(uv, index=index, cache=shelf.cache, scratch=shelf.scratch), fetch)
+        self._builder = Builder(Uv(uv, index=index, cache=shelf.cache, scratch=shelf.scratch, sandbox=sandbox), fetch)
         self._record = record
         self._recorded: set[str] = set()
         self._prepared_base: Prepared | None = None
@@ -148,7 +155,7 @@ class Environments:
         if kernel_type != "python3":
             if packages or libraries:
                 raise EnvironmentBuildError(f"packages can be had for python3 kernels only, not for {kernel_type}")
-            return self._base_prepared()
+            return _of_the_worker(kernel_type, base)
         target = await self._base.interpreter_for(wanted.python_version)
         satisfied = all(rules.satisfied(one, base.installed, base.markers) for one in packages)
         if target is base and satisfied and not libraries:
@@ -229,6 +236,13 @@ class Environments:
                 lock=rules.lock_of(rules.pins_of(base.installed)),
             )
         return self._prepared_base
+
+
+def _of_the_worker(kernel_type: KernelType, base: Interpreter) -> Prepared:
+    """What a kernel of another language runs in: what is installed with the worker, and nothing of Python's."""
+    return Prepared(
+        environment_id=rules.key_of(FORMAT, kernel_type), source="base", python=base.python, python_version="", lock=""
+    )
 
 
 def _identity(interpreter: Interpreter) -> list[object]:

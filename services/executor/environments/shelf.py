@@ -14,6 +14,8 @@ from uuid import uuid4
 import orjson
 import structlog
 
+from services.executor.environments import untrusted
+
 log = structlog.get_logger(__name__)
 
 POLL_S = 0.05
@@ -117,7 +119,7 @@ class Shelf:
         return Lease(self._built / name, descriptor)
 
     def _publish(self, built: Path, name: str) -> None:
-        (built / FACTS).write_bytes(orjson.dumps({"bytes": size_of(built)}))
+        untrusted.write(built / FACTS, orjson.dumps({"bytes": size_of(built)}))
         target = self._built / name
         if target.exists():  # of a format that is no longer read
             shutil.rmtree(target, ignore_errors=True)

@@ -12,10 +12,13 @@ from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import SplitResult, unquote, urlsplit
+from uuid import uuid4
 
 import structlog
 
 from services.executor.environments.rules import EnvironmentBuildError, words_of
+from services.executor.environments.sandbox import WEB_PORTS, BuildSandbox
 from services.executor.kernels.provisioner import DIE_WITH_PARENT
 
 log = structlog.get_logger(__name__)
@@ -38,6 +41,17 @@ class PackageIndex:
         found = {"UV_DEFAULT_INDEX": self.url, "UV_INDEX": extra}
         return {name: value for name, value in found.items() if value}
 
+    def ports(self) -> list[int]:
+        """Where builds have to connect to."""
+        return sorted({*WEB_PORTS, *(address.port for address in self._addresses() if address.port is not None)})
+
+    def folders(self) -> list[Path]:
+        """What builds have to read where an index is a folder."""
+        return [Path(unquote(address.path)) for address in self._addresses() if address.scheme == "file"]
+
+    def _addresses(self) -> list[SplitResult]:
+        return [urlsplit(url.strip()) for url in [self.url or "", *self.extra_urls.split(",")] if url.strip()]
+
     def options(self) -> list[str]:
         """Wheels alone, unless the operator says otherwise: a source build runs the package's own program."""
         return [] if self.source_builds else ["--only-binary", ":all:"]
@@ -52,38 +66,62 @@ def find_uv() -> Path | None:
     return Path(found) if found else None
 
 
-def confined_command(command: Sequence[str]) -> list[str]:
-    """The command line that runs `command` inside the sandbox.
-
-    As it is for now: wheels are only unpacked, no program of theirs runs, and source builds are off by default.
-    """
-    return list(command)
-
-
 class Uv:
-    """One uv program with its cache; `scratch` is where it may put what it does not need afterwards."""
+    """One uv program with its cache. What it needs for one call only lies in a folder of that call below `scratch`."""
 
-    def __init__(self, program: Path | None, *, index: PackageIndex, cache: Path, scratch: Path) -> None:
+    def __init__(
+        self, program: Path | None, *, index: PackageIndex, cache: Path, scratch: Path, sandbox: BuildSandbox | None
+    ) -> None:
         self.index = index
         self._program = program or find_uv()
         self._cache = cache
         self._scratch = scratch
+        self._sandbox = sandbox
 
-    async def run(self, *arguments: str, cache: Path | None = None) -> str:
+    async def run(
+        self,
+        *arguments: str,
+        readable: Sequence[Path] = (),
+        writable: Sequence[Path] = (),
+        shared_cache: bool = True,
+    ) -> str:
         """What uv prints; raises EnvironmentBuildError with its own words when it fails. Cancelled, it kills uv and
-        whatever uv has started."""
+        whatever uv has started. The cache is everybody's: nothing of a package may run while it can be written, so
+        without `shared_cache` there is one for this call only."""
         if self._program is None:
             raise EnvironmentBuildError(
                 "this worker has no uv to build environments with; ask the operator to install it, or use what the "
                 "base environment has"
             )
-        command = confined_command([str(self._program), *arguments])
+        return await self.run_program(
+            [str(self._program), *arguments], readable=readable, writable=writable, shared_cache=shared_cache
+        )
+
+    async def run_program(
+        self, command: Sequence[str], *, readable: Sequence[Path], writable: Sequence[Path], shared_cache: bool = False
+    ) -> str:
+        """The same for another program of a build."""
+        own = self._scratch / uuid4().hex[:12]
+        stage, work = own / "view", own / "work"
+        for folder in (own, stage, work, *([self._cache] if shared_cache else [])):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+        cache = self._cache if shared_cache else work / "cache"
+        line = list(command)
+        if self._sandbox is not None:
+            more = [self._cache] if shared_cache else []
+            line = self._sandbox.command(line, stage=stage, readable=readable, writable=[work, *writable, *more])
+        try:
+            return await self._run(line, command[:3], self._environment(cache, work), work)
+        finally:
+            await asyncio.shield(asyncio.to_thread(shutil.rmtree, own, ignore_errors=True))
+
+    async def _run(self, line: Sequence[str], called: Sequence[str], environment: dict[str, str], work: Path) -> str:
         try:
             process = await asyncio.create_subprocess_exec(
                 *DIE_WITH_PARENT,
-                *command,
-                env=self._environment(cache or self._cache),
-                cwd=self._scratch,
+                *line,
+                env=environment,
+                cwd=work,
                 stdin=DEVNULL,
                 stdout=PIPE,
                 stderr=PIPE,
@@ -91,7 +129,7 @@ class Uv:
                 limit=OUTPUT_BYTES,
             )
         except OSError as error:
-            raise EnvironmentBuildError(f"uv cannot be run: {error.strerror}") from error
+            raise EnvironmentBuildError(f"{Path(called[0]).name} cannot be run: {error.strerror}") from error
         try:
             assert process.stdout is not None and process.stderr is not None  # noqa: S101, PT018 - pipes
             printed, said, code = await asyncio.gather(_read(process.stdout), _read(process.stderr), process.wait())
@@ -102,17 +140,17 @@ class Uv:
             if process.returncode is None:
                 await asyncio.shield(process.wait())
         if code != 0:
-            log.info("uv failed", status=code, command=arguments[:2])
+            log.info("a program of a build failed", status=code, command=[Path(called[0]).name, *called[1:]])
             words = words_of(said.decode(errors="replace"))
-            raise EnvironmentBuildError(words or f"uv ended with status {code}")
+            raise EnvironmentBuildError(words or f"{Path(called[0]).name} ended with status {code}")
         return printed.decode(errors="replace")
 
-    def _environment(self, cache: Path) -> dict[str, str]:
+    def _environment(self, cache: Path, work: Path) -> dict[str, str]:
         return {
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "LANG": "C.UTF-8",
-            "HOME": str(self._scratch),
-            "TMPDIR": str(self._scratch),
+            "HOME": str(work),
+            "TMPDIR": str(work),
             "NO_COLOR": "1",
             "UV_CACHE_DIR": str(cache),
             "UV_LINK_MODE": "copy",  # an environment's files are its own: nobody reaches the cache through them

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from services.executor.handlers import draft, reading, retention, start, stopping
+from services.executor.handlers import draft, history, reading, retention, start, stopping, tracing
 from shared.contracts import executions as commands
 from shared.contracts.base import Command, Event
 from shared.contracts.comparisons import GetExecutionInputs
+from shared.contracts.history import GetRunHistory
+from shared.contracts.lineage import TraceDataset, TraceExecution
 from shared.contracts.notebooks import NotebookDeleted
 from shared.contracts.storage import GetRetention, SetRetention
 from shared.responder import Handler
@@ -24,10 +26,13 @@ COMMANDS: Mapping[type[Command[Any]], Handler] = {
     commands.ListExecutions: reading.list_executions,
     commands.GetQuota: reading.get_quota,
     commands.GetExecutionNotebook: draft.get_execution_notebook,
+    GetRunHistory: history.get_run_history,
     commands.GetNotebookActivity: reading.get_notebook_activity,
     commands.ListExecutionEvents: reading.list_execution_events,
     commands.GetExecutionEnvironment: reading.get_execution_environment,
     GetExecutionInputs: reading.get_execution_inputs,
+    TraceExecution: tracing.trace_execution,
+    TraceDataset: tracing.trace_dataset,
     commands.LocateResults: reading.locate_results,
     commands.CancelExecution: stopping.cancel_execution,
     commands.BlockNotebook: stopping.block_notebook,

@@ -154,7 +154,7 @@ async def get_execution_environment(
         notebook_id=row["notebook_id"],
         environment_id=found["environment_id"],
         source=found["source"],
-        python_version=found["python_version"],
+        python_version=found["python_version"] or None,
         preparation_seconds=row["preparation_seconds"],
         packages=[InstalledPackage(name=pin.name, version=pin.version) for pin in rules.pins(found["lock"])],
         lock=found["lock"],

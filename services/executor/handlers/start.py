@@ -115,6 +115,8 @@ async def _accept(app: ControlApp, context: Context, plan: Plan, command: StartE
             plan.rerun_of,
             plan.from_cell,
             dumps(trigger),
+            plan.dataset.dataset.dataset_id if plan.dataset else None,
+            plan.dataset.dataset.version if plan.dataset else None,
         )
         assert row is not None  # noqa: S101 - INSERT … RETURNING always answers
         await sql.execute(
@@ -161,10 +163,12 @@ def _trigger_of(command: StartExecution | RerunExecution, plan: Plan) -> Trigger
 
 
 async def _lock_notebook(transaction: WriteTransaction, notebook_id: UUID, scope: Scope) -> None:
-    """Raises NotFound when the notebook is being deleted."""
+    """Raises NotFound when the notebook is deleted, Conflict while its runs are being stopped for that."""
     notebook = await transaction.sql.row(queries.lock_notebook, notebook_id, scope.tenant_id, scope.project_id)
     if notebook is None or notebook["blocked_at"] is not None:
         raise NotFound("There is no such notebook.")
+    if notebook["closing"]:
+        raise Conflict("The notebook is being deleted; no new run may start.", extra={"deleting": True})
 
 
 async def _mind_others(transaction: WriteTransaction, command: StartExecution) -> None:

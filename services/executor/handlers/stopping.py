@@ -12,7 +12,7 @@ import asyncpg
 from services.executor import ending, model, retention, store
 from services.executor.store import queries
 from shared.contracts.base import Nothing
-from shared.contracts.execution_events import NotebookBlocked
+from shared.contracts.execution_events import ExecutionPurged, NotebookBlocked
 from shared.contracts.executions import BlockNotebook, CancelExecution, Execution, PurgeExecution
 from shared.contracts.notebooks import NotebookDeleted
 from shared.database import Transaction
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 POLL_S = 0.05
 """How often a forced block looks whether the last run has ended, in seconds."""
+
+CLOSING_S = 15.0
+"""How long a forced block keeps new runs out, in seconds: longer than it may take, and no longer than that."""
 
 REPLY_MARGIN_S = 0.5
 """A forced block gives up this long before its deadline, so that the answer arrives, in seconds."""
@@ -61,16 +64,28 @@ async def cancel_in(transaction: Transaction, execution_id: UUID) -> asyncpg.Rec
 
 async def block_notebook(app: ControlApp, command: BlockNotebook, context: Context) -> Nothing:
     """Write the tombstone. With `force`, first cancel what runs and wait for its end (decision 5, delete)."""
+    closed = False
     while True:
         try:
             return await _block(command, context)
         except Conflict:
             if not command.force:
                 raise
+        if not closed:
+            await _close(app, command)
+            closed = True
         async with app.database.connection() as connection:
             running = await connection.fetch(queries.active_runs_of_notebook, command.notebook_id)
         await cancel_all(app, [row["execution_id"] for row in running])
         await _pause_before(context)
+
+
+async def _close(app: ControlApp, command: BlockNotebook) -> None:
+    """Let no run in while those there are end: a client that goes on executing would keep the deletion waiting."""
+    scope = command.scope
+    async with app.database.transaction() as transaction:
+        await transaction.row(queries.lock_notebook, command.notebook_id, scope.tenant_id, scope.project_id)
+        await transaction.execute(queries.close_notebook, command.notebook_id, CLOSING_S)
 
 
 async def _block(command: BlockNotebook, context: Context) -> Nothing:
@@ -107,16 +122,24 @@ async def purge_execution(app: ControlApp, command: PurgeExecution, context: Con
     async with app.database.connection() as connection:
         await store.find(connection, command.scope, command.execution_id, command.notebook_id)
     async with context.transaction() as transaction:
-        row = await transaction.sql.row(queries.lock_execution, command.execution_id)
-        if row is not None and not await retention.remove_in(transaction.sql, command.scope, command.execution_id):
+        seen = await transaction.sql.row(queries.find_state, command.execution_id)
+        if seen is not None and not await retention.remove_in(transaction.sql, command.scope, command.execution_id):
             raise Conflict("The execution has not ended; cancel it first.")
         return transaction.reply(Nothing())
 
 
 async def on_notebook_deleted(app: ControlApp, event: NotebookDeleted, envelope: Envelope) -> None:
-    """Remove every run of a deleted notebook; the tombstone stays."""
+    """Remove every run of a deleted notebook; the bare tombstone stays.
+
+    Artifacts knows what a run stored by its manifest. A run that never sealed one may have left objects all the same,
+    when its worker was killed: for those the fact of each removal is told."""
     async with app.database.transaction(cause=envelope) as transaction:
         await transaction.row(queries.lock_notebook, event.notebook_id, event.scope.tenant_id, event.scope.project_id)
         await transaction.execute(queries.block_notebook, event.notebook_id)
+        for row in await transaction.fetch(queries.unsealed_runs, event.notebook_id):
+            transaction.emit(
+                ExecutionPurged(scope=event.scope, execution_id=row["execution_id"], notebook_id=event.notebook_id)
+            )
         await transaction.execute(queries.remove_executions_of_notebook, event.notebook_id)
+        await transaction.execute(queries.empty_tombstone, event.notebook_id)
         await transaction.execute(queries.forget_automatic_starts, event.notebook_id)

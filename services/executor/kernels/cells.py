@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+import zmq
 from nbclient.client import NotebookClient
-from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from nbclient.exceptions import CellExecutionComplete, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
 from services.executor.kernels import terminal
@@ -27,6 +30,9 @@ MAX_CELL_OUTPUTS = 10_000
 
 NO_TIME_LIMIT_S = 86_400
 """Given to nbclient where we keep the time ourselves, in seconds."""
+
+READ_AT_ONCE = 16
+"""Messages of a kernel that are handled before other runs get their turn."""
 
 PROGRESS_TYPE = "application/vnd.atelier.progress+json"
 """MIME type by which a cell reports how far it is (`client.progress`)."""
@@ -86,11 +92,32 @@ class _Driver(NotebookClient):
         if self.task_poll_for_reply is not None:
             self.task_poll_for_reply.cancel()
 
+    async def _async_poll_output_msg(self, parent_msg_id: str, cell: NotebookNode, cell_index: int) -> None:
+        """Called by nbclient for each cell; takes messages that have arrived without waiting for each through the
+        event loop."""
+        session, waiting = self.kernel.client.session, self.kernel.client.iopub_channel.socket
+        arrived: zmq.Socket[bytes] = zmq.Socket.shadow(waiting)
+        for count in itertools.count(1):
+            if count % READ_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            try:
+                frames = arrived.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                frames = await waiting.recv_multipart()
+            message = session.deserialize(session.feed_identities(frames)[1])
+            if message["parent_header"].get("msg_id") == parent_msg_id:
+                try:
+                    self.process_message(message, cell, cell_index)
+                except CellExecutionComplete:
+                    return
+
     def output(
         self, outs: list[NotebookNode], msg: dict[str, Any], display_id: str | None, cell_index: int
     ) -> NotebookNode | None:
         """Called by nbclient for each output message; joins stream pieces and keeps to the cap."""
         content = msg["content"]
+        if msg["msg_type"] == "error":
+            _complete(content)
         data = content.get("data")
         if isinstance(data, dict) and PROGRESS_TYPE in data:
             self._report(data[PROGRESS_TYPE])
@@ -99,25 +126,32 @@ class _Driver(NotebookClient):
         if self._bytes > MAX_CELL_OUTPUT_BYTES or len(outs) >= MAX_CELL_OUTPUTS:
             self.over_limit.set()
             return None
-        last = outs[-1] if outs else None
         if (
             msg["msg_type"] == "stream"
-            and last is not None
-            and last["output_type"] == "stream"
-            and last["name"] == content.get("name")
             and not self.clear_before_next_output
             and not self.output_hook_stack[msg["parent_header"].get("msg_id")]
         ):
-            if last is not self._stream:
-                self.end_stream()
-                self._stream = last
-            self._pieces.append(content.get("text", ""))
-            return last
+            return self._add_to_stream(outs, str(content.get("name")), str(content.get("text", "")))
         self.end_stream()
         return super().output(outs, msg, display_id, cell_index)
 
+    def _add_to_stream(self, outs: list[NotebookNode], name: str, text: str) -> NotebookNode:
+        last = outs[-1] if outs else None
+        if last is None or last["output_type"] != "stream" or last["name"] != name:
+            self.end_stream()
+            # Made here: nbformat's own function checks it against the whole schema, which takes longer than the cell.
+            last = NotebookNode(output_type="stream", name=name, text="")
+            outs.append(last)
+        if last is not self._stream:
+            self.end_stream()
+            self._stream = last
+        self._pieces.append(text)
+        return last
+
     def _report(self, progress: Any) -> None:
         try:
+            if isinstance(progress, str):  # Toree has nothing but texts for data
+                progress = json.loads(progress)
             fraction, message = float(progress["fraction"]), str(progress.get("message") or "")
         except (TypeError, KeyError, ValueError, AttributeError):
             return  # a notebook may display anything under this type; what is no progress is not shown
@@ -222,6 +256,15 @@ class CellRunner:
             self._driver.end_stream()
             cancelled.cancel()
             flooded.cancel()
+
+
+def _complete(content: dict[str, Any]) -> None:
+    """Give an error the texts that nbformat wants of it: an exception of Java's may have no message, which Toree sends
+    as null, and a kernel may leave out what it has not got."""
+    content["ename"] = str(content.get("ename") or "Error")
+    content["evalue"] = str(content.get("evalue") or "")
+    traceback = content.get("traceback")
+    content["traceback"] = [str(line) for line in traceback] if isinstance(traceback, list) else []
 
 
 def _size(content: dict[str, Any]) -> int:

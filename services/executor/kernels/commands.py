@@ -21,3 +21,7 @@ class KernelCommand:
     """Variables beside those that every kernel gets."""
     readable: tuple[Path, ...] = ()
     """Folders outside the system's that the kernel must be able to read, for level `strong`."""
+    ended_by: str = "os._exit called or the interpreter ended"
+    """What has most likely happened when the kernel's process ends by itself, in its language's terms."""
+    start_timeout_s: float | None = None
+    """Seconds until a starting kernel counts as stuck, where it is slower than others."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import queue
 import secrets
 import shutil
+import socket
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,37 +18,72 @@ import zmq.asyncio
 from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.connect import KernelConnectionInfo
 
+from services.executor.kernels.commands import Transport
+
 SOCKETS_FOLDER = "k"
 """Of the run folder, for sockets; short, because a socket's path has at most 107 bytes."""
 
 SHELL, IOPUB, STDIN, CONTROL, HEARTBEAT = 1, 2, 3, 4, 5
 """With transport ipc a port is a suffix of the socket's path."""
 
+CHANNELS = {"shell": SHELL, "iopub": IOPUB, "control": CONTROL}
+"""What the worker's clients use."""
+
+FORWARDED_PORTS = (5001, 5002, 5003, 5004, 5005)
+"""Where a kernel listens that has a loopback interface of its own: all ports are free there."""
+
+LOOPBACK = "127.0.0.1"
+"""Where kernels that know no unix sockets listen."""
+
+LOOK_AGAIN_S = 0.005
+"""How often a starting kernel's addresses are looked for, in seconds."""
+
+ASK_AGAIN_S, ASK_AGAIN_MOST_S = 0.05, 1.0
+"""How long an answer is waited for before it is asked for again, at first and at most, in seconds."""
+
+
+class RunClient(AsyncKernelClient):
+    """A client that at its end closes what it has opened. The base class would connect the other channels first, by the
+    names that their sockets had: the kernel may have put something else there."""
+
+    def stop_channels(self) -> None:
+        """See the base class."""
+        for channel in (self._shell_channel, self._iopub_channel, self._control_channel):
+            if channel is not None and channel.is_alive():
+                channel.stop()
+
 
 class Connection:
-    """Where one kernel listens, and its key."""
+    """Where one kernel listens, and its key. `forwarded`: it listens on ports of its own loopback interface, to which
+    unix sockets in the run folder lead."""
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, transport: Transport = "ipc", *, forwarded: bool = False) -> None:
+        self._transport: Transport = "ipc" if forwarded else transport
+        self._forwarded = forwarded
         self._stem = run_dir / SOCKETS_FOLDER / "s"
+        self._ports = free_ports() if self._transport == "tcp" else (SHELL, IOPUB, STDIN, CONTROL, HEARTBEAT)
         self.file = run_dir / SOCKETS_FOLDER / "kernel.json"
         self._key = secrets.token_hex(32)
 
     def write(self) -> None:
         """Write the connection file."""
-        content = {**self._fields(), "key": self._key}
+        listened = self._fields("tcp", FORWARDED_PORTS) if self._forwarded else self._fields()
+        content = {**listened, "key": self._key}
         self.file.write_text(json.dumps(content), encoding="utf-8")
         self.file.chmod(0o600)
 
-    def _fields(self) -> dict[str, Any]:
+    def _fields(self, transport: Transport | None = None, ports: tuple[int, ...] = ()) -> dict[str, Any]:
+        transport = transport or self._transport
+        shell, iopub, stdin, control, heartbeat = ports or self._ports
         return {
-            "transport": "ipc",
-            "ip": str(self._stem),
+            "transport": transport,
+            "ip": str(self._stem) if transport == "ipc" else LOOPBACK,
             "signature_scheme": "hmac-sha256",
-            "shell_port": SHELL,
-            "iopub_port": IOPUB,
-            "stdin_port": STDIN,
-            "control_port": CONTROL,
-            "hb_port": HEARTBEAT,
+            "shell_port": shell,
+            "iopub_port": iopub,
+            "stdin_port": stdin,
+            "control_port": control,
+            "hb_port": heartbeat,
         }
 
     @property
@@ -54,8 +93,28 @@ class Connection:
 
     @property
     def sockets(self) -> list[Path]:
-        """The sockets of the kernel; a client needs the first two to be there."""
-        return [Path(f"{self._stem}-{number}") for number in (SHELL, IOPUB, STDIN, CONTROL, HEARTBEAT)]
+        """The unix sockets of the kernel, if it has such; a client needs the first two to be there."""
+        if self._transport == "tcp":
+            return []
+        return [Path(f"{self._stem}-{number}") for number in self._ports]
+
+    def socket_name(self, number: int) -> str:
+        """A unix socket's name in its folder."""
+        return f"{self._stem.name}-{number}"
+
+    @property
+    def links(self) -> list[tuple[str, int]]:
+        """For the forwarder: unix sockets and the ports that they lead to."""
+        return list(zip(map(str, self.sockets), FORWARDED_PORTS, strict=True)) if self._forwarded else []
+
+    async def bound(self) -> None:
+        """Wait until the kernel listens where a client connects to."""
+        while not all(socket.exists() for socket in self.sockets[:2]):
+            await asyncio.sleep(LOOK_AGAIN_S)
+        if self._transport == "tcp":
+            for port in self._ports[:2]:
+                while not await asyncio.to_thread(_listens, port):
+                    await asyncio.sleep(10 * LOOK_AGAIN_S)
 
     def forget(self) -> None:
         """Remove sockets and key from the folder. A kernel that has been met needs none of them any more."""
@@ -68,7 +127,7 @@ class Connection:
 
     def client(self, context: zmq.asyncio.Context | None) -> AsyncKernelClient:
         """A client with these addresses, not connected yet."""
-        client = AsyncKernelClient(context=context)
+        client = RunClient(context=context)
         client.load_connection_info(self.info)
         return client
 
@@ -85,13 +144,47 @@ def new_context(*, reconnecting: bool) -> zmq.asyncio.Context:
 
 
 async def shake_hands(client: AsyncKernelClient) -> None:
-    """Connect to bound sockets: ready means `iopub_welcome` received and kernel_info answered."""
+    """Connect to bound sockets: ready means that kernel_info is answered and that what the kernel publishes is heard.
+
+    A kernel of protocol 5.4 publishes `iopub_welcome` to a new subscriber. Others may not have noticed the subscription
+    yet when they publish: they are asked again until the `idle` of such a request has been heard.
+    """
     client.start_channels(stdin=False, hb=False)
-    while (await client.get_iopub_msg(timeout=None))["msg_type"] != "iopub_welcome":
+    asked, patience = [client.kernel_info()], ASK_AGAIN_S
+    while not await _heard(client, asked, patience):
+        asked.append(client.kernel_info())
+        patience = min(2 * patience, ASK_AGAIN_MOST_S)
+    while (await client.get_shell_msg(timeout=None))["parent_header"].get("msg_id") != asked[-1]:
         pass
-    request = client.kernel_info()
-    while (await client.get_shell_msg(timeout=None))["parent_header"].get("msg_id") != request:
-        pass
+
+
+async def _heard(client: AsyncKernelClient, asked: list[str], patience: float) -> bool:
+    """Whether something tells, within `patience` seconds, that the kernel's publications arrive."""
+    deadline = asyncio.get_running_loop().time() + patience
+    while (left := deadline - asyncio.get_running_loop().time()) > 0:
+        try:
+            message = await client.get_iopub_msg(timeout=left)
+        except queue.Empty:
+            return False
+        if message["msg_type"] == "iopub_welcome":
+            return True
+        if message["parent_header"].get("msg_id") in asked and message["content"].get("execution_state") == "idle":
+            return True
+    return False
+
+
+def free_ports(count: int = 5) -> tuple[int, ...]:
+    """TCP ports of the loopback interface that nobody listens on now."""
+    with ExitStack() as stack:
+        taken = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in taken:
+            one.bind((LOOPBACK, 0))
+        return tuple(one.getsockname()[1] for one in taken)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((LOOPBACK, port)) == 0
 
 
 def environment_for(run_dir: Path, python: Path) -> dict[str, str]:

@@ -23,17 +23,20 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 
 PROGRAM = (
     "import sys; sys.path[0] = sys.argv[2]\n"
-    "from services.executor.kernels.forkserver import server\n"
-    "del sys.path[0]; server.main()"
+    "from services.executor.kernels.forkserver import program\n"
+    "del sys.path[0]; program.main()"
 )
 
 ENVIRONMENT = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "LANG": "C.UTF-8",
     "OPENBLAS_NUM_THREADS": "1",
+    "OPENBLAS_THREAD_TIMEOUT": "16",
     "HOME": "/nonexistent",
 }
-"""All that the server knows of its surroundings. One thread, so that nothing is lost by the fork."""
+"""All that the server knows of its surroundings. One thread, so that nothing is lost by the fork. An idle thread of the
+linear algebra library waits 2**16 cycles for work before it sleeps, not 2**26: those are 50 ms of processor time that
+every kernel would burn when its threads are made."""
 
 START_TIMEOUT_S = 120.0
 """How long imports may take on a slow disk, in seconds."""
@@ -155,6 +158,7 @@ class ForkLink:
         self.ended.set()
         if not self._ready.done():
             self._ready.set_exception(ForkServerGone("the fork server has ended"))
+            self._ready.exception()  # whoever waits hears of it; where nobody does, nothing is lost
         for identity, notice in list(self._notices.items()):
             notice({"event": "exited", "id": identity, "status": -9, "cause": "server"})
             notice({"event": "gone", "id": identity})

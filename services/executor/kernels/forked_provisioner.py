@@ -23,6 +23,8 @@ class ForkedKernelProvisioner(KernelProvisionerBase):
     limits: dict[str, Any]
     usage: Usage | None = None
     failure: str | None = None
+    ended_by: str | None = None
+    """See KernelCommand."""
     _spawned = False
 
     def prepare(self, link: ForkLink, identity: int, limits: dict[str, Any]) -> None:
@@ -52,6 +54,7 @@ class ForkedKernelProvisioner(KernelProvisionerBase):
                 "limits": self.limits,
                 "threads": kwargs["threads"],
                 "argv": cmd,
+                **kwargs.get("more", {}),
             }
         )
         if self.link.ended.is_set():
@@ -74,7 +77,8 @@ class ForkedKernelProvisioner(KernelProvisionerBase):
                     peak_memory_bytes=message["peakMemoryBytes"],
                     method=message["method"],
                 )
-            self._end(KernelExit(code=message["status"], cause=self._cause(message.get("cause"))))
+            own_words = {"ended_by": self.ended_by} if self.ended_by is not None else {}
+            self._end(KernelExit(code=message["status"], cause=self._cause(message.get("cause")), **own_words))
         elif event == "gone":
             self.link.forget(self.identity)
             self.gone.set()

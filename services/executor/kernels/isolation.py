@@ -37,6 +37,10 @@ class Isolation:
             level=_level(layers, faults), layers=layers, faults=faults, user_namespace=bool(report["userNamespace"])
         )
 
+    def holds(self, layer: str) -> bool:
+        """Whether one layer is applied to kernels."""
+        return bool(self.layers.get(layer, {}).get("ok"))
+
     def missing(self, level: Level) -> list[str]:
         """What `level` needs and is not there, each with its reason."""
         if not self.layers:

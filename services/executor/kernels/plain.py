@@ -1,7 +1,6 @@
 """Kernels started when they are asked for: the interpreter starts, imports and answers, about half a second.
 
-The fork server (`forked`) takes this place for base-environment Python kernels (DESIGN.md decision 7); this stays as
-the fallback.
+The fork server (`forked`) takes this place wherever it runs (DESIGN.md decision 7); this stays as the fallback.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.kernelspec import KernelSpec
 
 from services.executor.kernels import connecting, processes
+from services.executor.kernels.commands import KernelCommand
 from services.executor.kernels.connecting import Connection
 from services.executor.kernels.port import Kernel, KernelExit, KernelRequest, KernelStartError, LayOut, Usage
 from services.executor.kernels.provisioner import ChildProcessProvisioner
@@ -35,6 +35,12 @@ PYTHON_ARGUMENTS = (
 )
 """How an environment's interpreter becomes a kernel; history stays off, nothing outlives a run."""
 
+
+def python_command(python: Path) -> KernelCommand:
+    """The kernel of a Python environment."""
+    return KernelCommand(argv=(str(python), *PYTHON_ARGUMENTS))
+
+
 KILL_WAIT_S = 2.0
 """How long a killed process may take to be reaped, in seconds."""
 
@@ -43,20 +49,26 @@ class PlainKernel:
     """See `port.Kernel`."""
 
     def __init__(
-        self, provisioner: ChildProcessProvisioner, connection: Connection, client: AsyncKernelClient, run_dir: Path
+        self,
+        provisioner: ChildProcessProvisioner,
+        connection: Connection,
+        client: AsyncKernelClient,
+        run_dir: Path,
+        ended_by: str,
     ) -> None:
         self.run_dir = run_dir
         self.client = client
         self.exited: asyncio.Future[KernelExit] = asyncio.get_running_loop().create_future()
         self._provisioner = provisioner
         self._connection = connection
+        self._ended_by = ended_by
         self._usage: Usage | None = None
         assert provisioner.exited is not None  # noqa: S101 - made by the launch
         provisioner.exited.add_done_callback(self._on_exit)
 
     def _on_exit(self, code: asyncio.Future[int]) -> None:
         if not self.exited.done() and not code.cancelled():
-            self.exited.set_result(KernelExit(code=code.result()))
+            self.exited.set_result(KernelExit(code=code.result(), ended_by=self._ended_by))
 
     async def interrupt(self) -> None:
         """See Kernel."""
@@ -90,10 +102,10 @@ class PlainKernel:
 
 
 class PlainKernels:
-    """A kernel source that starts a kernel for each request. `commands` maps kernel types to their argv."""
+    """A kernel source that starts a kernel for each request. `commands` has one for each kernel type that there is."""
 
     def __init__(
-        self, commands: Mapping[str, list[str]], *, python: Path, lay_out: LayOut, start_timeout_s: float
+        self, commands: Mapping[str, KernelCommand], *, python: Path, lay_out: LayOut, start_timeout_s: float
     ) -> None:
         self._commands = commands
         self._python = python
@@ -114,12 +126,9 @@ class PlainKernels:
         """See KernelSource."""
         command = self._commands.get(request.kernel_type)
         if command is None:
-            available = ", ".join(sorted(self._commands))
-            raise KernelStartError(
-                f"this worker has no {request.kernel_type} kernel; it has: {available}. Ask the operator to add it."
-            )
+            raise KernelStartError(no_such_kernel(request.kernel_type, self._commands))
         if request.python is not None:
-            command = [str(request.python), *PYTHON_ARGUMENTS]
+            command = python_command(request.python)
         run_dir = request.run_dir
         try:
             await asyncio.to_thread(self._lay_out, run_dir)
@@ -128,18 +137,18 @@ class PlainKernels:
             await asyncio.to_thread(shutil.rmtree, run_dir, ignore_errors=True)
             raise
 
-    async def _start(self, request: KernelRequest, command: list[str], run_dir: Path) -> Kernel:
-        connection = Connection(run_dir)
+    async def _start(self, request: KernelRequest, command: KernelCommand, run_dir: Path) -> Kernel:
+        connection = Connection(run_dir, command.transport)
         connection.write()
-        spec = KernelSpec(argv=command, display_name=request.kernel_type)
+        spec = KernelSpec(argv=list(command.argv), display_name=request.kernel_type)
         provisioner = ChildProcessProvisioner(kernel_id=run_dir.name, kernel_spec=spec)
         provisioner.connection_info = connection.info
-        argv = [part.format(connection_file=connection.file) for part in command]
-        environment = connecting.environment_for(run_dir, request.python or self._python)
+        argv = [part.format(connection_file=connection.file) for part in command.argv]
+        environment = connecting.environment_for(run_dir, request.python or self._python) | dict(command.environment)
         await provisioner.launch_kernel(argv, env=environment, cwd=run_dir / "work")
-        kernel = PlainKernel(provisioner, connection, connection.client(self._context), run_dir)
+        kernel = PlainKernel(provisioner, connection, connection.client(self._context), run_dir, command.ended_by)
         try:
-            await self._wait_ready(kernel, connection.sockets[:2])
+            await self._wait_ready(kernel, connection, command.start_timeout_s or self._start_timeout_s)
         except KernelStartError as error:
             await kernel.close()
             tail = " ".join(list(provisioner.stderr_tail)[-3:])
@@ -149,17 +158,15 @@ class PlainKernels:
             raise
         return kernel
 
-    async def _wait_ready(self, kernel: PlainKernel, sockets: list[Path]) -> None:
-        """Ready means: sockets bound, `iopub_welcome` received (no output can be lost now), kernel_info answered."""
-        ready = asyncio.create_task(_handshake(kernel.client, sockets))
+    async def _wait_ready(self, kernel: PlainKernel, connection: Connection, timeout_s: float) -> None:
+        """Ready means: sockets bound, publications heard (no output can be lost now), kernel_info answered."""
+        ready = asyncio.create_task(_handshake(kernel.client, connection))
         watched: set[asyncio.Future[Any]] = {ready, kernel.exited}
         try:
-            async with asyncio.timeout(self._start_timeout_s):
+            async with asyncio.timeout(timeout_s):
                 await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
         except TimeoutError:
-            raise KernelStartError(
-                f"the kernel did not answer within {self._start_timeout_s:.0f} seconds of its start"
-            ) from None
+            raise KernelStartError(f"the kernel did not answer within {timeout_s:.0f} seconds of its start") from None
         finally:
             if not ready.done():
                 ready.cancel()
@@ -169,7 +176,15 @@ class PlainKernels:
         ready.result()
 
 
-async def _handshake(client: AsyncKernelClient, sockets: list[Path]) -> None:
-    while not all(socket.exists() for socket in sockets):
-        await asyncio.sleep(0.005)
+async def _handshake(client: AsyncKernelClient, connection: Connection) -> None:
+    await connection.bound()
     await connecting.shake_hands(client)
+
+
+def no_such_kernel(kernel_type: str, commands: Mapping[str, KernelCommand]) -> str:
+    """What a run's owner is told whose kernel this worker does not have."""
+    available = ", ".join(sorted(commands))
+    return (
+        f"this worker has no {kernel_type} kernel; it has: {available}. The operator adds it: `make kernels` installs "
+        "R and Scala, docs/operations.md names the settings."
+    )

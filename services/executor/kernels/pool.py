@@ -15,7 +15,7 @@ from prometheus_client import Gauge
 from services.executor.kernels.port import KernelStartError
 
 if TYPE_CHECKING:
-    from services.executor.kernels.forked import ForkedKernel
+    from services.executor.kernels.forked_kernel import ForkedKernel
 
 log = structlog.get_logger(__name__)
 
@@ -28,16 +28,18 @@ RETRY_S = 5.0
 MEMORY_FLOOR_BYTES = 512 * 1024 * 1024
 """Below this much available memory no kernel is made in advance."""
 
-READY = Gauge("atelier_kernel_pool_ready", "Kernels that are ready and wait for a run")
-SIZE = Gauge("atelier_kernel_pool_size", "Kernels that the pool keeps ready")
+READY = Gauge("atelier_kernel_pool_ready", "Kernels that are ready and wait for a run", ["kernel"])
+SIZE = Gauge("atelier_kernel_pool_size", "Kernels that are to be kept ready", ["kernel"])
 
 
 class Pool:
-    """Ready kernels, oldest first."""
+    """Ready kernels, oldest first; `kernel` names their kind in metrics."""
 
-    def __init__(self, make: Callable[[], Awaitable[ForkedKernel]], size: int) -> None:
+    def __init__(self, make: Callable[[], Awaitable[ForkedKernel]], size: int, *, kernel: str = "python3") -> None:
         self._make = make
         self._size = size
+        self._ready = READY.labels(kernel=kernel)
+        self._wanted = SIZE.labels(kernel=kernel)
         self._spares: deque[ForkedKernel] = deque()
         self._short = asyncio.Event()
         self._filling: asyncio.Task[None] | None = None
@@ -51,7 +53,7 @@ class Pool:
 
     def start(self) -> None:
         """Begin to fill."""
-        SIZE.set(self._size)
+        self._wanted.inc(self._size)
         if self._size:
             self._short.set()
             self._filling = asyncio.create_task(self._fill())
@@ -59,6 +61,7 @@ class Pool:
     async def stop(self) -> None:
         """End the kernels that wait."""
         if self._filling is not None:
+            self._wanted.dec(self._size)
             self._filling.cancel()
             await asyncio.gather(self._filling, return_exceptions=True)
         await self.drop_all()
@@ -69,20 +72,20 @@ class Pool:
         try:
             while self._spares:
                 kernel = self._spares.popleft()
+                self._ready.dec()
                 if not kernel.exited.done():
                     return kernel
                 self._discard(kernel)
             return None
         finally:
-            READY.set(len(self._spares))
             self._short.set()
 
     async def drop_all(self) -> None:
         """Let no kernel made so far be used any more."""
         self._generation += 1
         while self._spares:
+            self._ready.dec()
             self._discard(self._spares.popleft())
-        READY.set(0)
         self._short.set()
         await asyncio.gather(*self._closing, return_exceptions=True)
 
@@ -101,6 +104,7 @@ class Pool:
             self._short.clear()
             for dead in [kernel for kernel in self._spares if kernel.exited.done()]:
                 self._spares.remove(dead)
+                self._ready.dec()
                 self._discard(dead)
             if self._spares:
                 await asyncio.sleep(BREATH_S)
@@ -117,7 +121,7 @@ class Pool:
                     continue
                 kernel.exited.add_done_callback(lambda _: self._short.set())
                 self._spares.append(kernel)
-                READY.set(len(self._spares))
+                self._ready.inc()
 
 
 def _available_bytes() -> int:

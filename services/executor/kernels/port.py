@@ -24,6 +24,8 @@ class KernelRequest:
     run_dir: Path
     python: Path | None = None
     """The interpreter of an environment built for the run; None for the base one."""
+    readable: tuple[Path, ...] = ()
+    """Where that environment and its interpreter lie."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,8 @@ class KernelExit:
 
     code: int
     cause: str | None = None
+    ended_by: str = "os._exit called or the interpreter ended"
+    """See KernelCommand."""
 
     @property
     def reason(self) -> str:
@@ -44,7 +48,7 @@ class KernelExit:
                 return f"killed by signal {number} ({signal.Signals(number).name})"
             except ValueError:
                 return f"killed by signal {number}"
-        return f"os._exit called or the interpreter ended with status {self.code}"
+        return f"{self.ended_by} with status {self.code}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,3 +10,7 @@ CREATE TABLE automatic_start (
     accepted_at  timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE INDEX automatic_start_of_notebook ON automatic_start (notebook_id);
+
+-- A forced deletion that waits for runs to end lets no new one in meanwhile. It is over by itself, when the deletion is
+-- given up.
+ALTER TABLE notebook ADD COLUMN closing_until timestamptz;

@@ -87,4 +87,5 @@ class Chronicle:
         self._add(ResultsRegistered(**self._ids, artifact_count=count), manifest_epoch=self._epoch)
 
     def _add(self, event: Any, **changes: Any) -> None:
-        self._writer.add(Step(event=event, progress=self.tally.progress(), **changes))
+        progress = event.progress if isinstance(event, CellStarted | CellCompleted) else self.tally.progress()
+        self._writer.add(Step(event=event, progress=progress, **changes))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
+import orjson
 import structlog
 
 from shared.contracts.datasets import PinnedDataset
@@ -16,6 +19,9 @@ log = structlog.get_logger(__name__)
 
 MAX_BYTES = 20_000_000_000
 """How much disk the cache may hold; the files unused longest go first, in bytes."""
+
+CSV_GROWTH = 5
+"""How many times larger than its Parquet file a dataset is as CSV, at a guess."""
 
 
 class DatasetCache:
@@ -29,10 +35,19 @@ class DatasetCache:
     async def file(self, dataset: PinnedDataset) -> Path:
         """The dataset's Parquet file, read-only. Raises Unavailable or NotFound. A caller may be cancelled; the file
         is fetched to its end all the same, once, for whoever comes next."""
-        key = dataset.dataset.sha256
+        return await self._once(dataset.dataset.sha256, lambda: self._fetch(dataset))
+
+    async def csv(self, dataset: PinnedDataset) -> tuple[Path, list[dict[str, Any]]]:
+        """The same as CSV for kernels that cannot read Parquet, and what there is to know about its columns (see
+        `r_table`); made once, too. Raises as `file` does."""
+        path = await self._once(f"{dataset.dataset.sha256}.csv", lambda: self._convert(dataset))
+        columns: list[dict[str, Any]] = orjson.loads(await asyncio.to_thread(_columns_of(path).read_bytes))
+        return path, columns
+
+    async def _once(self, key: str, make: Callable[[], Coroutine[Any, Any, Path]]) -> Path:
         fetch = self._fetches.get(key)
         if fetch is None:
-            fetch = self._fetches[key] = asyncio.create_task(self._fetch(dataset))
+            fetch = self._fetches[key] = asyncio.create_task(make())
             fetch.add_done_callback(lambda done: self._forget(key, done))
         return await asyncio.shield(fetch)
 
@@ -52,17 +67,41 @@ class DatasetCache:
         await asyncio.to_thread(_keep, partial, path)
         return path
 
+    async def _convert(self, dataset: PinnedDataset) -> Path:
+        path = self._folder / f"{dataset.dataset.sha256}.csv"
+        if await asyncio.to_thread(path.exists):
+            await asyncio.to_thread(os.utime, path)
+            return path
+        parquet = await self.file(dataset)
+        await asyncio.to_thread(self._make_room, CSV_GROWTH * dataset.dataset.size_bytes)
+        await asyncio.to_thread(_write_csv, parquet, path)
+        return path
+
     def _make_room(self, wanted: int) -> None:
         self._folder.mkdir(exist_ok=True, mode=0o755)
-        files = sorted(self._folder.glob("*.parquet"), key=lambda file: file.stat().st_mtime)
+        files = [file for file in self._folder.iterdir() if file.suffix in (".parquet", ".csv")]
+        files.sort(key=lambda file: file.stat().st_mtime)
         total = wanted + sum(file.stat().st_size for file in files)
         for file in files:
             if total <= MAX_BYTES:
                 return
             total -= file.stat().st_size
             file.unlink()
+            _columns_of(file).unlink(missing_ok=True)
 
 
 def _keep(partial: Path, path: Path) -> None:
     partial.chmod(0o444)
     partial.rename(path)
+
+
+def _write_csv(parquet: Path, path: Path) -> None:
+    from services.executor.running import r_table  # noqa: PLC0415 - pyarrow is loaded when first needed
+
+    partial = path.with_suffix(".partial-csv")
+    r_table.to_csv(parquet, partial, _columns_of(path))
+    _keep(partial, path)
+
+
+def _columns_of(csv: Path) -> Path:
+    return csv.with_suffix(".columns.json")

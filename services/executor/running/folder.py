@@ -7,6 +7,7 @@ import fcntl
 import itertools
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 from uuid import UUID, uuid4
@@ -91,8 +92,9 @@ def describe(
     notebook: PinnedNotebook,
     dataset: PinnedDataset | None,
     parameters: dict[str, Any],
+    csv_columns: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """What run.json tells the SDK."""
+    """What run.json tells the SDK. `csv_columns` where the dataset is laid as CSV, too (see `r_table`)."""
     described = None
     if dataset is not None:
         described = {
@@ -113,6 +115,8 @@ def describe(
             ),
             "path": "inputs/dataset.parquet",
         }
+        if csv_columns is not None:
+            described["csv"] = {"path": "inputs/dataset.csv", "columns": csv_columns}
     return {
         "schemaVersion": SCHEMA_VERSION,
         "executionId": str(execution_id),
@@ -137,18 +141,18 @@ def lay_out(path: Path, font_cache: Path | None = None) -> None:
             shutil.copyfile(file, path / "home" / "matplotlib" / file.name)
 
 
-def fill(path: Path, description: dict[str, Any], dataset_file: Path | None) -> None:
-    """Tell a run folder what its run is. A bound dataset enters as a read-only hard link, or a copy across file
-    systems."""
+def fill(path: Path, description: dict[str, Any], dataset_files: Sequence[Path]) -> None:
+    """Tell a run folder what its run is. A bound dataset enters as read-only hard links, or copies across file
+    systems, one for each form that it has."""
     run_json = path / "run.json"
     run_json.write_bytes(orjson.dumps(description, option=orjson.OPT_INDENT_2))
     run_json.chmod(0o444)
-    if dataset_file is not None:
-        target = path / "inputs" / "dataset.parquet"
+    for file in dataset_files:
+        target = path / "inputs" / f"dataset{file.suffix}"
         try:
-            os.link(dataset_file, target)
+            os.link(file, target)
         except OSError:
-            shutil.copyfile(dataset_file, target)
+            shutil.copyfile(file, target)
             target.chmod(0o444)
 
 

@@ -9,6 +9,7 @@ from nbformat.v4 import new_code_cell
 from papermill.translators import papermill_translators
 
 from services.executor.parameter_rules import nameable
+from services.executor.running import literals
 from shared.contracts.notebooks import KernelType
 
 PARAMETERS_TAG, INJECTED_TAG = "parameters", "injected-parameters"
@@ -16,8 +17,6 @@ PARAMETERS_TAG, INJECTED_TAG = "parameters", "injected-parameters"
 
 INJECTED_ID = "injected-parameters"
 """Cell id of the injected cell in the executed notebook, with a number behind it where a cell has that id already."""
-
-LANGUAGE: dict[KernelType, str] = {"python3": "python", "r": "R", "scala": "scala"}
 
 
 def inject(notebook: NotebookNode, parameters: dict[str, Any], kernel_type: KernelType) -> int | None:
@@ -30,8 +29,7 @@ def inject(notebook: NotebookNode, parameters: dict[str, Any], kernel_type: Kern
     settable = {name: value for name, value in parameters.items() if nameable(name, kernel_type)}
     if not settable:
         return None
-    translator = papermill_translators.find_translator(LANGUAGE[kernel_type], LANGUAGE[kernel_type])
-    source = translator.codify(settable, comment="Parameters of this execution")
+    source = _cell_of(settable, kernel_type)
     before = _tagged(notebook, INJECTED_TAG)
     if before is not None and notebook.cells[before].cell_type == "code":
         notebook.cells[before].source = source
@@ -43,6 +41,15 @@ def inject(notebook: NotebookNode, parameters: dict[str, Any], kernel_type: Kern
     index = 0 if tagged is None else tagged + 1
     notebook.cells.insert(index, cell)
     return index
+
+
+def _cell_of(values: dict[str, Any], kernel_type: KernelType) -> str:
+    if kernel_type in literals.CELLS:
+        return literals.CELLS[kernel_type](values)
+    source: str = papermill_translators.find_translator("python", "python").codify(
+        values, comment="Parameters of this execution"
+    )
+    return source
 
 
 def _tagged(notebook: NotebookNode, tag: str) -> int | None:

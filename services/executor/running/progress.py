@@ -23,7 +23,7 @@ from shared.errors import OutcomeUnknown, Unavailable
 
 log = structlog.get_logger(__name__)
 
-GROUP_S = 0.003
+GROUP_S = 0.005
 """How long the first fact of a group waits for others, in seconds."""
 
 GROUP_SIZE = 64
@@ -161,7 +161,7 @@ class ProgressWriter:
                 list(results),
                 [dumps(result) for result in results.values()],
                 [envelope.sequence for envelope in envelopes],
-                [envelope.encode() for envelope in envelopes],
+                [body for _type, _key, body in transaction.staged],
                 _latest(step.manifest_epoch for step in group),
                 environment_id,
                 preparation,

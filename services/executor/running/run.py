@@ -60,9 +60,11 @@ class Run:
         self._options = claim.request.output_options
         self.draft = Draft(claim, means.database, self._notebook)
         self._environment: Prepared | None = None
+        self._csv_columns: list[dict[str, Any]] | None = None
         self._kernel: Kernel | None = None
         self._collector: Collector | None = None
         self._registering: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._resources = Resources()
         self._deadline = time.monotonic() + claim.request.timeout
 
@@ -73,17 +75,21 @@ class Run:
         try:
             with telemetry.span("run notebook", traceparent=self.claim.row["traceparent"], execution_id=self.claim.id):
                 verdict = await self._verdict()
-                await self._close_kernel()
+                self._closing = asyncio.create_task(self._close_kernel())
                 if self.lost.is_set():
                     log.warning("run given up: it is no longer this worker's")
                 elif self.handover.is_set() and not self.cancel.is_set():
+                    await self._closing
                     await self._hand_over()
                 else:
                     await self._finish(verdict)
         except Fenced:
             log.warning("run given up: it has been taken over")
         finally:
-            await self._close_kernel()
+            if self._closing is None:
+                await self._close_kernel()
+            else:
+                await asyncio.wait({self._closing})
             if self._environment is not None:
                 self._environment.close()
             if self._registering is not None:
@@ -114,7 +120,7 @@ class Run:
         try:
             began = time.monotonic()
             self._environment = environment = await self._prepare_environment()
-            dataset_file = await self._fetch_dataset()
+            dataset_files = await self._fetch_dataset()
             self._chronicle.environment_ready(environment.environment_id, round(time.monotonic() - began, 3))
             self._kernel = kernel = await self._start_kernel(environment)
         except Stopped:
@@ -131,7 +137,7 @@ class Run:
         except GaveUpOnStore as error:
             return _failed("ArtifactStoreError", str(error))
         self._dir = kernel.run_dir
-        await asyncio.to_thread(folder.fill, self._dir, self._description(), dataset_file)
+        await asyncio.to_thread(folder.fill, self._dir, self._description(), dataset_files)
         self._chronicle.enter("ExecutingCells", state="Running")
         collector = self._collector = self._new_collector(self._dir)
         cells = NotebookCells(
@@ -175,12 +181,20 @@ class Run:
             pinned = await self._means.requests.ask(ask)
         return await self._means.environments.prepare(wanted, self.claim.notebook.kernel_type, pinned.libraries)
 
-    async def _fetch_dataset(self) -> Path | None:
+    async def _fetch_dataset(self) -> list[Path]:
+        """The bound dataset in each form that the kernel needs."""
         if self.claim.dataset is None:
-            return None
-        dataset = self.claim.dataset
-        fetching = patiently(lambda: self._means.datasets.file(dataset), lost=self.lost)
+            return []
+        fetching = patiently(self._find_dataset, lost=self.lost)
         return await unless_stopped(fetching, self._stop, deadline=self._deadline)
+
+    async def _find_dataset(self) -> list[Path]:
+        assert self.claim.dataset is not None  # noqa: S101 - asked before
+        files = [await self._means.datasets.file(self.claim.dataset)]
+        if self.claim.notebook.kernel_type == "r":
+            csv, self._csv_columns = await self._means.datasets.csv(self.claim.dataset)
+            files.append(csv)
+        return files
 
     def _description(self) -> dict[str, Any]:
         return folder.describe(
@@ -189,6 +203,7 @@ class Run:
             self.claim.notebook,
             self.claim.dataset,
             self.claim.parameters,
+            self._csv_columns,
         )
 
     async def _start_kernel(self, environment: Prepared) -> Kernel:
@@ -197,6 +212,7 @@ class Run:
             kernel_type=self.claim.notebook.kernel_type,
             run_dir=self._new_dir,
             python=environment.python if environment.source == "built" else None,
+            readable=environment.readable,
         )
         with telemetry.span("start kernel", kernel=request.kernel_type):
             return await unless_stopped(self._means.kernels.acquire(request), self._stop, deadline=self._deadline)
@@ -235,6 +251,7 @@ class Run:
             self._warnings.append("The run was cancelled while its results were being stored; some are missing.")
         finally:
             waiting.cancel()
+        await self._kernel_closed()  # only now it is known what the run has used
         if self.cancel.is_set():
             verdict = model.CANCELLED
         await self._commit_end(verdict, changed, epoch)
@@ -251,6 +268,8 @@ class Run:
         collector = self._collector
         if collector is None:
             return None
+        if collector.has_files:
+            await self._kernel_closed()  # until then it may still write
         with telemetry.span("collect results"):
             await patiently(collector.add_files, lost=self.lost)
             await patiently(collector.add_notebook, lost=self.lost)
@@ -316,6 +335,11 @@ class Run:
             method=usage.method if usage else None,
         )
 
+    async def _kernel_closed(self) -> None:
+        """Results without files are stored while the kernel ends, which takes as long."""
+        if self._closing is not None:
+            await asyncio.shield(self._closing)
+
     def _new_collector(self, run_dir: Path) -> Collector:
         identity = RunIdentity(
             scope=self.claim.scope,
@@ -324,6 +348,7 @@ class Run:
             notebook_id=self.claim.row["notebook_id"],
             epoch=self.claim.epoch,
             output_format=self.claim.notebook.integration.output_format,
+            notebook_name=self.claim.notebook.notebook_name,
             enrichment_mode=self.claim.notebook.integration.enrichment_mode,
             dataset=self.claim.dataset.dataset if self.claim.dataset else None,
         )

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from services.gateway import examples, transfers
+from aiohttp import web
+
+from services.gateway import examples, results, transfers
 from services.gateway.bodies import ResultsQuery
 from services.gateway.calls import Asked, Call
 from services.gateway.model import Role
-from services.gateway.results import results_object
 from services.gateway.routes.executions import EXECUTION
 from shared.contracts.executions import GetExecutionNotebook, LocateResults, ResultsLocation
 from shared.contracts.notebooks import IpynbFile
-from shared.contracts.results import ArtifactEntry, GetArtifact, ListArtifacts, Results
+from shared.contracts.results import (
+    ArtifactEntry,
+    ArtifactKind,
+    ArtifactList,
+    GetArtifact,
+    ListArtifacts,
+    ListedAfter,
+    Results,
+)
 from shared.contracts.transfers import ARCHIVE_DOWNLOAD, ARTIFACT_DOWNLOAD, ArchiveDownload, ArtifactDownload
 from shared.errors import Fault, Invalid, NotFound
 
@@ -26,17 +35,40 @@ async def get_results(asked: Asked) -> Any:
         raise Invalid(f"cellId {fault.message}.", faults=[fault])
     if query.format == "download":
         return await _archive(asked, location, query)
-    entries = await _entries(
-        asked,
-        location,
-        output_type=query.output_type,
-        cell_id=query.cell_id,
-        with_content=query.format == "detailed",
-    )
     links, base_url, scope, epoch = asked.gateway.links, asked.base_url, asked.scope, location.epoch or 0
-    return results_object(
-        location, entries, lambda entry: links.sign(base_url, scope, location.execution_id, epoch, entry)
-    )
+
+    def link(entry: ArtifactEntry) -> str:
+        return entry.public_url or links.sign(base_url, scope, location.execution_id, epoch, entry)
+
+    async def page(kinds: list[ArtifactKind] | None, after: ListedAfter | None) -> ArtifactList:
+        if location.epoch is None:
+            return ArtifactList(artifacts=[])
+        return await asked.ask(
+            ListArtifacts(
+                scope=asked.scope,
+                caller=asked.caller,
+                execution_id=location.execution_id,
+                epoch=location.epoch,
+                output_type=query.output_type,
+                cell_id=query.cell_id,
+                kinds=kinds,
+                with_content=query.format == "detailed",
+                with_links=True,
+                after=after,
+                limit=results.PAGE_ENTRIES,
+            )
+        )
+
+    first = await page(None, None)
+    if not first.more:
+        return results.results_object(location, first.artifacts, link)
+    response = web.StreamResponse(headers={"Cache-Control": "no-store"})
+    response.content_type, response.charset = "application/json", "utf-8"
+    await response.prepare(asked.request)
+    async for piece in results.results_in_pieces(location, page, link):
+        await response.write(piece)
+    await response.write_eof()
+    return response
 
 
 async def get_artifact(asked: Asked) -> Any:
@@ -61,7 +93,7 @@ async def get_executed_notebook(asked: Asked) -> Any:
     """`GET …/execution/{executionId}/notebook`: while the run goes on, what there is so far."""
     while True:
         location = await _location(asked)
-        found = await _entries(asked, location, kind="notebook", with_content=False)
+        found = await _entries(asked, location, kind="notebook")
         if found:
             return await _bytes(asked, location, found[-1], content_type=transfers.IPYNB)
         notebook = await asked.ask(
@@ -98,10 +130,7 @@ async def _entries(
     asked: Asked,
     location: ResultsLocation,
     *,
-    output_type: Literal["all", "data", "plots", "models", "reports"] = "all",
-    cell_id: str | None = None,
-    kind: Literal["notebook"] | None = None,
-    with_content: bool,
+    kind: Literal["notebook"],
 ) -> list[ArtifactEntry]:
     if location.epoch is None:
         return []
@@ -111,10 +140,8 @@ async def _entries(
             caller=asked.caller,
             execution_id=location.execution_id,
             epoch=location.epoch,
-            output_type=output_type,
-            cell_id=cell_id,
             kind=kind,
-            with_content=with_content,
+            with_content=False,
         )
     )
     return listed.artifacts

@@ -150,7 +150,7 @@ CALLS = (
         status=202,
         example=examples.STARTED_EXECUTION,
         creates=True,
-        refusals=(429,),
+        refusals=(409, 429),
         notes="With `dryRun: true` nothing runs: 200 with `valid`, `parameters`, `warnings`, `totalCells`.",
     ),
     Call(
@@ -213,7 +213,7 @@ CALLS = (
         status=202,
         example=examples.RERUN,
         creates=True,
-        refusals=(429,),
+        refusals=(409, 429),
         notes="Runs the same notebook version on the same dataset version. Members that are given replace those of the "
         "execution; `parameters` are merged by name, and `dataset_id` among them chooses another dataset. The cells "
         "before `fromCell` are replayed to prepare: they do not count, and their output is not among the results. With "

@@ -74,7 +74,7 @@ async def make(tmp_path: Path, kernel_python: Path) -> AsyncIterator[Make]:
             path.write_text(f"KEY = {key!r}")
 
         shelf = Shelf(tmp_path / "environments", max_bytes=max_bytes)
-        return Environments(base, shelf, uv=uv, index=PackageIndex(**index), fetch=fetch, record=record)  # type: ignore[arg-type]
+        return Environments(base, shelf, uv=uv, index=PackageIndex(**index), sandbox=None, fetch=fetch, record=record)  # type: ignore[arg-type]
 
     await base.open()
     yield made

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from services.executor.kernels.cells import MAX_CELL_OUTPUTS
+from services.executor.kernels.commands import KernelCommand
 from services.executor.kernels.plain import PlainKernels
 from services.executor.kernels.port import KernelRequest, KernelSource, KernelStartError
 from services.executor.running import folder
@@ -208,7 +209,7 @@ async def test_an_unknown_kernel_type_is_named(source: KernelSource, run_dir: Pa
 
 async def test_an_interpreter_that_ends_at_once_is_explained(run_dir: Path) -> None:
     kernels = PlainKernels(
-        {"python3": ["/bin/sh", "-c", "echo no such module >&2; exit 4"]},
+        {"python3": KernelCommand(argv=("/bin/sh", "-c", "echo no such module >&2; exit 4"))},
         python=KERNEL_PYTHON,
         lay_out=folder.lay_out,
         start_timeout_s=10,

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.artifacts import archive_names, downloads, model, ranges
+from services.artifacts import archive_names, headers, model, ranges
 from services.artifacts.formats.roles import Roles, assign
 from services.artifacts.ranges import Span, Unsatisfiable
 from shared.contracts.base import Scope
@@ -44,7 +44,10 @@ def entry(**members: Any) -> ArtifactEntry:
         ({"kind": "model"}, ["models"]),
         ({"kind": "report", "content_type": "text/html"}, ["reports"]),
         ({"kind": "notebook"}, []),
-        ({"kind": "file", "content_type": "image/png"}, []),
+        ({"kind": "file", "content_type": "image/png"}, ["plots"]),
+        ({"kind": "file", "content_type": "text/csv"}, ["data"]),
+        ({"kind": "file", "content_type": "application/zip"}, []),
+        ({"content_type": "text/html", "details": {"isPlot": True}}, ["plots"]),
         ({"content_type": "image/png", "output_type": "image/png"}, ["plots"]),
         ({"content_type": "image/svg+xml"}, ["plots"]),
         ({"content_type": "application/vnd.plotly.v1+json"}, ["plots"]),
@@ -140,7 +143,7 @@ def test_archive_names_are_plain_unique_and_keep_their_extension() -> None:
 
 
 def test_a_file_name_cannot_break_out_of_its_header() -> None:
-    header = downloads.disposition('a"\r\nX: y/ü.csv')
+    header = headers.disposition('a"\r\nX: y/ü.csv')
     assert "\r" not in header
     assert header.startswith('attachment; filename="a___X: y__.csv"')
     assert header.endswith("%C3%BC.csv")

@@ -67,7 +67,7 @@ def test_nbformat_3_is_upgraded() -> None:
         ("cell-003", "markdown", "text"),
     ]
     assert imported.parsing.nbformat == "3.0"
-    assert imported.document.body["metadata"] == {"kept": {"x": 1}}
+    assert imported.document.body["metadata"] == {"kept": {"x": 1}, "title": "Old"}
     exported = imported.document.export("python3")
     nbformat.validate(nbformat.from_dict(exported), version=4, version_minor=5)
     assert exported["cells"][1]["execution_count"] == 3

@@ -179,8 +179,8 @@ def test_models_by_joblib_and_what_is_not_installed(client: ProcessMiningClient)
     assert record["file"].endswith(".joblib")
     assert joblib.load(client.outputs_folder / record["file"]) == {"weights": [1, 2]}
     for form in ("onnx", "skops"):
-        with pytest.raises(NotSavableError, match="add it to the notebook's environment.packages"):
-            client.save_model({}, format=form)  # type: ignore[arg-type]
+        with pytest.raises(NotSavableError, match=r"add it to the notebook's environment\.packages"):
+            client.save_model({}, format=form)
     with pytest.raises(NotSavableError, match="use one of pickle"):
         client.save_model({}, format="xml")  # type: ignore[arg-type]
     with pytest.raises(NotSavableError, match="cannot be saved in this format"):

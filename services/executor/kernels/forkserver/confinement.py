@@ -9,6 +9,7 @@ import signal
 import socket
 import struct
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from services.executor.kernels.forkserver import landlock, seccomp, system, view
@@ -64,10 +65,13 @@ class Spawn:
     threads: int
     uid: int | None = None
     argv: list[str] = field(default_factory=list)
+    readable: list[str] = field(default_factory=list)
+    links: list[tuple[str, int]] = field(default_factory=list)
+    """Unix sockets and the ports of the kernel's own loopback interface that they lead to; see `forwarder`."""
 
     @classmethod
-    def of(cls, message: dict[str, Any], uid: int | None) -> Spawn:
-        """From the worker's message."""
+    def of(cls, message: dict[str, Any], uid: int | None, environment: list[str]) -> Spawn:
+        """From the worker's message. What is readable beside `environment` is looked up once, here."""
         return cls(
             id=message["id"],
             run_dir=message["runDir"],
@@ -76,6 +80,8 @@ class Spawn:
             limits=Limits(**message["limits"]),
             threads=message["threads"],
             argv=message.get("argv") or [],
+            readable=view.outermost(message.get("readable") or [], environment),
+            links=[(path, port) for path, port in message.get("links") or []],
             uid=uid,
         )
 
@@ -93,7 +99,7 @@ def hand_over(run_dir: str, uid: int) -> None:
                 os.chown(f"{root}/{file}", uid, group, follow_symlinks=False)
 
 
-def enter_namespaces(plan: Plan, run_dir: str, *, own_user: bool) -> None:
+def enter_namespaces(plan: Plan, spawn: Spawn) -> None:
     """For the process that is to be pid 1: namespaces, a loopback of its own, the view. Raises OSError."""
     flags = 0
     for layer, flag in NAMESPACES.items():
@@ -107,13 +113,40 @@ def enter_namespaces(plan: Plan, run_dir: str, *, own_user: bool) -> None:
         socket.sethostname("kernel")
     if plan.has("mount"):
         # A user of its own cannot write what the worker owns; without one the mounts see to that.
-        view.enter(plan.stage, plan.etc, plan.environment, run_dir, guarded=not own_user)
+        guarded = spawn.uid is None
+        # Programs of other languages look up who they run as, and do not start when nobody is found.
+        account = spawn.uid if spawn.argv else None
+        view.enter(
+            plan.stage, plan.etc, [*plan.environment, *spawn.readable], spawn.run_dir, guarded=guarded, account=account
+        )
 
 
 def raise_loopback() -> None:
     """Bring up the loopback interface of this network namespace: programs that look for one find one."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as descriptor:
         fcntl.ioctl(descriptor, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", IFF_UP))
+
+
+def enter_user_namespace() -> None:
+    """An unprivileged process gets its privileges over kernels, and over nothing else, from a user namespace. Its next
+    child is process 1 of a pid namespace. Raises OSError."""
+    uid, gid = os.getuid(), os.getgid()
+    system.unshare(system.CLONE_NEWUSER | system.CLONE_NEWPID | system.CLONE_NEWNS)
+    Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
+    Path("/proc/self/uid_map").write_text(f"0 {uid} 1", encoding="ascii")
+    Path("/proc/self/gid_map").write_text(f"0 {gid} 1", encoding="ascii")
+
+
+def user_namespace_is_of_use() -> bool:
+    """Whether one can be entered: a child tries it, for there is no way back out of one that is of no use."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            enter_user_namespace()
+        except OSError:
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(pid, 0)[1] == 0
 
 
 def drop_user(uid: int | None) -> None:
@@ -151,6 +184,9 @@ def set_limits(limits: Limits, *, own_user: bool) -> None:
 
 def restrict(plan: Plan, spawn: Spawn) -> None:
     """For the process that is to run untrusted code: everything that needs no namespace. Raises OSError."""
+    own_ports = bool(spawn.links)
+    if own_ports and not plan.has("net"):
+        raise OSError("a kernel that listens on ports needs a network namespace")
     set_limits(spawn.limits, own_user=spawn.uid is not None)
     drop_user(spawn.uid)
     die_with_parent()
@@ -164,9 +200,9 @@ def restrict(plan: Plan, spawn: Spawn) -> None:
         writable.append("/dev/shm")  # noqa: S108
         if plan.has("mount"):
             writable.append("/tmp")  # noqa: S108 - of this view alone
-        readable = [*view.readable(plan.environment), spawn.run_dir]
+        readable = [*view.readable([*plan.environment, *spawn.readable], in_view=plan.has("mount")), spawn.run_dir]
         if not plan.has("mount"):
             readable.append("/sys/fs/cgroup")  # where libraries look how many processors they may use
-        landlock.restrict(readable, writable)
+        landlock.restrict(readable, writable, tcp=own_ports)
     if plan.has("seccomp"):
-        seccomp.install()
+        seccomp.install(inet=own_ports)

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from services.executor.kernels.forkserver import confinement, system
 from services.executor.kernels.forkserver.cgroups import Group
 from services.executor.kernels.forkserver.confinement import Plan, Spawn
+from services.executor.kernels.forkserver.forwarder import forward
 
 Main = Callable[[Spawn, int], None]
 """What runs in the confined process; writes `bound` to the descriptor it is given when it can be connected to."""
@@ -35,7 +36,7 @@ def keep(
             group.enter()
         if not plan.has("pid"):
             system.prctl(system.PR_SET_CHILD_SUBREAPER, 1)
-        confinement.enter_namespaces(plan, spawn.run_dir, own_user=spawn.uid is not None)
+        confinement.enter_namespaces(plan, spawn)
         status = _Keeper(plan, spawn, channel, libraries).run(main)
         _tell(channel, {"event": "exited", **status})
     except BaseException as error:
@@ -53,6 +54,7 @@ class _Keeper:
         self._libraries = libraries
         self._cpu = 0.0
         self._peak_kib = 0
+        self._forwarder: int | None = None
 
     def run(self, main: Main) -> dict[str, Any]:
         """Start the kernel, watch over it, and give its end."""
@@ -62,7 +64,11 @@ class _Keeper:
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         pid = os.fork()
         if pid == 0:
-            self._become(main, bound)
+            self._become(_execute if self._spawn.argv else main, bound, self._open_stderr())
+        if self._spawn.links and (forwarder := os.fork()) == 0:
+            self._become(forward, bound, os.open("/dev/null", os.O_WRONLY))
+        elif self._spawn.links:
+            self._forwarder = forwarder
         os.close(bound)
         confinement.drop_user(self._spawn.uid)
         confinement.die_with_parent()
@@ -84,8 +90,15 @@ class _Keeper:
                 self._end_rest()
                 return {"status": status, "cpuSeconds": round(self._cpu, 4), "peakMemoryBytes": self._peak_kib * 1024}
 
-    def _become(self, main: Main, bound: int) -> NoReturn:
-        """The kernel's side of the fork."""
+    def _open_stderr(self) -> int:
+        """Where the kernel's own words go. Called before anything untrusted has run."""
+        words = os.open(f"{self._spawn.run_dir}/k/stderr", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o660)
+        if self._spawn.uid is not None:
+            os.fchown(words, self._spawn.uid, -1)
+        return words
+
+    def _become(self, main: Main, bound: int, words: int) -> NoReturn:
+        """The kernel's side of the fork, or its forwarder's."""
         code = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -95,16 +108,11 @@ class _Keeper:
             os.environ.clear()
             os.environ.update(self._spawn.environment)
             nothing = os.open("/dev/null", os.O_RDWR)
-            words = os.open(f"{self._spawn.run_dir}/k/stderr", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o660)
             for target, source in ((0, nothing), (1, nothing), (2, words)):
                 os.dup2(source, target)
-            if self._spawn.uid is not None:
-                os.fchown(words, self._spawn.uid, -1)
             system.close_all_but(bound, *self._libraries)
             os.chdir(f"{self._spawn.run_dir}/work")
             confinement.restrict(self._plan, self._spawn)
-            if self._spawn.argv:
-                os.execvpe(self._spawn.argv[0], self._spawn.argv, self._spawn.environment)  # noqa: S606
             main(self._spawn, bound)
             code = 0
         except SystemExit as end:
@@ -146,6 +154,10 @@ class _Keeper:
             self._peak_kib = max(self._peak_kib, usage.ru_maxrss)
             if pid == kernel:
                 ended = os.waitstatus_to_exitcode(status)
+            elif pid == self._forwarder:
+                # Nobody can reach the kernel any more.
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(kernel, signal.SIGKILL)
 
     def _end_rest(self) -> None:
         """Without a pid namespace, end what the kernel left: its orphans are this process's children now."""
@@ -162,6 +174,12 @@ class _Keeper:
                 os.wait4(-1, 0)
             except ChildProcessError:
                 return
+
+
+def _execute(spawn: Spawn, _bound: int) -> None:
+    """Become the program that the request names. Raises OSError; else the descriptors for reports close with this."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # what is ignored stays so, and only Python expects that
+    os.execvpe(spawn.argv[0], spawn.argv, spawn.environment)  # noqa: S606 - there is no shell
 
 
 def _tell(channel: socket.socket, message: dict[str, Any]) -> None:

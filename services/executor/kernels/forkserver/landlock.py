@@ -13,14 +13,15 @@ from services.executor.kernels.forkserver import system
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 """System call numbers, the same on every architecture (landlock(7))."""
 
-RULE_PATH_BENEATH, GET_VERSION = 1, 1
+RULE_PATH_BENEATH, RULE_NET_PORT, GET_VERSION = 1, 2, 1
 
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 REFER, TRUNCATE, IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
 ON_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
 """Rights that make sense on a file; the others are refused there."""
 
-NET_TCP = 0b11
+CONNECT_TCP = 0b10
+NET_TCP = 0b01 | CONNECT_TCP
 """Bind and connect (ABI 4)."""
 
 SCOPES = 0b11
@@ -38,10 +39,13 @@ def abi() -> int:
         return 0
 
 
-def restrict(readable: Sequence[str], writable: Sequence[str]) -> None:
+def restrict(
+    readable: Sequence[str], writable: Sequence[str], *, tcp: bool = False, connect_to: Sequence[int] = ()
+) -> None:
     """Allow this process and its children nothing but these paths, for good. Raises OSError where that is refused.
 
-    `no_new_privs` must be set. Paths that do not exist are passed over.
+    `no_new_privs` must be set. Paths that do not exist are passed over. `tcp` leaves all of TCP to them, for a process
+    whose network namespace has nothing to be held off from; `connect_to` only connections to these ports.
     """
     version = abi()
     if version == 0:
@@ -53,7 +57,8 @@ def restrict(readable: Sequence[str], writable: Sequence[str]) -> None:
         everything |= TRUNCATE
     if version >= 5:
         everything |= IOCTL_DEV
-    attributes = struct.pack("=QQQ", everything, NET_TCP if version >= 4 else 0, SCOPES if version >= 6 else 0)
+    network = NET_TCP if version >= 4 and not tcp else 0
+    attributes = struct.pack("=QQQ", everything, network, SCOPES if version >= 6 else 0)
     size = {1: 8, 2: 8, 3: 8, 4: 16, 5: 16}.get(version, 24)
     ruleset = system.syscall(
         CREATE_RULESET, ctypes.c_char_p(attributes[:size]), size, 0, what="landlock_create_ruleset"
@@ -63,6 +68,9 @@ def restrict(readable: Sequence[str], writable: Sequence[str]) -> None:
             _allow(ruleset, path, EXECUTE | READ_FILE | READ_DIR)
         for path in writable:
             _allow(ruleset, path, everything)
+        for port in connect_to if network else ():
+            rule = struct.pack("=QQ", CONNECT_TCP, port)
+            system.syscall(ADD_RULE, ruleset, RULE_NET_PORT, ctypes.c_char_p(rule), 0, what="landlock_add_rule")
         system.syscall(RESTRICT_SELF, ruleset, 0, what="landlock_restrict_self")
     finally:
         os.close(ruleset)

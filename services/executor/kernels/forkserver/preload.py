@@ -8,9 +8,11 @@ import io
 import os
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from services.executor.kernels.forkserver import headless, outlet, pages
 from services.executor.kernels.forkserver.confinement import Spawn
 
 KERNEL_MODULES = (
@@ -44,6 +46,13 @@ INLINE_BACKEND = "module://matplotlib_inline.backend_inline"
 
 _thread_limits: Any = None
 
+_own_modules: list[str] = []
+"""The server's modules, which kernels must not find. Noted before the fork: to look through all names in a kernel would
+copy the pages they lie in."""
+
+_imported: set[str] = set()
+"""Names of all modules that a kernel finds imported."""
+
 
 def load(names: Sequence[str]) -> dict[str, Any]:
     """Import the kernel's modules and `names`; gives seconds, and which could not be imported with the reason."""
@@ -70,7 +79,10 @@ def load(names: Sequence[str]) -> dict[str, Any]:
             failed[name] = f"{type(error).__name__}: {error}"
     _warm()
     _note_thread_pools()
+    _own_modules[:] = [name for name in sys.modules if name == "services" or name.startswith("services.")]
+    _imported.update(sys.modules.keys() - set(_own_modules))
     gc.collect()
+    pages.collapse()
     gc.freeze()  # the collector's marks would copy the imported pages into every kernel
     failed = {name: reason for name, reason in failed.items() if name not in kernel_failures}
     return {"seconds": round(time.monotonic() - started, 3), "failed": failed}
@@ -82,6 +94,10 @@ def _warm() -> None:
         figure = importlib.import_module("matplotlib.figure").Figure(figsize=(2, 2))
         axes = figure.add_subplot()
         axes.plot([0, 1], [0, 1], label="a")
+        axes.hist([0.1, 0.2, 0.2, 0.9])
+        axes.bar([0, 1], [1, 2])
+        axes.scatter([0, 1], [1, 0])
+        axes.grid(visible=True)
         axes.set_title("title")
         axes.set_xlabel("x")
         axes.legend()
@@ -89,6 +105,8 @@ def _warm() -> None:
             axes.text(0.5, 0.5, "text", fontweight=bold)
         canvas = importlib.import_module("matplotlib.backends.backend_agg").FigureCanvasAgg(figure)
         canvas.print_figure(io.BytesIO(), format="png", bbox_inches="tight")
+        if "pandas" in sys.modules:
+            importlib.import_module("pandas.plotting._matplotlib")
     if "pandas" in sys.modules:
         pandas = sys.modules["pandas"]
         table = pandas.DataFrame({"a": [1, 2], "b": ["x", "y"], "c": [0.5, 1.5]})
@@ -96,6 +114,19 @@ def _warm() -> None:
         repr(table)
         table.groupby("b").agg({"a": "sum"})
         table.describe()
+        table.describe()._repr_html_()
+    if "sklearn.ensemble" in sys.modules and "pandas" in sys.modules:
+        _fit()
+
+
+def _fit() -> None:
+    """Fit and ask one model, whose trees are grown by this thread alone: scikit-learn loads some of itself, and of the
+    library by which it looks at tables, when it is first used."""
+    table = sys.modules["pandas"].DataFrame({"a": [0.0, 1.0, 2.0, 3.0], "b": [1.0, 0.0, 1.0, 0.0]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = sys.modules["sklearn.ensemble"].RandomForestClassifier(n_estimators=2, random_state=0)
+        model.fit(table, table.a > 1).score(table, table.a > 1)
 
 
 def _note_thread_pools() -> None:
@@ -109,49 +140,23 @@ def _note_thread_pools() -> None:
 
 def run_kernel(spawn: Spawn, bound: int) -> None:
     """Become a kernel and serve until the end; writes to `bound` when the kernel's sockets can be connected to."""
-    for name in [name for name in sys.modules if name == "services" or name.startswith("services.")]:
+    for name in _own_modules:
         del sys.modules[name]
     _refresh(spawn)
-    _pipe_without_network(f"ipc://{spawn.run_dir}/k/p")
+    outlet.pipe_without_network(f"ipc://{spawn.run_dir}/k/p")
     kernelapp: Any = sys.modules["ipykernel.kernelapp"]
     sys.argv = ["ipykernel_launcher", "-f", spawn.connection_file]
     application = kernelapp.IPKernelApp.instance(connection_file=spawn.connection_file)
     application.config.HistoryManager.enabled = False
     application.no_stdout = False
-    # Its command line is empty and known; building a parser for all its options would take a quarter of the start.
-    application.parse_command_line = lambda _argv=None: None
-    application.initialize([])
+    headless.trim(application, _imported)
+    headless.initialize(application)
     inline: Any = sys.modules.get("matplotlib_inline.backend_inline")
     if inline is not None:
         inline._enable_matplotlib_integration()  # it did so when it was imported, but there was no shell then
     os.write(bound, b"bound")
     os.close(bound)
     application.start()
-
-
-def _pipe_without_network(address: str) -> None:
-    """ipykernel takes what its forked children print through a TCP port of its own; kernels have no TCP."""
-    zmq: Any = sys.modules["zmq"]
-    iostream: Any = sys.modules["ipykernel.iostream"]
-    stream: Any = sys.modules["zmq.eventloop.zmqstream"]
-
-    def set_up_in(self: Any) -> None:
-        self._pipe_uuid = os.urandom(16)
-        pipe = self.socket.context.socket(zmq.PULL)
-        pipe.linger = 0
-        pipe.bind(address)
-        self._pipe_in = stream.ZMQStream(pipe, self.io_loop)
-        self._pipe_in.on_recv(self._handle_pipe_msg)
-
-    def set_up_out(_self: Any) -> tuple[Any, Any]:
-        context = zmq.Context()
-        pipe = context.socket(zmq.PUSH)
-        pipe.linger = 3000
-        pipe.connect(address)
-        return context, pipe
-
-    iostream.IOPubThread._setup_pipe_in = set_up_in
-    iostream.IOPubThread._setup_pipe_out = set_up_out
 
 
 def _refresh(spawn: Spawn) -> None:

@@ -73,8 +73,10 @@ UNFILTERED = {"mknod", "mknodat"}
 """Named pipes and sockets are made by these too; devices are held off by the missing capability and nodev mounts."""
 
 
-def program() -> bytes:
-    """The filter as struct sock_filter entries. Raises OSError on an architecture that it is not written for."""
+def program(*, inet: bool = False) -> bytes:
+    """The filter as struct sock_filter entries. Raises OSError on an architecture that it is not written for.
+
+    `inet` lets the internet's sockets through: for who has a network namespace of its own, or is to use the network."""
     machine = platform.machine()
     if machine not in ARCHITECTURES:
         raise OSError(f"no system call filter for {machine}")
@@ -96,9 +98,11 @@ def program() -> bytes:
         add(RETURN, FAIL | errno.EPERM)
     add(JEQ, CLONE3, 0, 1)
     add(RETURN, FAIL | errno.ENOSYS)
-    add(JEQ, SOCKET[machine], 0, 4)
+    families = [socket.AF_UNIX, *((socket.AF_INET, socket.AF_INET6) if inet else ())]
+    add(JEQ, SOCKET[machine], 0, len(families) + 3)
     add(LOAD, OFFSET_ARGUMENT_0)
-    add(JEQ, socket.AF_UNIX, 1, 0)
+    for left, family in zip(reversed(range(len(families))), families, strict=True):
+        add(JEQ, family, left + 1, 0)
     add(RETURN, FAIL | errno.EACCES)
     add(RETURN, ALLOW)
     add(JEQ, CLONE[machine], 0, 3)
@@ -109,9 +113,9 @@ def program() -> bytes:
     return b"".join(code)
 
 
-def install() -> None:
+def install(*, inet: bool = False) -> None:
     """Filter this process and its children for good; `no_new_privs` must be set. Raises OSError."""
-    code = program()
+    code = program(inet=inet)
     buffer = ctypes.create_string_buffer(code, len(code))
     header = struct.pack("@HP", len(code) // 8, ctypes.addressof(buffer))
     holder = ctypes.create_string_buffer(header, len(header))

@@ -22,6 +22,12 @@ ETC = (
 )  # fmt: skip
 """What of /etc kernels get, as copies: how programs are found and written for, and no service's configuration."""
 
+NETWORK_FILES = (
+    "/etc/ca-certificates", "/etc/gai.conf", "/etc/host.conf", "/etc/hosts", "/etc/pki/ca-trust/extracted",
+    "/etc/pki/tls/certs", "/etc/resolv.conf",
+)  # fmt: skip
+"""What else of /etc programs need that use the network: how names are found, and whom to believe."""
+
 ACCOUNTS = "root:x:0:0:root:/root:/usr/sbin/nologin\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
 GROUP = "root:x:0:\nnogroup:x:65534:\n"
 
@@ -40,10 +46,15 @@ WRITABLE = ("outputs", "work", "home", "tmp", "k")
 def environment_paths(extra: list[str]) -> list[str]:
     """Where this interpreter and what is installed for it lie, outermost folders only, links followed too."""
     found = [sys.prefix, sys.base_prefix, *(path for path in sys.path if Path(path).exists()), *extra]
+    return outermost(found)
+
+
+def outermost(found: list[str], but: list[str] | None = None) -> list[str]:
+    """Folders by their own and their real names, without those inside of others, of the system's, or of `but`."""
     candidates = sorted({form for path in found for form in (os.path.abspath(path), os.path.realpath(path))})
     kept: list[str] = []
     for path in candidates:
-        if path != "/" and not any(Path(path).is_relative_to(other) for other in (*SYSTEM, *kept)):
+        if path != "/" and not any(Path(path).is_relative_to(other) for other in (*SYSTEM, *(but or ()), *kept)):
             kept.append(path)
     return kept
 
@@ -63,18 +74,50 @@ def copy_etc(folder: Path) -> None:
             continue  # what the server's user cannot read is not for kernels either
     (folder / "passwd").write_text(ACCOUNTS, encoding="ascii")
     (folder / "group").write_text(GROUP, encoding="ascii")
-    (folder / "hosts").write_text("127.0.0.1 localhost\n", encoding="ascii")
+    (folder / "hosts").write_text("127.0.0.1 localhost kernel\n", encoding="ascii")
 
 
-def readable(environment: list[str]) -> list[str]:
-    """Paths that a kernel may read, by their names inside the view."""
-    return [*SYSTEM, "/etc", "/proc", "/dev", PROCESSORS, *environment]
+def readable(environment: list[str], *, in_view: bool) -> list[str]:
+    """Paths that a kernel may read. Outside of a view `/etc` is the machine's own, with passwords and private keys."""
+    etc = ["/etc"] if in_view else [f"/etc/{name}" for name in (*ETC, "group", "hosts", "passwd")]
+    return [*SYSTEM, *etc, "/proc", "/dev", PROCESSORS, *environment]
 
 
-def enter(stage: str, etc: str, environment: list[str], run_dir: str, *, guarded: bool) -> None:
+def enter(
+    stage: str, etc: str, environment: list[str], run_dir: str, *, guarded: bool, account: int | None = None
+) -> None:
     """Replace the root by the view, built on the empty folder `stage`. The process must have mount and pid namespaces
     of its own; raises OSError. `guarded`: of the run folder only what is the kernel's can be written, whoever owns it.
+    `account`: the user that is named `kernel` there.
     """
+    flags = begin(stage, environment)
+    _bind(etc, f"{stage}/etc", system.MS_RDONLY | flags)
+    if account is not None:
+        accounts = Path(f"{stage}/run/passwd")
+        accounts.write_text(f"{ACCOUNTS}kernel:x:{account}:{account}:kernel:{run_dir}/home:/bin/sh\n", encoding="utf-8")
+        _bind(str(accounts), f"{stage}/etc/passwd", system.MS_RDONLY | flags)
+    os.makedirs(stage + run_dir, 0o755, exist_ok=True)
+    _bind(run_dir, stage + run_dir, flags | (system.MS_RDONLY if guarded else 0))
+    if guarded:
+        for name in WRITABLE:
+            _bind(f"{run_dir}/{name}", f"{stage}{run_dir}/{name}", flags)
+    finish(stage)
+
+
+def enter_with_network(stage: str, environment: list[str], writable: list[str]) -> None:
+    """Replace the root by a view in which only the `writable` folders can be written, for who may use the network. As
+    `enter` otherwise."""
+    flags = begin(stage, environment)
+    for path in (*(f"/etc/{name}" for name in ETC), *NETWORK_FILES):
+        _show(stage, path)
+    for path in writable:
+        os.makedirs(stage + path, 0o755, exist_ok=True)
+        _bind(path, stage + path, flags)
+    finish(stage)
+
+
+def begin(stage: str, environment: list[str]) -> int:
+    """The part of a view that all have in common; gives the flags of its mounts."""
     system.mount(None, "/", None, system.MS_REC | system.MS_PRIVATE)
     system.mount("tmpfs", stage, "tmpfs", system.MS_NOSUID | system.MS_NODEV, ROOT_OPTIONS)
     for folder in ("tmp", "dev", "proc", "etc", "run"):
@@ -83,7 +126,6 @@ def enter(stage: str, etc: str, environment: list[str], run_dir: str, *, guarded
     system.mount("tmpfs", f"{stage}/tmp", "tmpfs", flags, TMP_OPTIONS)  # noqa: S108 - of the view
     for path in (*SYSTEM, *environment):
         _show(stage, path)
-    _bind(etc, f"{stage}/etc", system.MS_RDONLY | flags)
     if os.path.isdir(PROCESSORS):
         _show(stage, PROCESSORS)
     for name in DEVICES:
@@ -94,12 +136,13 @@ def enter(stage: str, etc: str, environment: list[str], run_dir: str, *, guarded
     for name, target in (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
         os.symlink(target, f"{stage}/dev/{name}")
     system.mount("proc", f"{stage}/proc", "proc", flags | system.MS_NOEXEC)
-    os.makedirs(stage + run_dir, 0o755, exist_ok=True)
-    _bind(run_dir, stage + run_dir, flags | (system.MS_RDONLY if guarded else 0))
-    if guarded:
-        for name in WRITABLE:
-            _bind(f"{run_dir}/{name}", f"{stage}{run_dir}/{name}", flags)
+    return flags
+
+
+def finish(stage: str) -> None:
+    """Make the view the root."""
     system.change_root(stage)
+    flags = system.MS_NOSUID | system.MS_NODEV
     system.mount(None, "/", None, system.MS_REMOUNT | system.MS_BIND | system.MS_RDONLY | flags)
 
 

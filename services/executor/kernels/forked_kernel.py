@@ -1,0 +1,73 @@
+"""One kernel of the fork server, forked or started by its command line, from readiness to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import structlog
+from jupyter_client.asynchronous.client import AsyncKernelClient
+from prometheus_client import Histogram
+
+from services.executor.kernels.connecting import Connection
+from services.executor.kernels.forked_provisioner import ForkedKernelProvisioner
+from services.executor.kernels.meeting import SocketHold
+from services.executor.kernels.port import KernelExit, Usage
+
+log = structlog.get_logger(__name__)
+
+KILL_WAIT_S = 5.0
+"""How long a killed kernel may take until nothing of it is left, in seconds."""
+
+CPU_S = Histogram("atelier_kernel_cpu_seconds", "Processor time of a kernel, start included",
+                  buckets=(0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60, 600))  # fmt: skip
+
+
+class ForkedKernel:
+    """See `port.Kernel`."""
+
+    def __init__(
+        self,
+        provisioner: ForkedKernelProvisioner,
+        connection: Connection,
+        client: AsyncKernelClient,
+        run_dir: Path,
+        hold: SocketHold | None = None,
+    ) -> None:
+        self.run_dir = run_dir
+        self.client = client
+        self.exited: asyncio.Future[KernelExit] = provisioner.exited
+        self.provisioner = provisioner
+        self._connection = connection
+        self._hold = hold
+        self._closed = False
+
+    async def interrupt(self) -> None:
+        """See Kernel."""
+        await self.provisioner.send_signal(2)
+
+    async def kill(self) -> None:
+        """See Kernel."""
+        await self.provisioner.kill()
+
+    def usage(self) -> Usage | None:
+        """See Kernel."""
+        return self.provisioner.usage
+
+    async def close(self) -> None:
+        """See Kernel."""
+        if self._closed:
+            return
+        self._closed = True
+        await self.kill()
+        try:
+            async with asyncio.timeout(KILL_WAIT_S):
+                await self.provisioner.cleanup()
+        except TimeoutError:
+            log.error("a kernel is not gone in time", pid=self.provisioner.identity)
+        if self.provisioner.usage is not None:
+            CPU_S.observe(self.provisioner.usage.cpu_seconds)
+        self.client.stop_channels()
+        if self._hold is not None:
+            self._hold.close()
+        self._connection.remove()

@@ -1,0 +1,75 @@
+"""Takes out of ipykernel what only interactive clients need: kernels here run cells one at a time, for one client."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import types
+from typing import Any, ClassVar
+
+
+class SysWithoutModules(types.ModuleType):
+    """Stands in for `sys` where ipykernel lists the files of all modules for its debugger: there is none, and a look at
+    each of thousands of modules would copy the pages they lie in."""
+
+    modules: ClassVar[dict[str, Any]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys, name)
+
+
+def trim(application: Any, imported: set[str]) -> None:
+    """Prepare an IPKernelApp that is not initialised yet. `imported`: the names of all modules."""
+    kernelapp: Any = sys.modules["ipykernel.kernelapp"]
+    # Its command line is empty and known; building a parser for all its options would take a quarter of the start.
+    application.parse_command_line = lambda _argv=None: None
+    application.init_code = lambda: _init_code(application, imported)
+    application.init_heartbeat = lambda: None  # the worker hears of the process's end itself
+    # Without it the cells' thread reads requests itself: subshells are for people who do two things at a time.
+    kernelapp.ShellChannelThread = lambda *_arguments, **_options: None
+    # A pause before each reply, for clients that do not wait for the message that ends a cell's output. Ours does.
+    application.config.Kernel._execute_sleep = 0.0
+    # Five folders of the profile that nothing uses; each run would make and remove them.
+    sys.modules["IPython.core.profiledir"].ProfileDir._mkdir = lambda *_arguments: False
+    _flush_only_what_is_there()
+
+
+def initialize(application: Any) -> None:
+    """Initialise the application."""
+    ipkernel: Any = sys.modules["ipykernel.ipkernel"]
+    ipkernel.sys = SysWithoutModules("sys")
+    try:
+        application.initialize([])
+    finally:
+        ipkernel.sys = sys
+
+
+def _init_code(application: Any, imported: set[str]) -> None:
+    """What IPython does before the first cell, without another copy of the names of all modules."""
+    application._run_startup_files()
+    application._run_exec_lines()
+    application._run_exec_files()
+    application.shell.user_ns_hidden.update(application.shell.user_ns)
+    application.shell._sys_modules_keys = imported
+
+
+def _flush_only_what_is_there() -> None:
+    """ipykernel flushes both streams twice a cell, and each time waits for another thread. Where nothing is buffered,
+    and no flush is going on in that thread, there is nothing to wait for."""
+    stream: Any = sys.modules["ipykernel.iostream"].OutStream
+    flush, send = stream.flush, stream._flush
+    sending: Any = threading.RLock()
+    os.register_at_fork(after_in_child=sending._at_fork_reinit)  # a notebook's own fork may come while it is held
+
+    def send_alone(self: Any) -> None:
+        with sending:
+            send(self)
+
+    def flush_if_needed(self: Any) -> None:
+        with sending:
+            pending = bool(self._buffers) or self.echo is not None
+        if pending:
+            flush(self)
+
+    stream.flush, stream._flush = flush_if_needed, send_alone

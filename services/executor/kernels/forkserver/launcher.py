@@ -1,0 +1,121 @@
+"""Runs one command in the sandbox that kernels have, but with the network: a build of an environment.
+
+It stands alone like the fork server: the worker starts it with what `main` reads, and ends it to end the build. Of the
+layers it applies those that hold here; where that is less than the operator wants, the command is not run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from services.executor.kernels.forkserver import confinement, landlock, seccomp, system, view
+from services.executor.kernels.forkserver.cgroups import Group, GroupLimits, Groups
+from services.executor.kernels.forkserver.confinement import Limits
+
+REFUSED = 97
+"""Exit status of a launcher that has not run the command; what is missing stands on its standard error."""
+
+NAMESPACES = system.CLONE_NEWPID | system.CLONE_NEWNS | system.CLONE_NEWIPC | system.CLONE_NEWUTS
+
+
+def main() -> None:
+    """`argv` has the configuration as JSON and the command: what it may read and write, the ports it may connect to,
+    its limits, an empty folder `stage`, and `minimum`."""
+    wanted: dict[str, Any] = json.loads(sys.argv[1])
+    command = sys.argv[2:]
+    confinement.die_with_parent()
+    limits = Limits(**wanted["limits"])
+    groups, group = _group(limits)
+    namespaces = "namespaces" not in wanted["without"] and _unshare()
+    missing = [] if namespaces or wanted["minimum"] != "strong" else ["pid and mount namespaces"]
+    abi = landlock.abi()
+    if wanted["minimum"] != "none" and (abi == 0 or (abi < landlock.CONFINING_ABI and not namespaces)):
+        missing.append("Landlock")
+    if missing:
+        sys.stderr.write(f"error: environments cannot be built safely by this worker; missing: {', '.join(missing)}\n")
+        sys.exit(REFUSED)
+    pid = os.fork()
+    if pid == 0:
+        _become(wanted, command, limits, group, namespaces=namespaces)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if group is not None:
+        group.remove()
+    if groups is not None:
+        groups.close()
+    sys.exit(status if status >= 0 else 128 - status)
+
+
+def _group(limits: Limits) -> tuple[Groups | None, Group | None]:
+    """A control group of its own, where that can be had."""
+    with contextlib.suppress(OSError):
+        groups = Groups()
+        if groups.controllers:
+            own = GroupLimits(memory_bytes=limits.memory_bytes, processes=limits.processes)
+            return groups, groups.make("build", own)
+    return None, None
+
+
+def _unshare() -> bool:
+    """Whether the next child is process 1 of a namespace, with mounts of its own."""
+    try:
+        if system.is_privileged():
+            system.unshare(NAMESPACES)
+        elif confinement.user_namespace_is_of_use():
+            confinement.enter_user_namespace()
+            system.unshare(system.CLONE_NEWIPC | system.CLONE_NEWUTS)
+        else:
+            return False
+    except OSError:
+        return False
+    return True
+
+
+def _become(
+    wanted: dict[str, Any], command: list[str], limits: Limits, group: Group | None, *, namespaces: bool
+) -> NoReturn:
+    """The child: confined, then the command."""
+    try:
+        confinement.die_with_parent()
+        if group is not None:
+            group.enter()
+        readable = view.outermost(wanted["readable"])
+        here = os.getcwd()
+        if namespaces:
+            view.enter_with_network(wanted["stage"], readable, wanted["writable"])
+            os.chdir(here)
+        confinement.set_limits(limits, own_user=False)
+        # The same user, without what root may: files that it makes are the worker's, and only the view has others.
+        confinement.drop_user(None)
+        confinement.die_with_parent()
+        system.prctl(system.PR_SET_NO_NEW_PRIVS, 1)
+        if landlock.abi():
+            devices = [f"/dev/{name}" for name in view.DEVICES]
+            landlock.restrict(
+                [*view.readable(readable, in_view=namespaces), *view.NETWORK_FILES],
+                [*wanted["writable"], *devices, "/dev/shm", *(["/tmp"] if namespaces else [])],  # noqa: S108
+                connect_to=wanted["ports"],
+            )
+        seccomp.install(inet=True)
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        os.execvpe(command[0], command, os.environ)  # noqa: S606 - there is no shell
+    except OSError as error:
+        sys.stderr.write(f"error: the build could not be confined: {error}\n")
+        sys.stderr.flush()
+    finally:
+        os._exit(REFUSED)
+
+
+def program(checkout: Path) -> list[str]:
+    """The beginning of a command line that runs this module alone, without what is installed for the interpreter."""
+    text = (
+        f"import sys; sys.path.insert(0, {str(checkout)!r})\n"
+        "from services.executor.kernels.forkserver import launcher\n"
+        "launcher.main()"
+    )
+    return [sys.executable, "-I", "-S", "-c", text]

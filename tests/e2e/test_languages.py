@@ -1,0 +1,123 @@
+"""Notebooks in R and Scala through HTTP: a dataset in, an enriched one out, a chart, errors in the language's terms.
+
+The cells are the examples of docs/sdk.md.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import pytest
+
+from tests.support import languages
+from tests.support.api import Api
+from tests.support.runs import address, until
+from tests.unit.docs import documents
+
+pytestmark = pytest.mark.timeout(900)
+
+RUN_S = 600.0
+"""How long a run may take on a busy machine: a Scala kernel alone takes a minute to start there, in seconds."""
+
+ROWS = 'case_id,activity,amount,at\nA,"Order, new",10.5,2024-02-29T12:00:00Z\nA,Pay,20,2024-03-01T08:30:00Z\nB,Pay,,\n'
+
+FAILING = {
+    "r": ('stop("no such customer")', "simpleError", "no such customer"),
+    "scala": ('Map("a" -> 1)("customer")', "java.util.NoSuchElementException", "key not found: customer"),
+}
+ENDLESS = {"r": "Sys.sleep(3000)", "scala": "Thread.sleep(3000000)"}
+ENDING = {
+    "r": ("quit(status = 3)", "quit() was called or R ended with status 3"),
+    "scala": ("System.exit(3)", "System.exit was called or the Java machine ended with status 3"),
+}
+
+
+@pytest.fixture(scope="module", params=["r", "scala"])
+def kernel_type(request: pytest.FixtureRequest) -> str:
+    languages.command(request.param)  # skips, or fails in CI, without that kernel
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+async def dataset(api: Api, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    path = tmp_path_factory.mktemp("languages") / "orders.csv"
+    path.write_text(ROWS, encoding="utf-8")
+    return await api.upload_dataset(path, "orders", caseIdColumn="case_id")
+
+
+async def _run(api: Api, notebook: dict[str, Any], **body: Any) -> dict[str, Any]:
+    execution = await api.start(notebook["notebookId"], body)
+    return await api.wait(notebook["notebookId"], execution["executionId"], timeout_s=RUN_S)
+
+
+async def test_a_notebook_enriches_the_bound_dataset_and_shows_a_chart(
+    api: Api, dataset: dict[str, Any], kernel_type: str
+) -> None:
+    examples = [block.text for block in documents.blocks("docs/sdk.md", kernel_type)]
+    cells: list[dict[str, Any]] = [{"cellType": "code", "content": example} for example in examples]
+    cells[0]["tags"] = ["parameters"]
+    notebook = await api.create(
+        kernelType=kernel_type,
+        initialCells=cells,
+        integration={"enrichmentMode": True, "datasetBinding": dataset["datasetId"]},
+    )
+    assert set(notebook["parameters"]["properties"]) == {"multiple", "title"}
+    run = await _run(api, notebook, parameters={"multiple": 3, "title": 'Grün "und" blau'})
+    assert run["status"] == "Completed", (run["errorType"], run["errorMessage"], run["cellResults"])
+    assert run["warnings"] == []
+    assert run["outputs"]["enrichedData"] == {"recordCount": 3, "newColumns": ["weighted"]}
+    assert run["outputs"]["plots"] >= 1
+    results = await api.results(run)
+    (enriched,) = results["enrichedDatasets"]
+    async with api.session.get(enriched["downloadUrls"]["csv"]) as response:
+        rows = list(csv.DictReader(io.StringIO(await response.text())))
+    assert [row["activity"] for row in rows] == ["Order, new", "Pay", "Pay"]
+    assert [row["weighted"] for row in rows] == ["31.5", "60", ""]
+    values = {output["title"]: output["content"] for output in results["outputs"] if output["title"] == "Summary"}
+    assert values["Summary"]["title"] == 'Grün "und" blau'
+    assert {report["name"] for report in results["reports"]} == {"Page"}
+    status, environment, _ = await api.get(f"{address(run)}/environment")
+    assert status == 200
+    assert (environment["pythonVersion"], environment["packages"], environment["lock"]) == (None, [], "")
+
+
+async def test_errors_are_told_in_the_languages_terms_and_tolerated_where_asked(api: Api, kernel_type: str) -> None:
+    code, kind, message = FAILING[kernel_type]
+    notebook = await api.create("x = 1" if kernel_type == "r" else "val x = 1", code, "x", kernelType=kernel_type)
+    run = await _run(api, notebook, errorPolicy="continue")
+    assert run["status"] == "Completed", run["errorMessage"]
+    failed = run["cellResults"][1]
+    assert (failed["status"], failed["errorType"], failed["errorMessage"]) == ("Error", kind, message)
+    assert message in failed["traceback"]
+    assert [cell["status"] for cell in run["cellResults"]] == ["Success", "Error", "Success"]
+
+
+async def test_cancelling_ends_a_cell(api: Api, kernel_type: str) -> None:
+    notebook = await api.create(ENDLESS[kernel_type], kernelType=kernel_type)
+    execution = await api.start(notebook["notebookId"])
+    await until(api, execution, timeout_s=RUN_S, phase="ExecutingCells")
+    status, _, _ = await api.post(f"{address(execution)}/cancel")
+    assert status == 202
+    ended = await api.wait(notebook["notebookId"], execution["executionId"])
+    assert ended["status"] == "Cancelled"
+
+
+async def test_a_kernel_that_ends_itself_is_told_plainly(api: Api, kernel_type: str) -> None:
+    code, reason = ENDING[kernel_type]
+    notebook = await api.create(code, kernelType=kernel_type)
+    run = await _run(api, notebook)
+    assert (run["status"], run["errorType"]) == ("Error", "DeadKernelError")
+    assert reason in run["errorMessage"]
+    _, found, _ = await api.get(f"notebook/{notebook['notebookId']}")
+    assert found["status"] == "Kernel_Dead"
+
+
+async def test_a_python_template_in_another_language_is_refused(api: Api) -> None:
+    body = {"notebookName": "x", "kernelType": "r", "template": "process_mining_starter"}
+    status, problem, _ = await api.post("notebook", json=body)
+    assert status == 400
+    assert problem["errors"] == [
+        {"path": "template", "message": "is written for python3 and does not suit kernelType r"}
+    ]
