@@ -65,6 +65,15 @@ async def test_nothing_of_the_worker_is_in_the_kernels_environment(
         assert secret not in session.text(0)
 
 
+async def test_no_output_of_many_quick_cells_comes_too_late(session: Session) -> None:
+    """Outputs are sent by another thread than the one that ends the cell; some cells take as long as its own timer."""
+    source = "import sys, time\ntime.sleep({} % 3 * 0.1)\nprint({})\nprint('to stderr', file=sys.stderr)"
+    outcomes = await session.run(*(source.format(number, number) for number in range(60)))
+    assert {outcome.status for outcome in outcomes} == {"Success"}
+    shown = [{out.name: out.text for out in cell.outputs} for cell in session.notebook.cells]
+    assert shown == [{"stdout": f"{number}\n", "stderr": "to stderr\n"} for number in range(60)]
+
+
 async def test_20000_outputs_arrive_up_to_the_cap_and_then_the_cell_is_stopped(session: Session) -> None:
     (some,) = await session.run("from IPython.display import display\nfor i in range(5000): display(i)")
     assert some.status == "Success"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import platform
 import struct
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from services.executor.kernels.forkserver import cgroups, landlock, seccomp, view
+from services.executor.kernels.forkserver import cgroups, headless, landlock, pages, seccomp, view
 from services.executor.kernels.forkserver.cgroups import Group, GroupLimits
 from services.executor.kernels.forkserver.wire import Decoder, encode
 from services.executor.kernels.isolation import NOTHING, Isolation, TooLittleIsolation
@@ -129,3 +130,31 @@ def test_what_is_missing_is_named() -> None:
 def test_a_limit_is_told_before_the_signal() -> None:
     assert KernelExit(code=-9, cause="memory limit of 4 GB reached").reason == "memory limit of 4 GB reached"
     assert KernelExit(code=-9).reason == "killed by signal 9 (SIGKILL)"
+
+
+def test_memory_in_huge_pages_is_the_same_memory() -> None:
+    """Whether there are huge pages is the machine's business; what lies in them is not."""
+    kept = [bytes([number]) * pages.HUGE_BYTES for number in range(4)]
+    assert pages.collapse() >= 0
+    assert all(content == bytes([number]) * pages.HUGE_BYTES for number, content in enumerate(kept))
+
+
+@pytest.mark.parametrize(
+    ("line", "is_heap"),
+    [
+        ("55d0a000-55d2b000 rw-p 00000000 00:00 0                          [heap]", True),
+        ("7f0000000000-7f0000400000 rw-p 00000000 00:00 0 ", True),
+        ("7f0000000000-7f0000400000 r--p 00000000 00:00 0 ", False),
+        ("7f0000000000-7f0000400000 rw-s 00000000 00:01 7                  /dev/shm/x", False),
+        ("7f0000000000-7f0000400000 rw-p 00001000 08:01 7                  /usr/lib/libc.so.6", False),
+        ("7ffd18000000-7ffd18021000 rw-p 00000000 00:00 0                  [stack]", False),
+    ],
+)
+def test_only_memory_of_no_file_goes_into_huge_pages(line: str, is_heap: bool) -> None:
+    assert pages._is_heap(line) is is_heap
+
+
+def test_the_stand_in_for_sys_has_everything_but_modules() -> None:
+    stand_in = headless.SysWithoutModules("sys")
+    assert stand_in.modules == {}
+    assert stand_in.executable == sys.executable
