@@ -24,6 +24,7 @@ from services.executor.kernels.fork_link import ForkLink, ForkServerGone
 from services.executor.kernels.forked_provisioner import ForkedKernelProvisioner
 from services.executor.kernels.forkserver.confinement import Limits
 from services.executor.kernels.isolation import Isolation, Level
+from services.executor.kernels.metering import Meter
 from services.executor.kernels.pool import Pool
 from services.executor.kernels.port import (
     Kernel,
@@ -85,6 +86,11 @@ class ForkedKernel:
         self.provisioner = provisioner
         self._connection = connection
         self._closed = False
+
+    @property
+    def meter(self) -> Meter | None:
+        """See Kernel."""
+        return self.provisioner.meter
 
     async def interrupt(self) -> None:
         """See Kernel."""
@@ -237,7 +243,12 @@ class ForkedKernels:
             kernel_id=run_dir.name, kernel_spec=KernelSpec(argv=[], display_name="Python 3")
         )
         provisioner.connection_info = connection.info
-        provisioner.prepare(self._link, next(self._identities), asdict(self._options.limits))
+        provisioner.prepare(
+            self._link,
+            next(self._identities),
+            asdict(self._options.limits),
+            same_pids=not self.isolation.user_namespace,
+        )
         await provisioner.launch_kernel(
             [],
             run_dir=run_dir,

@@ -130,6 +130,7 @@ def run_kernel(spawn: Spawn, bound: int) -> None:
     application.config.HistoryManager.enabled = False
     application.no_stdout = False
     headless.trim(application, _imported)
+    _send_without_loss(application)
     headless.initialize(application)
     inline: Any = sys.modules.get("matplotlib_inline.backend_inline")
     if inline is not None:
@@ -137,6 +138,18 @@ def run_kernel(spawn: Spawn, bound: int) -> None:
     os.write(bound, b"bound")
     os.close(bound)
     application.start()
+
+
+def _send_without_loss(application: Any) -> None:
+    """ZeroMQ drops outputs silently when 1,000 of them wait for a reader that gets no processor for a moment."""
+    zmq: Any = sys.modules["zmq"]
+    bind = application.init_iopub
+
+    def bind_without_limit(context: Any) -> None:
+        context.setsockopt(zmq.SNDHWM, 0)
+        bind(context)
+
+    application.init_iopub = bind_without_limit
 
 
 def _pipe_without_network(address: str) -> None:
