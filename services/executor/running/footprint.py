@@ -35,6 +35,8 @@ def measure(run_dir: Path, *, max_files: int) -> Footprint:
     for name in WRITABLE:
         with contextlib.suppress(OSError):  # a kernel may have put anything in its place
             _look_into(os.open(run_dir / name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW), 1, max_files, found)
+        if found.cut_off or found.nested:
+            break
     return found
 
 
