@@ -44,7 +44,7 @@ class Soak:
         await asyncio.gather(*(self._one() for _ in range(concurrent)))
 
     async def settle(self) -> Snapshot:
-        """Wait until only the ready kernels are left, then look; fails when something else stays."""
+        """Wait until nothing but ready kernels is left, then look; fails when something else stays."""
         await self._leftovers.gone(kernels=self._slots)
         return Snapshot(
             traces=await asyncio.to_thread(self._leftovers.traces),

@@ -35,7 +35,7 @@ MAX_CELL_OUTPUTS = 10_000
 MAX_CELL_TRAFFIC_BYTES = 100_000_000
 """A cell whose outputs, updates of outputs, widgets and progress come to more is interrupted, in bytes."""
 
-MAX_CELL_MESSAGES, MESSAGES_A_SECOND = 15_000, 50
+MAX_CELL_MESSAGES, MESSAGES_A_SECOND = 10_000, 50
 """A cell that sends more messages of any kind is interrupted; so many more it may send for each second it has run."""
 
 NO_TIME_LIMIT_S = 86_400
