@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status logs reset test image lint types format bench kernels clean
+.PHONY: help setup demo up down status logs reset test image lint types format bench promises soak kernels clean
 
 PYTHON_IN_VENV := .venv/bin/python
 STACK := $(PYTHON_IN_VENV) -m deploy.local
@@ -63,6 +63,14 @@ bench: setup ## measure the speed targets
 	@$(PYTHON_IN_VENV) -I deploy/local/debian.py rabbitmq postgresql
 	@$(PYTHON_IN_VENV) -m tests.bench $(ARGS)
 	@$(PYTHON_IN_VENV) -m tests.bench.lists
+
+promises: setup ## measure the promises in seconds: cancelling in each phase, a second preparation, a hog's neighbour
+	@$(PYTHON_IN_VENV) -I deploy/local/debian.py rabbitmq postgresql
+	@$(PYTHON_IN_VENV) -m tests.bench.promises $(ARGS)
+
+soak: setup ## run 1,200 executions and look what they leave behind (tens of minutes)
+	@$(PYTHON_IN_VENV) -I deploy/local/debian.py rabbitmq postgresql
+	@$(PYTHON_IN_VENV) -m tests.bench.leaks $(ARGS)
 
 kernels: setup ## install the R and Scala kernels: Debian packages, and Toree with Spark into .venv-scala (minutes)
 	@$(PYTHON_IN_VENV) -m deploy.local.languages

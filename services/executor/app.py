@@ -22,6 +22,7 @@ from services.executor.running.claim import Means
 from services.executor.running.dataset_cache import DatasetCache
 from services.executor.running.folder import WorkerFolder
 from services.executor.running.folder import lay_out as lay_out_folder
+from services.executor.running.guard import Allowance
 from services.executor.settings import ExecutorSettings, WorkerSettings
 from services.executor.sweeper import Sweeper
 from services.executor.worker import Worker
@@ -182,6 +183,11 @@ def build_worker(settings: WorkerSettings, readiness: Readiness) -> list[Part]:
         kernels=kernels,
         environments=environments,
         datasets=DatasetCache(folder.path / "datasets", objects),
+        allowance=Allowance(
+            disk_bytes=settings.kernel_disk_mb * 1_000_000,
+            files=settings.kernel_files,
+            cpu_seconds=settings.kernel_cpu_seconds,
+        ),
     )
     worker = Worker(settings, means, bones.broker, folder)
     return [*bones.parts(), objects, environments, folder, fonts, kernels, worker]

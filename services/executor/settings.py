@@ -43,6 +43,17 @@ class ExecutorSettings(ServiceSettings):
     executor_postgres_dsn: SecretStr
     max_active_runs: int = Field(100, ge=1, description="runs of one tenant at a time, unless its row says otherwise")
     max_queued_runs: int = Field(10_000, ge=1, description="waiting runs of one tenant, unless its row says otherwise")
+    # The worker keeps these limits, control tells of them: both are to be told the same.
+    kernel_memory_mb: int = Field(4096, ge=256, description="memory of one run's processes together, in MB")
+    kernel_processes: int = Field(512, ge=16, description="processes and threads of one run")
+    kernel_open_files: int = Field(4096, ge=256, description="open files of one process")
+    kernel_file_mb: int = Field(10_000, ge=1, description="size of one file that a run writes, in MB")
+    kernel_disk_mb: int = Field(20_000, ge=1, description="what a run's files may take together, in MB")
+    kernel_files: int = Field(100_000, ge=100, description="files and folders of a run")
+    kernel_cpu_seconds: int | None = Field(
+        None, ge=1, description="processor time of a run's processes together, in seconds"
+    )
+    kernel_processors: float | None = Field(None, gt=0, description="processors one run may use at a time")
 
 
 class WorkerSettings(ExecutorSettings):
@@ -80,12 +91,6 @@ class WorkerSettings(ExecutorSettings):
     )
     kernel_first_uid: int = Field(200_000, ge=1000, description="the first of the users that kernels run as")
     kernel_uids: int = Field(65_536, ge=1, description="how many users there are for kernels")
-    kernel_memory_mb: int = Field(4096, ge=256, description="memory of one run's processes together, in MB")
-    kernel_processes: int = Field(512, ge=16, description="processes and threads of one run")
-    kernel_open_files: int = Field(4096, ge=256, description="open files of one process")
-    kernel_file_mb: int = Field(10_000, ge=1, description="size of one file that a run writes, in MB")
-    kernel_cpu_seconds: int | None = Field(None, ge=1, description="processor time of one process of a run, in seconds")
-    kernel_processors: float | None = Field(None, gt=0, description="processors one run may use at a time")
 
     @field_validator("kernel_imports", mode="before")
     @classmethod

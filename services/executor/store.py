@@ -18,11 +18,14 @@ from services.executor import model, views
 from services.executor.environments import Prepared
 from services.executor.settings import ExecutorSettings
 from shared.contracts.base import Scope
-from shared.contracts.executions import CellResult, Execution, Quota
+from shared.contracts.executions import CellResult, Execution, Quota, RunLimits
 from shared.database import Database, Transaction
 from shared.envelope import Envelope
 from shared.errors import Fault, Invalid, NotFound
 from shared.sql import Queries
+
+MEGABYTE = 1_000_000
+"""Unit of settings that end in MB, in bytes."""
 
 queries = Queries(Path(__file__).with_name("queries.sql"))
 
@@ -77,13 +80,27 @@ async def _queue(connection: asyncpg.Connection, tenant_id: UUID, max_active: in
 async def quota(connection: asyncpg.Connection, tenant_id: UUID, settings: ExecutorSettings) -> Quota:
     """The numbers in force for a tenant."""
     row = await connection.fetchrow(queries.quota, tenant_id)
-    if row is None:
-        return Quota(max_active=settings.max_active_runs, max_queued=settings.max_queued_runs, active=0, queued=0)
+    own = dict(row) if row is not None else {"max_active": None, "max_queued": None, "active": 0, "queued": 0}
     return Quota(
-        max_active=settings.max_active_runs if row["max_active"] is None else row["max_active"],
-        max_queued=settings.max_queued_runs if row["max_queued"] is None else row["max_queued"],
-        active=row["active"],
-        queued=row["queued"],
+        max_active=settings.max_active_runs if own["max_active"] is None else own["max_active"],
+        max_queued=settings.max_queued_runs if own["max_queued"] is None else own["max_queued"],
+        active=own["active"],
+        queued=own["queued"],
+        run=run_limits(settings),
+    )
+
+
+def run_limits(settings: ExecutorSettings) -> RunLimits:
+    """What one run may use."""
+    return RunLimits(
+        memory_bytes=settings.kernel_memory_mb * MEGABYTE,
+        processes=settings.kernel_processes,
+        open_files=settings.kernel_open_files,
+        file_bytes=settings.kernel_file_mb * MEGABYTE,
+        disk_bytes=settings.kernel_disk_mb * MEGABYTE,
+        files=settings.kernel_files,
+        cpu_seconds=settings.kernel_cpu_seconds,
+        processors=settings.kernel_processors,
     )
 
 

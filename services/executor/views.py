@@ -67,10 +67,18 @@ def execution(row: Row, cells: list[CellResult], queue_position: int | None, que
 
 
 def cell(result: CellResult) -> CellResult:
-    """A cell's result with its duration in words."""
-    if result.execution_time_seconds is None:
-        return result
-    return result.model_copy(update={"execution_time": wording.duration(result.execution_time_seconds)})
+    """A cell's result with its duration and its use in words."""
+    words: dict[str, Any] = {}
+    if result.execution_time_seconds is not None:
+        words["execution_time"] = wording.duration(result.execution_time_seconds)
+    if (used := result.resources) is not None:
+        in_words = {
+            "peak_memory_usage": wording.size(used.peak_memory_usage_bytes),
+            "cpu_time": wording.duration(used.cpu_time_seconds),
+            "disk_usage": wording.size(used.disk_usage_bytes),
+        }
+        words["resources"] = used.model_copy(update=in_words)
+    return result.model_copy(update=words) if words else result
 
 
 def _seconds(start: datetime, end: datetime) -> float:

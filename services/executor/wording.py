@@ -42,5 +42,11 @@ def size(count: int | None) -> str:
     return f"{count} bytes"
 
 
+def limit(count: int) -> str:
+    """A limit in bytes, for a verdict: `2.0 GB`, `0.15 GB`."""
+    whole, _, rest = f"{count / 1e9:.2f}".partition(".")
+    return f"{whole}.{rest.rstrip('0') or '0'} GB"
+
+
 def _short(number: float) -> str:
     return f"{number:.2f}".rstrip("0").rstrip(".") if number < 1 else f"{number:.1f}".removesuffix(".0")

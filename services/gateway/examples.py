@@ -272,6 +272,15 @@ EXECUTION: Json = {
             "errorType": "KeyError",
             "errorMessage": "'customer_id' column not found in dataset",
             "traceback": None,
+            "resources": {
+                "peakMemoryUsage": "182.4 MB",
+                "peakMemoryUsageBytes": 182_400_000,
+                "cpuTime": "1 seconds",
+                "cpuTimeSeconds": 1.02,
+                "diskUsage": "0 bytes",
+                "diskUsageBytes": 0,
+                "method": "cgroup",
+            },
         }
     ],
     "outputs": {
@@ -623,6 +632,7 @@ ME: Json = {"subject": "user123", "role": "editor", "tenantId": TENANT, "project
 LIMITS: Json = {
     "notebookFileBytes": 52_428_800,
     "datasetFileBytes": 21_474_836_480,
+    "libraryFileBytes": 52_428_800,
     "jsonBodyBytes": 33_554_432,
     "jsonNesting": 100,
     "pageSize": 100,
@@ -635,4 +645,12 @@ LIMITS: Json = {
     "maxQueuedRuns": 10_000,
     "concurrentRuns": 2,
     "queuedRuns": 0,
+    "runMemoryBytes": 4_096_000_000,
+    "runProcesses": 512,
+    "runOpenFiles": 4_096,
+    "runFileBytes": 10_000_000_000,
+    "runDiskBytes": 20_000_000_000,
+    "runFiles": 100_000,
+    "runCpuSeconds": None,
+    "runProcessors": None,
 }

@@ -102,6 +102,18 @@ class Progress(Wire):
     percent_complete: int
 
 
+class CellResources(Wire):
+    """What a cell used; null: it could not be told. `method` says how it was measured, as for the run."""
+
+    peak_memory_usage: str = "unknown"
+    peak_memory_usage_bytes: int | None = Field(None, description="the most memory of all processes during the cell")
+    cpu_time: str = "unknown"
+    cpu_time_seconds: float | None = None
+    disk_usage: str = "unknown"
+    disk_usage_bytes: int | None = Field(None, description="by how much the run's files have grown")
+    method: str | None = None
+
+
 class CellResult(Wire):
     """What became of one cell."""
 
@@ -117,6 +129,7 @@ class CellResult(Wire):
     error_type: str | None = None
     error_message: str | None = None
     traceback: str | None = None
+    resources: CellResources | None = Field(None, description="null for a cell that was not run")
 
 
 class EnrichedData(Wire):
@@ -144,8 +157,8 @@ class Resources(Wire):
     cpu_time: str = "unknown"
     cpu_time_seconds: float | None = None
     disk_usage: str = "unknown"
-    disk_usage_bytes: int | None = None
-    method: str | None = None
+    disk_usage_bytes: int | None = Field(None, description="the most that the run's files took at a time, as seen")
+    method: str | None = Field(None, description="cgroup, wait4 or proc: how memory and processor time were measured")
 
 
 class Execution(Wire):
@@ -247,13 +260,27 @@ class CheckRerun(ControlCommand, Command[DryRun]):
     request: RerunRequest
 
 
+class RunLimits(Wire):
+    """What one run may use on a worker; null: no limit."""
+
+    memory_bytes: int
+    processes: int
+    open_files: int
+    file_bytes: int
+    disk_bytes: int
+    files: int
+    cpu_seconds: int | None
+    processors: float | None
+
+
 class Quota(Wire):
-    """How many runs a tenant may have, and has."""
+    """How many runs a tenant may have, and has; and what each may use."""
 
     max_active: int
     max_queued: int
     active: int
     queued: int
+    run: RunLimits
 
 
 class GetQuota(ControlCommand, Command[Quota]):

@@ -13,8 +13,8 @@ import asyncpg
 import pytest
 
 from deploy.local import Stack
-from deploy.local.services import KERNEL_PYTHON
 from tests.support.api import Api
+from tests.support.standstill import interpreter_to_hold_up
 
 SLOTS = 2
 """Runs at a time on that stack."""
@@ -33,12 +33,7 @@ def controlled() -> Iterator[Controlled]:
     """See the module."""
     folder = Path(tempfile.mkdtemp(prefix="atelier-"))
     folder.chmod(0o755)  # PostgreSQL's own user must be able to enter
-    hold, python = folder / "hold", folder / "python"
-    # It refuses to be a fork server (`-c`), so kernels are started plainly, one by one, which can be held up.
-    refuse = '[ "$1" != "-c" ] || exit 1'
-    wait = f"while [ -e {hold} ]; do sleep 0.05; done"
-    python.write_text(f'#!/bin/sh\n{refuse}\n{wait}\nexec {KERNEL_PYTHON} "$@"\n')
-    python.chmod(0o755)
+    python, hold = interpreter_to_hold_up(folder)
     try:
         own = {"worker": {"ATELIER_KERNEL_PYTHON": str(python), "ATELIER_ISOLATION_MINIMUM": "none"}}
         with Stack(folder / "c", slots=SLOTS, service_env=own) as running:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,10 +10,10 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from deploy.local.component import Component
 from tests.e2e.conftest import SLOTS, Controlled
 from tests.support.api import Api
 from tests.support.runs import address, counters, status, terminal_events, until
+from tests.support.standstill import frozen
 
 PROMPT_S, STUBBORN_S = 2.0, 5.0
 """How long a cancellation may take, in seconds."""
@@ -32,18 +28,6 @@ while True:
 
 LOADED = 8.0
 """How many times longer than promised a cancellation may take on a busy machine before it counts as stuck."""
-
-
-@contextmanager
-def frozen(component: Component) -> Iterator[None]:
-    """The component stands still meanwhile."""
-    pid = component.pid
-    assert pid is not None
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 async def cancel(api: Api, execution: dict[str, Any], within_s: float) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+from services.executor.collecting.beneath import OpenFile
 from shared.contracts.base import Caller, Scope
 from shared.contracts.datasets import Dataset
 from shared.contracts.results import ArtifactEntry, ArtifactKind
@@ -46,6 +47,10 @@ class RunIdentity:
         return f"{self.scope.tenant_id}/{self.scope.project_id}/{self.execution_id}/{self.epoch}"
 
 
+class FileChanged(Exception):
+    """A file was written to while it was being stored."""
+
+
 class ArtifactWriter:
     """Makes the entries of one run in order. Raises Unavailable while the object store is down."""
 
@@ -79,17 +84,29 @@ class ArtifactWriter:
         )
 
     async def add_file(
-        self, kind: ArtifactKind, name: str, file_name: str, content_type: str, path: Path, **members: Any
+        self,
+        kind: ArtifactKind,
+        name: str,
+        file_name: str,
+        content_type: str,
+        path: Path,
+        *,
+        unchanged: OpenFile | None = None,
+        **members: Any,
     ) -> None:
-        """Keep a file as an artifact, streamed when it is large."""
+        """Keep a file as an artifact, streamed when it is large. `unchanged` is the file that somebody else may still
+        be writing to: raises FileChanged when what was stored is not what was measured."""
         size, digest = await asyncio.to_thread(_measure, path)
         if size <= INLINE_BYTES:
-            body = await asyncio.to_thread(path.read_bytes)
+            body = await asyncio.to_thread(_read, path)
             await self.add_bytes(kind, name, file_name, content_type, body, **members)
             return
         identity = uuid4()
         key = f"{self._identity.prefix}/{identity}"
         await self._objects.put_file(key, path, content_type)
+        if unchanged is not None and unchanged.has_changed():
+            await self._objects.remove([key])
+            raise FileChanged
         self._keep(
             kind,
             name,
@@ -119,6 +136,12 @@ class ArtifactWriter:
 def safe_name(name: str) -> str:
     """A file name that is safe in every file system and header."""
     return _UNSAFE.sub("_", name).strip(". ")[:120] or "artifact"
+
+
+def _read(path: Path) -> bytes:
+    """A small file, however much it has grown since it was measured."""
+    with path.open("rb") as file:
+        return file.read(INLINE_BYTES)
 
 
 def _measure(path: Path) -> tuple[int, str]:

@@ -13,7 +13,8 @@ from nbformat import NotebookNode
 
 from services.executor.collecting import charts, loose_files, pictures, report
 from services.executor.collecting import outputs as cell_outputs
-from services.executor.collecting.artifact_writer import ArtifactWriter, RunIdentity, safe_name
+from services.executor.collecting.artifact_writer import ArtifactWriter, FileChanged, RunIdentity, safe_name
+from services.executor.collecting.beneath import OpenFile, Refused
 from services.executor.collecting.saved import Saved, SavedFiles
 from shared.contracts.executions import EnrichedData, OutputCounts
 from shared.contracts.results import ArtifactEntry, ArtifactKind, SealManifest
@@ -53,14 +54,22 @@ class Collector:
     """One per run and epoch. `collect_cell` and `finish` raise Unavailable while a store is down; repeat them then."""
 
     def __init__(
-        self, identity: RunIdentity, run_dir: Path, notebook: NotebookNode, *, objects: ObjectStore, requests: Requests
+        self,
+        identity: RunIdentity,
+        run_dir: Path,
+        notebook: NotebookNode,
+        *,
+        objects: ObjectStore,
+        requests: Requests,
+        max_bytes: int,
     ) -> None:
         self._identity = identity
         self._run_dir = run_dir
         self._notebook = notebook
         self._requests = requests
         self._writer = ArtifactWriter(identity, objects)
-        self._saved = SavedFiles(run_dir / "outputs")
+        self._max_bytes = max_bytes
+        self._saved = SavedFiles(run_dir / "outputs", max_bytes=max_bytes)
         self._registered = 0
         self._todo: list[tuple[str, Any]] = []
         self._files: list[loose_files.LooseFile] | None = None
@@ -81,19 +90,23 @@ class Collector:
         """How many artifacts are registered so far."""
         return self._registered
 
-    def note_cell(self, index: int) -> bool:
+    def close(self) -> None:
+        """Let go of the run folder."""
+        self._saved.close()
+
+    async def note_cell(self, index: int) -> bool:
         """Take down what a cell that has just ended put out and saved; returns whether there was anything."""
         charts.add_descriptions(self._notebook.cells[index])
         found: list[tuple[str, Any]] = [("output", out) for out in cell_outputs.of_cell(self._notebook, index)]
-        for saved in self._saved.new():
+        for saved in await self._new():
             self._supersede(saved)
             found.append(("saved", (self._notebook.cells[index].id, saved)))
         self._todo += found
         return bool(found)
 
-    def note_result(self) -> bool:
+    async def note_result(self) -> bool:
         """Take down what was saved after the last cell; returns whether an enriched dataset was."""
-        for saved in self._saved.new():
+        for saved in await self._new():
             self._supersede(saved)
             self._todo.append(("saved", (None, saved)))
         return self.has_dataset
@@ -104,10 +117,12 @@ class Collector:
         waiting = (item[1].record.kind for kind, item in self._todo if kind == "saved")
         return self.counts.enriched or "enriched_dataset" in waiting
 
-    def pass_over(self) -> None:
+    async def pass_over(self) -> None:
         """Leave out what has been saved since the last look."""
-        for _ in self._saved.new():
-            continue
+        await self._new()
+
+    async def _new(self) -> list[Saved]:
+        return await asyncio.to_thread(self._saved.new) if self._saved.may_have_new() else []
 
     def _supersede(self, newer: Saved) -> None:
         """Of several things saved under one kind and name the last counts; an earlier one that nobody has seen goes."""
@@ -121,15 +136,17 @@ class Collector:
     async def register(self, *, final: bool) -> None:
         """Store what was noted and register it; `final` seals the manifest. Safe to repeat after a failure."""
         while self._todo:
-            kind, item = self._todo[0]
+            todo = self._todo[0]
+            kind, item = todo
             entries, warnings = len(self._writer.entries), len(self.warnings)
             try:
-                await (self._add_output(item) if kind == "output" else self._add_saved(*item))
+                await (self._add_output(item) if kind == "output" else self._try_saved(*item))
             except BaseException:
                 # It will be done again, or never: nothing of it may stay.
                 del self._writer.entries[entries:], self.warnings[warnings:]
                 raise
-            self._todo.pop(0)
+            if self._todo and self._todo[0] is todo:  # else something newer has superseded it meanwhile
+                self._todo.pop(0)
         identity = self._identity
         while (new := _portion(self._writer.entries[self._registered :])) or final:
             last = self._registered + len(new) == len(self._writer.entries)
@@ -151,12 +168,25 @@ class Collector:
     async def add_files(self) -> None:
         """Files that were left in the outputs folder; once, when the kernel is gone."""
         if self._files is None:
-            arguments = (self._run_dir / "outputs", self._saved.files, self.warnings)
+            arguments = (self._saved.path, self._saved.files, self.warnings)
             self._files = await asyncio.to_thread(loose_files.find, *arguments)
         while self._files:
             file = self._files[0]
-            await self._writer.add_file("file", file.name, file.path.name, file.content_type, file.path)
+            await self._add_loose(file)
             self._files.pop(0)
+
+    async def _add_loose(self, file: loose_files.LooseFile) -> None:
+        try:
+            opened = self._saved.open_loose(file.name)
+        except Refused:
+            return  # not the run's own, or over the limit, which has its warning
+        except OSError as error:
+            self.warnings.append(f"A file left in the outputs folder could not be read: {error.strerror}")
+            return
+        try:
+            await self._writer.add_file("file", file.name, file.path.name, file.content_type, opened.path)
+        finally:
+            opened.close()
 
     async def add_notebook(self) -> None:
         """The executed notebook itself, under its own title if it has one."""
@@ -199,27 +229,43 @@ class Collector:
         self.counts.plots += output.is_plot
         self.counts.data_frames += output.is_table
 
-    async def _add_saved(self, cell_id: str | None, saved: Saved) -> None:
-        record = saved.record
-        if record.kind == "value":
+    async def _try_saved(self, cell_id: str | None, saved: Saved) -> None:
+        """Store what was saved; what a live kernel has spoilt meanwhile becomes a warning."""
+        if saved.record.kind == "value":
             await self._add_value(cell_id, saved)
-        elif record.kind == "enriched_dataset":
-            await self._add_dataset(cell_id, saved)
-        elif saved.path is not None:
+            return
+        try:
+            file = self._saved.open(saved)
+        except (OSError, Refused) as error:
+            self._saved.warn(saved, error)
+            return
+        try:
+            await self._add_saved(cell_id, saved, file)
+        except FileChanged:
+            self._saved.warn(saved, "it was written to while it was being stored")
+        finally:
+            file.close()
+
+    async def _add_saved(self, cell_id: str | None, saved: Saved, file: OpenFile) -> None:
+        record = saved.record
+        if record.kind == "enriched_dataset":
+            await self._add_dataset(cell_id, saved, file)
+        else:
             kinds: dict[str, ArtifactKind] = {"model": "model", "report": "report", "figure": "output"}
             kind = kinds[record.kind]
             content_type = record.content_type or ("text/html" if kind == "report" else "application/octet-stream")
             details: dict[str, Any] = {"isPlot": True} if kind == "output" else saved.details
             width = height = None
             if content_type.startswith("image/"):
-                head = await asyncio.to_thread(_head, saved.path)
+                head = await asyncio.to_thread(_head, file.path)
                 width, height = pictures.size_of(content_type, head)
             await self._writer.add_file(
                 kind,
                 record.name,
-                saved.path.name,
+                saved.file_name,
                 content_type,
-                saved.path,
+                file.path,
+                unchanged=file,
                 cell_id=cell_id,
                 output_type=content_type if kind == "output" else None,
                 title=record.title or record.name,
@@ -247,20 +293,20 @@ class Collector:
             content_truncated=truncated,
         )
 
-    async def _add_dataset(self, cell_id: str | None, saved: Saved) -> None:
+    async def _add_dataset(self, cell_id: str | None, saved: Saved, file: OpenFile) -> None:
         """An enriched dataset, in the forms of the notebook's `outputFormat`."""
         from services.executor.collecting import tables  # noqa: PLC0415 - pyarrow is loaded when first needed
 
-        parquet = saved.path
-        assert parquet is not None  # noqa: S101 - `SavedFiles` refuses such a record without a file
+        parquet = file.path
         try:
             if saved.record.column_types is not None:
-                parquet = await self._from_csv(saved)
+                parquet = await self._from_csv(saved, file)
             rows, columns = await asyncio.to_thread(tables.shape, parquet)
         except (OSError, ValueError) as error:
             self.warnings.append(f"The enriched dataset {saved.record.name!r} could not be read: {error}")
             return
         wanted = self._identity.output_format
+        stored = len(self._writer.entries)
         details: dict[str, Any] = {
             "recordCount": rows,
             "columns": columns,
@@ -272,16 +318,26 @@ class Collector:
             path, content_type = parquet, "application/vnd.apache.parquet"
             if form == "csv":
                 path, content_type = self._run_dir / f"{saved.number}.csv", "text/csv; charset=utf-8"
-                await asyncio.to_thread(tables.to_csv, parquet, path)
+                try:
+                    await asyncio.to_thread(tables.to_csv, parquet, path, max_bytes=self._max_bytes)
+                except (OSError, ValueError) as error:
+                    path.unlink(missing_ok=True)
+                    self.warnings.append(
+                        f"The enriched dataset {saved.record.name!r} could not be written as CSV: {error}"
+                    )
+                    continue
             await self._writer.add_file(
                 "enriched_dataset",
                 saved.record.name,
                 f"{safe_name(saved.record.name)}.{form}",
                 content_type,
                 path,
+                unchanged=file,
                 cell_id=cell_id,
                 details={**details, "form": form},
             )
+        if len(self._writer.entries) == stored and tables.FORMS[wanted]:
+            return
         self.counts.enriched = True
         self.counts.data_frames += 1
         self.counts.records += rows
@@ -311,14 +367,13 @@ class Collector:
         self.warnings.extend(found.warnings(name))
         return found.details()
 
-    async def _from_csv(self, saved: Saved) -> Path:
+    async def _from_csv(self, saved: Saved, file: OpenFile) -> Path:
         """A table of a kernel without a Parquet writer; raises OSError or ValueError."""
         from services.executor.collecting import csv_tables  # noqa: PLC0415 - pyarrow is loaded when first needed
 
-        assert saved.path is not None  # noqa: S101 - see above
         assert saved.record.column_types is not None  # noqa: S101 - asked before
         parquet = self._run_dir / f"{saved.number}.parquet"
-        await asyncio.to_thread(csv_tables.to_parquet, saved.path, parquet, saved.record.column_types)
+        await asyncio.to_thread(csv_tables.to_parquet, file.path, parquet, saved.record.column_types)
         return parquet
 
 

@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Iterator
+import time
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic.alias_generators import to_camel
 
-MAX_RECORDS = 10_000
+from services.executor import wording
+from services.executor.collecting.beneath import Folder, OpenFile, Refused
+
+RECORDS = ".atelier"
+"""Where the records lie, in the outputs folder."""
+
+MAX_RECORDS = 2_000
 """Records of one run that are read; what is beyond is left out with a warning."""
 
 MAX_RECORD_BYTES = 16_000_000
 """A record larger than this is refused, in bytes."""
+
+MAX_ALL_RECORDS_BYTES = 64_000_000
+"""Records of one run come to no more, in bytes: the worker holds them in memory."""
+
+MAX_WARNINGS = 20
+"""Faulty records that are named one by one."""
+
+SETTLED_NS = 50_000_000
+"""A folder whose last change is older than this when it is read has been read to its end; the clock of file times is
+coarse."""
 
 
 class _Record(BaseModel):
@@ -44,11 +59,16 @@ class _Record(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Saved:
-    """One thing that the notebook handed back."""
+    """One thing that the notebook handed back; `size` is its file's when it was noted."""
 
     number: str
     record: _Record
-    path: Path | None
+    size: int = 0
+
+    @property
+    def file_name(self) -> str:
+        """The last part of its file's name, as the notebook chose it."""
+        return PurePosixPath(self.record.file or "").name
 
     @property
     def details(self) -> dict[str, Any]:
@@ -62,69 +82,141 @@ class Saved:
 
 
 class SavedFiles:
-    """Reads the records of one run folder, each once."""
+    """Reads the records of one run folder, each once. `max_bytes`: what the files handed back may come to."""
 
-    def __init__(self, outputs: Path) -> None:
-        self._outputs = outputs
+    def __init__(self, outputs: Path, *, max_bytes: int) -> None:
+        self._folder = Folder(outputs)
+        self._max_bytes = max_bytes
+        self._bytes = self._record_bytes = 0
         self._seen: set[str] = set()
         self.files: set[str] = set()
         """The files that records name, relative to the outputs folder."""
+        self._full = self._too_large = False
+        self._unchanged_since: int | None = None
+        self._faults = 0
         self.warnings: list[str] = []
 
-    def new(self) -> Iterator[Saved]:
-        """What was saved since the last call, in order; faulty records become warnings."""
-        folder = self._outputs / ".atelier"
-        if folder.is_symlink():
-            return  # the notebook has put a link to somewhere else in its place
+    def close(self) -> None:
+        """Let go of the folder."""
+        self._folder.close()
+
+    def may_have_new(self) -> bool:
+        """Whether it is worth while to call `new`; costs two system calls."""
         try:
-            names = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(".json"))
-        except OSError:
-            return
+            folder = self._folder.open_folder(RECORDS)
+        except (OSError, Refused):
+            return False
+        try:
+            changed = os.fstat(folder).st_mtime_ns
+        finally:
+            os.close(folder)
+        return changed != self._unchanged_since
+
+    def new(self) -> list[Saved]:
+        """What was saved since the last call, in order; faulty records become warnings."""
+        try:
+            folder = self._folder.open_folder(RECORDS)
+        except (OSError, Refused):
+            return []  # the notebook has put something else in its place
+        try:
+            looked_at, changed = time.time_ns(), os.fstat(folder).st_mtime_ns
+            with os.scandir(folder) as entries:
+                names = sorted(
+                    entry.name for entry in entries if entry.name.endswith(".json") and entry.name not in self._seen
+                )
+        finally:
+            os.close(folder)
+        self._unchanged_since = changed if 0 <= looked_at - changed > SETTLED_NS else None
+        found = []
         for name in names:
-            if name in self._seen:
-                continue
             if len(self._seen) >= MAX_RECORDS:
-                self.warnings.append(f"Only the first {MAX_RECORDS} saved artifacts were kept.")
-                return
+                self._say_full()
+                break
             self._seen.add(name)
             try:
-                yield self._read(folder / name)
+                found.append(self._read(name))
             except (OSError, ValueError, ValidationError) as error:
-                self.warnings.append(f"A saved artifact ({name}) could not be read and was left out: {_first(error)}")
+                self._leave_out(name, error)
+        return found
 
-    def _read(self, path: Path) -> Saved:
-        raw = _regular_bytes(path, MAX_RECORD_BYTES)
+    def open(self, saved: Saved) -> OpenFile:
+        """The file of a record, checked anew. Raises Refused or OSError."""
+        file = self._folder.open_file(saved.record.file or "")
+        if file.status.st_size > max(saved.size, self._max_bytes - self._bytes + saved.size):
+            file.close()
+            raise Refused("it has grown over the limit since it was saved")
+        return file
+
+    def open_loose(self, name: str) -> OpenFile:
+        """A file that no record names. Raises Refused or OSError."""
+        file = self._folder.open_file(name)
+        if self._bytes + file.status.st_size > self._max_bytes:
+            file.close()
+            self._say_too_large()
+            raise Refused("it is too large")
+        self._bytes += file.status.st_size
+        return file
+
+    @property
+    def path(self) -> Path:
+        """The outputs folder itself, whatever lies in its place by now; for this process alone."""
+        return self._folder.path
+
+    def warn(self, saved: Saved, reason: object) -> None:
+        """Something saved could not be stored after all."""
+        self._leave_out(f"{saved.number}.json", ValueError(str(reason)))
+
+    def _read(self, name: str) -> Saved:
+        raw = self._bytes_of(name)
         record = _Record.model_validate(orjson.loads(raw))
-        file = None
-        if record.file is not None:
-            self.files.add(os.path.normpath(record.file))
-            file = self._outputs / record.file
-            _check_inside(self._outputs, file)
-        elif record.kind != "value":
-            raise ValueError("it names no file")
-        return Saved(number=path.stem, record=record, path=file)
+        if b"\\u0000" in raw or "\0" in record.name:
+            raise ValueError("it contains a NUL character")
+        if record.kind == "value":
+            try:
+                orjson.dumps(record.value)
+            except TypeError:
+                raise ValueError("its value is nested too deeply or is no JSON") from None
+        if record.file is None:
+            if record.kind != "value":
+                raise ValueError("it names no file")
+            return Saved(number=name.removesuffix(".json"), record=record)
+        self.files.add(os.path.normpath(record.file))
+        file = self._folder.open_file(record.file)
+        size = file.status.st_size
+        file.close()
+        if self._bytes + size > self._max_bytes:
+            self._say_too_large()
+            raise Refused("its file is too large")
+        self._bytes += size
+        return Saved(number=name.removesuffix(".json"), record=record, size=size)
 
+    def _bytes_of(self, name: str) -> bytes:
+        file = self._folder.open_file(f"{RECORDS}/{name}")
+        with os.fdopen(file.descriptor, "rb") as stream:
+            if file.status.st_size > MAX_RECORD_BYTES:
+                raise ValueError(f"it is larger than {MAX_RECORD_BYTES} bytes")
+            self._record_bytes += file.status.st_size
+            if self._record_bytes > MAX_ALL_RECORDS_BYTES:
+                raise ValueError(f"the records come to more than {MAX_ALL_RECORDS_BYTES} bytes")
+            return stream.read(MAX_RECORD_BYTES)
 
-def _regular_bytes(path: Path, limit: int) -> bytes:
-    """The bytes of a regular file that is no link; raises ValueError for anything else."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError("it is no regular file")
-        if status.st_size > limit:
-            raise ValueError(f"it is larger than {limit} bytes")
-        return file.read(limit)
+    def _say_full(self) -> None:
+        if not self._full:
+            self._full = True
+            self.warnings.append(f"Only the first {MAX_RECORDS} saved artifacts were kept.")
 
+    def _say_too_large(self) -> None:
+        if not self._too_large:
+            self._too_large = True
+            limit = wording.limit(self._max_bytes)
+            self.warnings.append(f"The saved files are larger than {limit} together; those over it were left out.")
 
-def _check_inside(folder: Path, file: Path) -> None:
-    """Raise ValueError unless `file` is a regular file really inside `folder`, reached without links."""
-    resolved = file.resolve(strict=True)
-    if not resolved.is_relative_to(folder.resolve()):
-        raise ValueError("its file lies outside the outputs folder")
-    status = os.lstat(file)
-    if not stat.S_ISREG(status.st_mode) or resolved != file.parent.resolve() / file.name or status.st_nlink > 1:
-        raise ValueError("its file is no regular file of its own")
+    def _leave_out(self, name: str, error: Exception) -> None:
+        self._faults += 1
+        if self._faults <= MAX_WARNINGS:
+            self.warnings.append(f"A saved artifact ({name}) could not be read and was left out: {_first(error)}")
+        elif self._faults == MAX_WARNINGS + 1:
+            self.warnings.append("More saved artifacts could not be read and were left out.")
 
 
 def _first(error: Exception) -> str:

@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from services.executor import wording
+
 FORMS: Mapping[str, tuple[str, ...]] = {
     "enriched_dataframe": ("csv", "parquet"),
     "csv": ("csv",),
@@ -30,8 +32,9 @@ def shape(parquet: Path) -> tuple[int, list[str]]:
     return file.metadata.num_rows, list(file.schema_arrow.names)
 
 
-def to_csv(parquet: Path, csv: Path) -> None:
-    """Write a Parquet file as CSV, batch by batch; nested columns are written as text."""
+def to_csv(parquet: Path, csv: Path, *, max_bytes: int) -> None:
+    """Write a Parquet file as CSV, batch by batch; nested columns are written as text. Raises ValueError when it
+    becomes larger than `max_bytes`: a small Parquet file can hold a value a billion times."""
     file = pyarrow.parquet.ParquetFile(parquet)
     schema = pa.schema([_flat(field) for field in file.schema_arrow])
     with pyarrow.csv.CSVWriter(csv, schema) as writer:
@@ -41,6 +44,8 @@ def to_csv(parquet: Path, csv: Path) -> None:
                 for column, field in zip(batch.columns, schema, strict=True)
             ]
             writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
+            if csv.stat().st_size > max_bytes:
+                raise ValueError(f"it is larger than {wording.limit(max_bytes)}")
 
 
 def _flat(field: pa.Field) -> pa.Field:

@@ -5,19 +5,24 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+import structlog
 import zmq
 from nbclient.client import NotebookClient
 from nbclient.exceptions import CellExecutionComplete, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
-from services.executor.kernels import terminal
-from services.executor.kernels.port import Kernel
+from services.executor.kernels import messages, terminal
+from services.executor.kernels.port import Kernel, KernelExit
+from shared.contracts.executions import CellResources
+
+log = structlog.get_logger(__name__)
 
 INTERRUPT_GRACE_S = 2.0
 """How long an interrupted cell may take to stop before its kernel is killed, in seconds."""
@@ -28,6 +33,12 @@ MAX_CELL_OUTPUT_BYTES = 20_000_000
 MAX_CELL_OUTPUTS = 10_000
 """A cell that puts out more pieces is interrupted."""
 
+MAX_CELL_TRAFFIC_BYTES = 100_000_000
+"""A cell whose outputs, updates of outputs, widgets and progress come to more is interrupted, in bytes."""
+
+MAX_CELL_MESSAGES, MESSAGES_A_SECOND = 10_000, 50
+"""A cell that sends more messages of any kind is interrupted; so many more it may send for each second it has run."""
+
 NO_TIME_LIMIT_S = 86_400
 """Given to nbclient where we keep the time ourselves, in seconds."""
 
@@ -36,6 +47,10 @@ READ_AT_ONCE = 16
 
 PROGRESS_TYPE = "application/vnd.atelier.progress+json"
 """MIME type by which a cell reports how far it is (`client.progress`)."""
+
+
+Stop = Literal["cancel", "timeout", "output", "breach", "garbled"]
+"""What stopped a cell other than its own end and its kernel's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +66,12 @@ class CellOutcome:
     traceback: str | None = None
     kernel_died: bool = False
     timed_out: bool = False
+    resources: CellResources | None = None
+
+
+_SILENT = logging.getLogger("atelier.nbclient")
+_SILENT.disabled = True
+"""What nbclient logs of messages is whatever a notebook likes to send, as often as it likes."""
 
 
 class _Driver(NotebookClient):
@@ -64,20 +85,26 @@ class _Driver(NotebookClient):
             raise_on_iopub_timeout=True,
             allow_errors=True,
             store_widget_state=True,
+            log=_SILENT,
         )
         self.kernel = kernel
         self.kc = kernel.client
         self.over_limit: asyncio.Event = asyncio.Event()
         self._on_progress = on_progress
-        self._bytes = 0
+        self.reply: dict[str, Any] = {}
+        self.on_cell_executed = self._note_reply
+        self._bytes = self._traffic = self._messages = self._size = 0
+        self._began = 0.0
         self._stream: NotebookNode | None = None
         self._pieces: list[str] = []
 
     def begin_cell(self) -> None:
         """Forget what the cell before put out."""
-        self._bytes = 0
+        self._bytes = self._traffic = self._messages = self._size = 0
+        self._began = time.monotonic()
         self._stream = None
         self._pieces = []
+        self.reply = {}
         self.over_limit.clear()
 
     def end_stream(self) -> None:
@@ -111,18 +138,53 @@ class _Driver(NotebookClient):
                 except CellExecutionComplete:
                     return
 
+    def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> NotebookNode | None:
+        """Called by nbclient for each message of the cell; passes on what is as it should be, up to a cap."""
+        messages.complete(msg)
+        if not messages.is_well_formed(msg):
+            self._messages += 1
+            return None
+        if msg["msg_type"] != "status":
+            self._messages += 1
+            self._size = messages.size(msg["content"])
+            self._traffic += self._size
+            if self._traffic > MAX_CELL_TRAFFIC_BYTES or self._is_flood():
+                self.over_limit.set()
+                return None
+            messages.clean(msg)
+        return super().process_message(msg, cell, cell_index)
+
+    def _is_flood(self) -> bool:
+        if self._messages <= MAX_CELL_MESSAGES:
+            return False
+        return self._messages > MAX_CELL_MESSAGES + MESSAGES_A_SECOND * (time.monotonic() - self._began)
+
+    def failure(self) -> NotebookNode | None:
+        """The error that the kernel's reply tells of: a kernel in distress may fail to show it as an output."""
+        status = self.reply.get("status")
+        if status == "error":
+            said = {"msg_type": "error", "content": dict(self.reply)}
+            messages.complete(said)
+            if messages.is_well_formed(said):
+                messages.clean(said)
+                return NotebookNode(said["content"])
+        if status == "ok":
+            return None
+        return NotebookNode(ename="KernelError", evalue="the kernel gave up the cell", traceback=[]) if status else None
+
+    def _note_reply(self, execute_reply: dict[str, Any], **_: Any) -> None:
+        self.reply = execute_reply["content"]
+
     def output(
         self, outs: list[NotebookNode], msg: dict[str, Any], display_id: str | None, cell_index: int
     ) -> NotebookNode | None:
         """Called by nbclient for each output message; joins stream pieces and keeps to the cap."""
         content = msg["content"]
-        if msg["msg_type"] == "error":
-            _complete(content)
         data = content.get("data")
         if isinstance(data, dict) and PROGRESS_TYPE in data:
             self._report(data[PROGRESS_TYPE])
             return None
-        self._bytes += _size(content)
+        self._bytes += self._size
         if self._bytes > MAX_CELL_OUTPUT_BYTES or len(outs) >= MAX_CELL_OUTPUTS:
             self.over_limit.set()
             return None
@@ -168,7 +230,9 @@ class CellRunner:
         *,
         cancel: asyncio.Event,
         on_progress: Callable[[float, str], None],
+        breached: asyncio.Event | None = None,
     ) -> None:
+        self._breached = breached or asyncio.Event()
         self._kernel = kernel
         self._driver = _Driver(notebook, kernel, on_progress)
         self._notebook = notebook
@@ -192,7 +256,8 @@ class CellRunner:
         seconds = round(time.monotonic() - clock, 4)
         cell = self._notebook.cells[index]
         terminal.tidy(cell.outputs)
-        error = next((output for output in cell.outputs if output.output_type == "error"), None)
+        shown = next((output for output in cell.outputs if output.output_type == "error"), None)
+        error = shown or self._driver.failure()
         died = self._kernel.exited.done()
         outcome: dict[str, Any] = {"status": "Success"}
         if stopped_by == "cancel":
@@ -211,11 +276,17 @@ class CellRunner:
                 "error_message": f"the output limit of {MAX_CELL_OUTPUT_BYTES // 1_000_000} MB or "
                 f"{MAX_CELL_OUTPUTS} outputs was reached in {cell.id}",
             }
-        elif died:
+        elif stopped_by == "garbled":
+            outcome = {
+                "status": "Error",
+                "error_type": "KernelMessageError",
+                "error_message": f"the kernel sent what is no message of its protocol in {cell.id}",
+            }
+        elif stopped_by == "breach" or died:
             outcome = {
                 "status": "Error",
                 "error_type": "DeadKernelError",
-                "error_message": f"the kernel died in {cell.id}: {self._kernel.exited.result().reason}",
+                "error_message": _cause_of_death(self._kernel.exited.result(), cell.id) if died else None,
             }
         elif error is not None:
             outcome = {
@@ -228,27 +299,38 @@ class CellRunner:
             started_at=started_at, ended_at=datetime.now(UTC), seconds=seconds, kernel_died=died, **outcome
         )
 
-    async def _drive(self, index: int, timeout_s: float) -> Literal["cancel", "timeout", "output"] | None:
+    async def _drive(self, index: int, timeout_s: float) -> Stop | None:
         """Run nbclient's task to its end; never cancel it (it would call that a dead kernel): stop the kernel."""
         self._driver.begin_cell()
         task = asyncio.create_task(self._driver.async_execute_cell(self._notebook.cells[index], index))
         cancelled = asyncio.create_task(self._cancel.wait())
         flooded = asyncio.create_task(self._driver.over_limit.wait())
+        breached = asyncio.create_task(self._breached.wait())
         try:
             done, _ = await asyncio.wait(
-                {task, cancelled, flooded}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+                {task, cancelled, flooded, breached}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
             )
-            stopped_by: Literal["cancel", "timeout", "output"] | None = None
+            stopped_by: Stop | None = None
             if task not in done:
-                stopped_by = "cancel" if cancelled in done else "output" if flooded in done else "timeout"
-                await self._kernel.interrupt()
-                await asyncio.wait({task}, timeout=INTERRUPT_GRACE_S)
+                stops: list[tuple[asyncio.Task[Any], Stop]] = [
+                    (cancelled, "cancel"), (breached, "breach"), (flooded, "output")
+                ]  # fmt: skip
+                stopped_by = next((name for reason, name in stops if reason in done), "timeout")
+                if stopped_by != "breach":
+                    await self._kernel.interrupt()
+                    await asyncio.wait({task}, timeout=INTERRUPT_GRACE_S)
                 if not task.done():
                     await self._kernel.kill()
             try:
                 await task
             except (DeadKernelError, CellTimeoutError):
                 await asyncio.shield(self._kernel.exited)
+            except Exception as error:
+                # A notebook can write to its kernel's sockets itself; nothing that comes after could be understood.
+                log.warning("a kernel sent what cannot be read", reason=f"{type(error).__name__}: {error}"[:200])
+                await self._kernel.kill()
+                await asyncio.shield(self._kernel.exited)
+                stopped_by = stopped_by or "garbled"
             if flooded.done() and stopped_by is None:
                 stopped_by = "output"
             return stopped_by
@@ -256,21 +338,10 @@ class CellRunner:
             self._driver.end_stream()
             cancelled.cancel()
             flooded.cancel()
+            breached.cancel()
 
 
-def _complete(content: dict[str, Any]) -> None:
-    """Give an error the texts that nbformat wants of it: an exception of Java's may have no message, which Toree sends
-    as null, and a kernel may leave out what it has not got."""
-    content["ename"] = str(content.get("ename") or "Error")
-    content["evalue"] = str(content.get("evalue") or "")
-    traceback = content.get("traceback")
-    content["traceback"] = [str(line) for line in traceback] if isinstance(traceback, list) else []
-
-
-def _size(content: dict[str, Any]) -> int:
-    """Bytes of an output message's payload, near enough for a cap."""
-    if "text" in content:
-        return len(content["text"])
-    if "traceback" in content:
-        return sum(map(len, content["traceback"]))
-    return sum(len(part) if isinstance(part, str) else len(str(part)) for part in (content.get("data") or {}).values())
+def _cause_of_death(end: KernelExit, cell_id: str) -> str:
+    if end.is_limit:
+        return f"{end.reason} in {cell_id}"
+    return f"the kernel died in {cell_id}: {end.reason}"

@@ -132,14 +132,19 @@ class Connection:
         return client
 
 
+NEVER_MS = 86_400_000
+"""Later than the end of any run: a day, in milliseconds."""
+
+
 def new_context(*, reconnecting: bool) -> zmq.asyncio.Context:
     """The ZeroMQ context of a worker's clients. Without `reconnecting` sockets must be listening when connected to."""
     context = zmq.asyncio.Context()
     # Without it ZeroMQ drops outputs silently when a cell prints faster than we read.
     context.setsockopt(zmq.RCVHWM, 0)
     if not reconnecting:
-        # A kernel that closed its sockets could put a link to somebody else's socket in their place.
-        context.setsockopt(zmq.RECONNECT_IVL, -1)
+        # A kernel that closed its sockets could put a link to somebody else's socket in their place. Not -1: then a
+        # lost connection drops what has come, and ZeroMQ ends this process when half of a message had been read.
+        context.setsockopt(zmq.RECONNECT_IVL, NEVER_MS)
     return context
 
 

@@ -12,6 +12,7 @@ from prometheus_client import Histogram
 from services.executor.kernels.connecting import Connection
 from services.executor.kernels.forked_provisioner import ForkedKernelProvisioner
 from services.executor.kernels.meeting import SocketHold
+from services.executor.kernels.metering import Meter
 from services.executor.kernels.port import KernelExit, Usage
 
 log = structlog.get_logger(__name__)
@@ -41,6 +42,11 @@ class ForkedKernel:
         self._connection = connection
         self._hold = hold
         self._closed = False
+
+    @property
+    def meter(self) -> Meter | None:
+        """See Kernel."""
+        return self.provisioner.meter
 
     async def interrupt(self) -> None:
         """See Kernel."""

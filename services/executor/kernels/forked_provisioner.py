@@ -9,10 +9,10 @@ from typing import Any
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
+from services.executor import wording
 from services.executor.kernels.fork_link import ForkLink
+from services.executor.kernels.metering import GroupMeter, Meter, ProcessMeter, kernel_beside
 from services.executor.kernels.port import KernelExit, Usage
-
-GIGABYTE = 1_000_000_000
 
 
 class ForkedKernelProvisioner(KernelProvisionerBase):
@@ -25,11 +25,15 @@ class ForkedKernelProvisioner(KernelProvisionerBase):
     failure: str | None = None
     ended_by: str | None = None
     """See KernelCommand."""
+    meter: Meter | None = None
     _spawned = False
+    _keeper: int | None = None
 
-    def prepare(self, link: ForkLink, identity: int, limits: dict[str, Any]) -> None:
-        """To be called before `launch_kernel`: which server, under which number, within which limits."""
+    def prepare(self, link: ForkLink, identity: int, limits: dict[str, Any], *, same_pids: bool = True) -> None:
+        """To be called before `launch_kernel`: which server, under which number, within which limits; `same_pids`: the
+        server's process ids are ours."""
         loop = asyncio.get_running_loop()
+        self._same_pids = same_pids
         self.link, self.identity, self.limits = link, identity, limits
         self.bound: asyncio.Future[None] = loop.create_future()
         self.exited: asyncio.Future[KernelExit] = loop.create_future()
@@ -64,7 +68,14 @@ class ForkedKernelProvisioner(KernelProvisionerBase):
 
     def _on_notice(self, message: dict[str, Any]) -> None:
         event = message["event"]
-        if event == "bound":
+        if event == "spawned":
+            self._keeper = message["pid"]
+            if message.get("group") is not None:
+                self.meter = GroupMeter(message["group"])
+        elif event == "bound":
+            if self.meter is None and self._same_pids and self._keeper is not None:
+                kernel = kernel_beside(self._keeper)
+                self.meter = ProcessMeter(kernel) if kernel is not None else None
             if not self.bound.done():
                 self.bound.set_result(None)
         elif event == "failed":
@@ -72,20 +83,26 @@ class ForkedKernelProvisioner(KernelProvisionerBase):
             self._end(KernelExit(code=1, cause=self.failure))
         elif event == "exited":
             if message.get("cpuSeconds") is not None:
+                # The counter of the highest use is set back at each cell; the meter remembers.
+                seen = self.meter.peak_memory_bytes() if self.meter is not None else None
                 self.usage = Usage(
                     cpu_seconds=message["cpuSeconds"],
-                    peak_memory_bytes=message["peakMemoryBytes"],
+                    peak_memory_bytes=max(message["peakMemoryBytes"], seen or 0),
                     method=message["method"],
                 )
+            limit = message.get("cause")
             own_words = {"ended_by": self.ended_by} if self.ended_by is not None else {}
-            self._end(KernelExit(code=message["status"], cause=self._cause(message.get("cause")), **own_words))
+            is_limit = limit not in (None, "server")
+            self._end(KernelExit(code=message["status"], cause=self._cause(limit), is_limit=is_limit, **own_words))
         elif event == "gone":
             self.link.forget(self.identity)
+            if self.meter is not None:
+                self.meter.close()
             self.gone.set()
 
     def _cause(self, limit: str | None) -> str | None:
         if limit == "memory":
-            return f"memory limit of {self.limits['memory_bytes'] / GIGABYTE:g} GB reached"
+            return f"memory limit of {wording.limit(self.limits['memory_bytes'])} reached"
         if limit == "cpu":
             return f"CPU time limit of {self.limits['cpu_seconds']} seconds reached"
         if limit == "processes":

@@ -20,6 +20,7 @@ from jupyter_client.kernelspec import KernelSpec
 from services.executor.kernels import connecting, processes
 from services.executor.kernels.commands import KernelCommand
 from services.executor.kernels.connecting import Connection
+from services.executor.kernels.metering import Meter, ProcessMeter
 from services.executor.kernels.port import Kernel, KernelExit, KernelRequest, KernelStartError, LayOut, Usage
 from services.executor.kernels.provisioner import ChildProcessProvisioner
 
@@ -63,6 +64,8 @@ class PlainKernel:
         self._connection = connection
         self._ended_by = ended_by
         self._usage: Usage | None = None
+        process = provisioner.process
+        self.meter: Meter | None = ProcessMeter(process.pid) if process is not None else None
         assert provisioner.exited is not None  # noqa: S101 - made by the launch
         provisioner.exited.add_done_callback(self._on_exit)
 
@@ -97,6 +100,8 @@ class PlainKernel:
         process = self._provisioner.process
         if process is not None:
             processes.kill_session(process.pid)
+        if self.meter is not None:
+            self.meter.close()
         self.client.stop_channels()
         self._connection.remove()
 

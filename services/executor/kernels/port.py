@@ -11,6 +11,8 @@ from typing import Protocol
 
 from jupyter_client.asynchronous.client import AsyncKernelClient
 
+from services.executor.kernels.metering import Meter
+
 
 class KernelStartError(Exception):
     """The kernel did not become ready; the message says why, in words for the notebook's owner."""
@@ -36,6 +38,8 @@ class KernelExit:
     cause: str | None = None
     ended_by: str = "os._exit called or the interpreter ended"
     """See KernelCommand."""
+    is_limit: bool = False
+    """`cause` is a limit that was reached, such as `memory limit of 2.0 GB reached`."""
 
     @property
     def reason(self) -> str:
@@ -53,7 +57,7 @@ class KernelExit:
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """What a kernel's processes have used so far."""
+    """What a kernel's processes have used so far; `method` says how it was measured: cgroup, wait4 or proc."""
 
     cpu_seconds: float
     peak_memory_bytes: int
@@ -66,6 +70,10 @@ class Kernel(Protocol):
     run_dir: Path
     client: AsyncKernelClient
     exited: asyncio.Future[KernelExit]
+
+    @property
+    def meter(self) -> Meter | None:
+        """Reads what it uses while it runs; None where that cannot be seen."""
 
     async def interrupt(self) -> None:
         """Ask the running cell to stop (KeyboardInterrupt in Python)."""

@@ -77,7 +77,12 @@ class Starter:
             kernel_id=run_dir.name, kernel_spec=KernelSpec(argv=[], display_name="Python 3")
         )
         provisioner.connection_info = connection.info
-        provisioner.prepare(self._server.link, next(self._identities), asdict(self._options.limits))
+        provisioner.prepare(
+            self._server.link,
+            next(self._identities),
+            asdict(self._options.limits),
+            same_pids=not self._server.isolation.user_namespace,
+        )
         hold = SocketHold(connection) if command is not None else None
         client = hold.client(self._context) if hold is not None else connection.client(self._context)
         kernel = ForkedKernel(provisioner, connection, client, run_dir, hold)

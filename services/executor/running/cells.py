@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from nbformat import NotebookNode
@@ -18,6 +18,7 @@ from services.executor.model import Verdict
 from services.executor.running import parameters
 from services.executor.running.chronicle import Chronicle
 from services.executor.running.claim import Claim
+from services.executor.running.guard import Guard
 from shared import telemetry
 from shared.contracts.executions import CellResult
 
@@ -34,16 +35,21 @@ class NotebookCells:
         *,
         stop: asyncio.Event,
         deadline: float,
-        on_cell: Callable[[int], None],
-        on_replayed: Callable[[], None],
+        guard: Guard,
+        on_cell: Callable[[int], Awaitable[None]],
+        on_replayed: Callable[[], Awaitable[None]],
     ) -> None:
+        self._guard = guard
+        self._kernel = kernel
         self._request = claim.request
         self._replayed = claim.replayed
         self._policy = self._request.error_policy or claim.notebook.integration.error_policy or "stop"
         self._injected = parameters.inject(notebook, claim.parameters, claim.notebook.kernel_type)
         self._notebook = notebook
         self._chronicle = chronicle
-        self._runner = CellRunner(notebook, kernel, cancel=stop, on_progress=chronicle.cell_progressed)
+        self._runner = CellRunner(
+            notebook, kernel, cancel=stop, on_progress=chronicle.cell_progressed, breached=guard.breached
+        )
         self._deadline = deadline
         self._on_cell = on_cell
         self._on_replayed = on_replayed
@@ -83,7 +89,20 @@ class NotebookCells:
         """Run a code cell within its limit."""
         limit, is_own = self._limit(index)
         name = "cell's time limit" if is_own else "run's time limit"
+        self._guard.cell_begins()
         outcome = await self._runner.run(index, timeout_s=limit, timeout_name=name)
+        outcome = replace(outcome, resources=await self._guard.cell_ended())
+        if self._guard.breached.is_set() and outcome.status != "Cancelled":
+            await self._kernel.kill()
+            return replace(
+                outcome,
+                status="Error",
+                error_type="DeadKernelError",
+                error_message=f"{self._guard.breach} in {self._id(index)}",
+                traceback=None,
+                kernel_died=True,
+                timed_out=False,
+            )
         if outcome.timed_out and not is_own:
             message = f"the run's time limit of {self._request.timeout} seconds was reached in {self._id(index)}"
             return replace(outcome, error_message=message)
@@ -95,7 +114,7 @@ class NotebookCells:
             return None
         with telemetry.span(f"replay {cell_id}", cell_id=cell_id):
             outcome = await self._drive(index)
-        self._on_replayed()
+        await self._on_replayed()
         if outcome.status == "Error":
             return replace(outcome, error_message=f"{cell_id} was replayed and failed: {outcome.error_message}")
         return outcome
@@ -127,9 +146,10 @@ class NotebookCells:
                 error_type=outcome.error_type,
                 error_message=outcome.error_message,
                 traceback=outcome.traceback,
+                resources=outcome.resources,
             )
         )
-        self._on_cell(index)
+        await self._on_cell(index)
         return outcome
 
     def _tolerated(self, outcome: CellOutcome, index: int) -> bool:

@@ -12,6 +12,7 @@ from services.executor import model, parameter_rules
 from services.executor.environments import Environments
 from services.executor.kernels.port import KernelSource
 from services.executor.running.dataset_cache import DatasetCache
+from services.executor.running.guard import Allowance
 from services.executor.views import request_of
 from shared.contracts.base import Scope
 from shared.contracts.datasets import PinnedDataset
@@ -32,6 +33,7 @@ class Means:
     kernels: KernelSource
     environments: Environments
     datasets: DatasetCache
+    allowance: Allowance
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from services.executor.running.cells import NotebookCells
 from services.executor.running.chronicle import Chronicle
 from services.executor.running.claim import Claim, Means
 from services.executor.running.draft import Draft
+from services.executor.running.guard import Guard
 from services.executor.running.halting import OutOfTime, Stopped, unless_stopped
 from services.executor.running.patience import RETRY_S, GaveUpOnStore, patiently
 from services.executor.running.progress import ProgressWriter
@@ -65,6 +65,7 @@ class Run:
         self._collector: Collector | None = None
         self._registering: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
+        self._guard: Guard | None = None
         self._resources = Resources()
         self._deadline = time.monotonic() + claim.request.timeout
 
@@ -98,8 +99,10 @@ class Run:
             await self.draft.close()
             watching.cancel()
             await self._writer.stop()
+            if self._collector is not None:
+                self._collector.close()
             if self._dir is not None:
-                await asyncio.to_thread(shutil.rmtree, self._dir, ignore_errors=True)
+                await asyncio.to_thread(folder.remove, self._dir)
 
     async def _watch(self) -> None:
         """Any reason to stop sets one event, which is what the cells look at."""
@@ -140,6 +143,8 @@ class Run:
         await asyncio.to_thread(folder.fill, self._dir, self._description(), dataset_files)
         self._chronicle.enter("ExecutingCells", state="Running")
         collector = self._collector = self._new_collector(self._dir)
+        guard = self._guard = Guard(self._dir, kernel.meter, self._means.allowance)
+        guard.start()
         cells = NotebookCells(
             self.claim,
             self._notebook,
@@ -147,6 +152,7 @@ class Run:
             self._chronicle,
             stop=self._stop,
             deadline=self._deadline,
+            guard=guard,
             on_cell=self._collect_from,
             on_replayed=collector.pass_over,
         )
@@ -164,7 +170,7 @@ class Run:
             fault = await result_variable.save(kernel, stop=self._stop, limit_s=limit)
             if fault is not None:
                 self._warnings.append(fault)
-        if not collector.note_result() and not self._stop.is_set():
+        if not await collector.note_result() and not self._stop.is_set():
             self._warnings.append("enrichmentMode is on, but the run saved no enriched dataset.")
 
     async def _prepare_environment(self) -> Prepared:
@@ -217,10 +223,10 @@ class Run:
         with telemetry.span("start kernel", kernel=request.kernel_type):
             return await unless_stopped(self._means.kernels.acquire(request), self._stop, deadline=self._deadline)
 
-    def _collect_from(self, index: int) -> None:
+    async def _collect_from(self, index: int) -> None:
         """Note what a cell produced; register it right away where the request asks to see results while running."""
         assert self._collector is not None  # noqa: S101 - made before the first cell
-        found = self._collector.note_cell(index)
+        found = await self._collector.note_cell(index)
         if (
             found
             and self._options.save_intermediate_results
@@ -321,9 +327,12 @@ class Run:
         kernel, self._kernel = self._kernel, None
         if kernel is None:
             return
+        used = 0
+        if self._guard is not None:
+            await self._guard.stop()
+            used = self._guard.most_disk_bytes
         await kernel.close()
         usage = kernel.usage()
-        used = await asyncio.to_thread(folder.size_of, kernel.run_dir)
         memory, cpu = (usage.peak_memory_bytes, usage.cpu_seconds) if usage else (None, None)
         self._resources = Resources(
             peak_memory_usage=wording.size(memory),
@@ -352,7 +361,14 @@ class Run:
             enrichment_mode=self.claim.notebook.integration.enrichment_mode,
             dataset=self.claim.dataset.dataset if self.claim.dataset else None,
         )
-        return Collector(identity, run_dir, self._notebook, objects=self._means.objects, requests=self._means.requests)
+        return Collector(
+            identity,
+            run_dir,
+            self._notebook,
+            objects=self._means.objects,
+            requests=self._means.requests,
+            max_bytes=self._means.allowance.disk_bytes,
+        )
 
 
 def _failed(error_type: str, message: str) -> Verdict:

@@ -42,6 +42,7 @@ class Limits(Wire):
 
     notebook_file_bytes: int
     dataset_file_bytes: int
+    library_file_bytes: int
     json_body_bytes: int
     json_nesting: int
     page_size: int
@@ -54,6 +55,14 @@ class Limits(Wire):
     max_queued_runs: int = Field(description="runs of the tenant that may wait; further ones are refused with 429")
     concurrent_runs: int = Field(description="how many run now")
     queued_runs: int = Field(description="how many wait now")
+    run_memory_bytes: int = Field(description="memory of one run's processes together")
+    run_processes: int = Field(description="processes and threads of one run")
+    run_open_files: int = Field(description="open files of one process of a run")
+    run_file_bytes: int = Field(description="size of one file that a run writes")
+    run_disk_bytes: int = Field(description="what a run's files may take together")
+    run_files: int = Field(description="files and folders of a run")
+    run_cpu_seconds: int | None = Field(description="processor time of one run; null: no limit but its timeout")
+    run_processors: float | None = Field(description="processors a run may use at a time; null: all")
 
 
 async def get_me(asked: Asked) -> Me:
@@ -76,6 +85,7 @@ async def get_limits(asked: Asked) -> Limits:
     return Limits(
         notebook_file_bytes=settings.notebook_max_bytes,
         dataset_file_bytes=settings.dataset_max_bytes,
+        library_file_bytes=settings.library_max_bytes,
         json_body_bytes=settings.json_max_bytes,
         json_nesting=MAX_NESTING,
         page_size=MAX_PAGE_SIZE,
@@ -88,6 +98,14 @@ async def get_limits(asked: Asked) -> Limits:
         max_queued_runs=quota.max_queued,
         concurrent_runs=quota.active,
         queued_runs=quota.queued,
+        run_memory_bytes=quota.run.memory_bytes,
+        run_processes=quota.run.processes,
+        run_open_files=quota.run.open_files,
+        run_file_bytes=quota.run.file_bytes,
+        run_disk_bytes=quota.run.disk_bytes,
+        run_files=quota.run.files,
+        run_cpu_seconds=quota.run.cpu_seconds,
+        run_processors=quota.run.processors,
     )
 
 

@@ -190,11 +190,17 @@ async def test_random_numbers_differ_without_a_seed_and_agree_with_one(
     source: KernelSource, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     free = (
-        "import random, uuid, secrets, multiprocessing, tempfile, numpy\n"
+        "import random, uuid, secrets, multiprocessing, tempfile, numpy, sklearn.utils\n"
         "print(random.random(), numpy.random.rand(), uuid.uuid4(), secrets.token_hex(8), "
-        "multiprocessing.current_process().authkey.hex(), next(tempfile._get_candidate_names()))"
+        "multiprocessing.current_process().authkey.hex(), next(tempfile._get_candidate_names()), "
+        "numpy.random.default_rng().random(), random.Random().random(), "
+        "sklearn.utils.check_random_state(None).rand(), *sklearn.utils.shuffle(range(10**6))[:1])"
     )
-    seeded = "random.seed(7); numpy.random.seed(7); print(random.random(), numpy.random.rand())"
+    seeded = (
+        "random.seed(7); numpy.random.seed(7)\n"
+        "print(random.random(), numpy.random.rand(), numpy.random.default_rng(7).random(), "
+        "sklearn.utils.check_random_state(None).rand(), sklearn.utils.shuffle(range(100), random_state=7))"
+    )
     answers = []
     for name in "ab":
         run_dir = tmp_path_factory.mktemp("seed") / name
@@ -205,7 +211,7 @@ async def test_random_numbers_differ_without_a_seed_and_agree_with_one(
         finally:
             await kernel.close()
     (free_a, seeded_a), (free_b, seeded_b) = answers
-    assert len(free_a) == len(free_b) == 6
+    assert len(free_a) == len(free_b) == 10
     assert not set(free_a) & set(free_b)
     assert seeded_a == seeded_b
 

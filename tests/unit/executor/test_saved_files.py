@@ -23,7 +23,7 @@ def record(folder: Path, number: int, **members: Any) -> None:
 def test_records_are_read_once_and_in_order(folder: Path) -> None:
     record(folder, 2, kind="value", name="b", value={"x": 1})
     record(folder, 1, kind="value", name="a", value=None)
-    saved = SavedFiles(folder)
+    saved = SavedFiles(folder, max_bytes=1_000_000)
     assert [item.record.name for item in saved.new()] == ["a", "b"]
     assert list(saved.new()) == []
     record(folder, 3, kind="value", name="c", value=3)
@@ -33,8 +33,8 @@ def test_records_are_read_once_and_in_order(folder: Path) -> None:
 def test_a_model_carries_its_members(folder: Path) -> None:
     (folder / "m.pkl").write_bytes(b"x")
     record(folder, 1, kind="model", name="m", file="m.pkl", modelType="Forest", metrics={"auc": 0.7}, features=["f"])
-    (item,) = SavedFiles(folder).new()
-    assert item.path == folder / "m.pkl"
+    (item,) = SavedFiles(folder, max_bytes=1_000_000).new()
+    assert (item.file_name, item.size) == ("m.pkl", 1)
     assert item.details["modelType"] == "Forest"
     assert item.details["metrics"] == {"auc": 0.7}
 
@@ -45,7 +45,7 @@ def test_a_model_carries_its_members(folder: Path) -> None:
 def test_a_faulty_record_becomes_a_warning_and_the_rest_is_kept(folder: Path, text: str) -> None:
     (folder / ".atelier" / "000001.json").write_text(text)
     record(folder, 2, kind="value", name="good", value=1)
-    saved = SavedFiles(folder)
+    saved = SavedFiles(folder, max_bytes=1_000_000)
     assert [item.record.name for item in saved.new()] == ["good"]
     assert len(saved.warnings) == 1
     assert "000001.json" in saved.warnings[0]
@@ -65,7 +65,7 @@ def test_files_outside_the_folder_or_reached_by_tricks_are_refused(folder: Path,
     elif trick == "folder":
         (folder / name).mkdir()
     record(folder, 1, kind="report", name="r", file=name)
-    saved = SavedFiles(folder)
+    saved = SavedFiles(folder, max_bytes=1_000_000)
     assert list(saved.new()) == []
     assert len(saved.warnings) == 1
 
@@ -74,7 +74,7 @@ def test_a_record_that_is_a_link_is_not_followed(folder: Path, tmp_path: Path) -
     target = tmp_path / "elsewhere.json"
     target.write_text(json.dumps({"kind": "value", "name": "x", "value": 1}))
     (folder / ".atelier" / "000001.json").symlink_to(target)
-    assert list(SavedFiles(folder).new()) == []
+    assert list(SavedFiles(folder, max_bytes=1_000_000).new()) == []
 
 
 def test_a_folder_of_records_that_is_a_link_is_not_followed(folder: Path, tmp_path: Path) -> None:
@@ -82,4 +82,4 @@ def test_a_folder_of_records_that_is_a_link_is_not_followed(folder: Path, tmp_pa
     (folder / ".atelier").rename(elsewhere)
     (elsewhere / "000001.json").write_text(json.dumps({"kind": "value", "name": "x", "value": 1}))
     (folder / ".atelier").symlink_to(elsewhere)
-    assert list(SavedFiles(folder).new()) == []
+    assert list(SavedFiles(folder, max_bytes=1_000_000).new()) == []

@@ -20,12 +20,17 @@ from shared.contracts.executions import (
     Quota,
     RerunExecution,
     ResultsLocation,
+    RunLimits,
 )
 from shared.errors import TooManyRequests
 from tests.unit.gateway.fake_ports import EXECUTION, OTHER_TENANT_KEY, RUNNING, Api
 
 PATH = f"notebook/{examples.NOTEBOOK_ID}/execution/{examples.EXECUTION_ID}"
 RERUN = Execution.model_validate(examples.RERUN)
+RUN_LIMITS = RunLimits(
+    memory_bytes=4_000, processes=100, open_files=50, file_bytes=300, disk_bytes=700, files=60, cpu_seconds=None,
+    processors=1.5,
+)  # fmt: skip
 
 
 async def test_a_rerun_is_asked_for_and_located(api: Api) -> None:
@@ -66,10 +71,12 @@ async def test_a_full_queue_says_when_to_come_back(api: Api) -> None:
 
 
 async def test_limits_are_the_tenants(api: Api) -> None:
-    api.requests.on(GetQuota, Quota(max_active=5, max_queued=20, active=2, queued=7))
+    api.requests.on(GetQuota, Quota(max_active=5, max_queued=20, active=2, queued=7, run=RUN_LIMITS))
     answer = await api.call("GET", "/api/limits", role=None, headers={"Authorization": f"Bearer {OTHER_TENANT_KEY}"})
     shown = [answer.json[name] for name in ("maxConcurrentRuns", "maxQueuedRuns", "concurrentRuns", "queuedRuns")]
     assert shown == [5, 20, 2, 7]
+    assert (answer.json["runDiskBytes"], answer.json["runFiles"], answer.json["runCpuSeconds"]) == (700, 60, None)
+    assert answer.json["libraryFileBytes"] > 0
     assert api.requests.last(GetQuota).scope.tenant_id == UUID(int=7)
 
 

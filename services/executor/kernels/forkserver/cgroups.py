@@ -56,6 +56,11 @@ class Group:
         name = first if self.version == 1 else second
         (self.folders[controller] / name).write_text(value, encoding="ascii")
 
+    def notice(self) -> dict[str, object]:
+        """Where the worker can read what the group uses."""
+        cpu = self.folders.get("cpuacct" if self.version == 1 else "cpu")
+        return {"version": self.version, "memory": str(self.folders["memory"]), "cpu": str(cpu) if cpu else None}
+
     def cpu_seconds(self) -> float | None:
         """What its processes have used."""
         if self.version == 1:

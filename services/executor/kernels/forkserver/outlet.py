@@ -37,11 +37,25 @@ def pipe_without_network(address: str) -> None:
     iostream.IOPubThread._setup_pipe_out = set_up_out
 
 
+def send_without_loss() -> None:
+    """ZeroMQ drops outputs silently when 1,000 of them wait for a reader that gets no processor for a moment."""
+    zmq: Any = importlib.import_module("zmq")
+    application: Any = importlib.import_module("ipykernel.kernelapp").IPKernelApp
+    bind = application.init_iopub
+
+    def bind_without_limit(self: Any, context: Any) -> None:
+        context.setsockopt(zmq.SNDHWM, 0)
+        bind(self, context)
+
+    application.init_iopub = bind_without_limit
+
+
 def launch() -> None:
     """Become a kernel by the command line, in an environment's own interpreter."""
     if sys.path[0] == "":
         del sys.path[0]  # the kernel puts it where it belongs
     pipe_without_network(f"ipc://{os.environ['ATELIER_RUN_DIR']}/k/p")
+    send_without_loss()
     kernelapp: Any = importlib.import_module("ipykernel.kernelapp")
     kernelapp.launch_new_instance()
 

@@ -144,6 +144,7 @@ def run_kernel(spawn: Spawn, bound: int) -> None:
         del sys.modules[name]
     _refresh(spawn)
     outlet.pipe_without_network(f"ipc://{spawn.run_dir}/k/p")
+    outlet.send_without_loss()
     kernelapp: Any = sys.modules["ipykernel.kernelapp"]
     sys.argv = ["ipykernel_launcher", "-f", spawn.connection_file]
     application = kernelapp.IPKernelApp.instance(connection_file=spawn.connection_file)

@@ -106,7 +106,8 @@ class Server:
         assert entry.channel is not None  # noqa: S101 - just made
         self._by_descriptor[entry.channel.fileno()] = entry
         self._watched.register(entry.channel.fileno(), select.POLLIN)
-        self._tell({"event": "spawned", "id": spawn.id, "pid": entry.pid, "uid": spawn.uid})
+        group = entry.group.notice() if entry.group is not None else None
+        self._tell({"event": "spawned", "id": spawn.id, "pid": entry.pid, "uid": spawn.uid, "group": group})
 
     def _hear(self, entry: Entry) -> None:
         """A keeper's message, or its end."""

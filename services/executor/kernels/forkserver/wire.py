@@ -2,8 +2,8 @@
 
 Worker to server: `{"op":"configure",...}` once, then `{"op":"spawn","id",...}`, `{"op":"signal","id","signal"}`,
 `{"op":"kill","id"}`, `{"op":"retire"}` (end with the last kernel). Server to worker: `{"event":"ready","layers",...}`
-once, then for each id `spawned` (pid), `bound` (its sockets can be connected to), `exited` (status, cause, use) or
-`failed` (reason), `gone` (nothing of it is left).
+once, then for each id `spawned` (pid; group: where its use can be read), `bound` (its sockets can be connected to),
+`exited` (status, cause, use) or `failed` (reason), `gone` (nothing of it is left).
 """
 
 from __future__ import annotations
