@@ -1,4 +1,4 @@
-"""`python -m services.executor control` or `worker`."""
+"""`python -m services.executor control` or `worker`; each role imports what it needs and no more."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from pathlib import Path
 
 import typer
 
-from services.executor import app as wiring
-from services.executor.kernels.survey import survey
 from services.executor.settings import ExecutorSettings, WorkerSettings
 from shared import process
 
@@ -19,10 +17,12 @@ cli = typer.Typer(help="The executor, in one of its two roles.", no_args_is_help
 @cli.command()
 def control() -> None:
     """Answer commands and reads, sweep lost runs. Run two or more."""
+    from services.executor.app import build_control  # noqa: PLC0415 - see the module
+
     settings = ExecutorSettings()
     process.run(
         "executor-control",
-        lambda readiness: wiring.build_control(settings, readiness),
+        lambda readiness: build_control(settings, readiness),
         ops_bind=settings.ops_bind,
         log_level=settings.log_level,
     )
@@ -31,10 +31,12 @@ def control() -> None:
 @cli.command()
 def worker() -> None:
     """Claim runs and execute them in kernels. Run none to many."""
+    from services.executor.worker_app import build_worker  # noqa: PLC0415 - see the module
+
     settings = WorkerSettings()
     process.run(
         "executor-worker",
-        lambda readiness: wiring.build_worker(settings, readiness),
+        lambda readiness: build_worker(settings, readiness),
         ops_bind=settings.ops_bind,
         log_level=settings.log_level,
     )
@@ -43,6 +45,8 @@ def worker() -> None:
 @cli.command()
 def isolation(python: Path) -> None:
     """Print as JSON which isolation this machine allows kernels of an interpreter, and what the next level misses."""
+    from services.executor.kernels.survey import survey  # noqa: PLC0415 - see the module
+
     print(json.dumps(asyncio.run(survey(python.absolute()))))
 
 

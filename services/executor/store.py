@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import asyncpg
@@ -15,7 +15,6 @@ import orjson
 from pydantic import BaseModel
 
 from services.executor import model, views
-from services.executor.environments import Prepared
 from services.executor.settings import ExecutorSettings
 from shared.contracts.base import Scope
 from shared.contracts.executions import CellResult, Execution, Quota, RunLimits
@@ -23,6 +22,9 @@ from shared.database import Database, Transaction
 from shared.envelope import Envelope
 from shared.errors import Fault, Invalid, NotFound
 from shared.sql import Queries
+
+if TYPE_CHECKING:
+    from services.executor.environments.preparing import Prepared
 
 MEGABYTE = 1_000_000
 """Unit of settings that end in MB, in bytes."""

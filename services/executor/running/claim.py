@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from services.executor import model, parameter_rules
-from services.executor.environments import Environments
+from services.executor.environments.preparing import Environments
 from services.executor.kernels.port import KernelSource
 from services.executor.running.dataset_cache import DatasetCache
 from services.executor.running.guard import Allowance

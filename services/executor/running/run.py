@@ -15,7 +15,8 @@ from services.executor import ending, model, requeueing, wording
 from services.executor.collecting.artifact_writer import RunIdentity
 from services.executor.collecting.collector import Collector
 from services.executor.ending import Ending, Fenced
-from services.executor.environments import EnvironmentBuildError, Prepared
+from services.executor.environments.preparing import Prepared
+from services.executor.environments.rules import EnvironmentBuildError
 from services.executor.kernels.port import Kernel, KernelRequest, KernelStartError
 from services.executor.model import Verdict
 from services.executor.running import folder, result_variable

@@ -16,8 +16,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from services.executor.environments import BaseEnvironment, EnvironmentBuildError, Environments, Prepared
-from services.executor.environments.preparing import RESOLUTION_AGE_S
+from services.executor.environments.base import BaseEnvironment
+from services.executor.environments.preparing import RESOLUTION_AGE_S, Environments, Prepared
+from services.executor.environments.rules import EnvironmentBuildError
 from services.executor.environments.shelf import Shelf
 from services.executor.environments.uv import PackageIndex
 from shared.contracts.libraries import Library, PinnedLibrary
