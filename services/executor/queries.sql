@@ -364,11 +364,12 @@ WHERE NOT newest_success AND (ended_at < clock_timestamp() - make_interval(days 
 ORDER BY accepted_at, execution_id LIMIT $5
 
 -- name: runs_that_may_go
--- Of these runs, those that have ended and are not the newest completed one of their notebook.
-SELECT e.execution_id FROM execution e
+-- Those of these runs that are still there, and which of them may go: ended, and not the newest completed one of their
+-- notebook.
+SELECT e.execution_id,
+       e.state IN ('Completed', 'Error', 'Cancelled') AND (e.state <> 'Completed' OR EXISTS (
+           SELECT 1 FROM execution newer
+           WHERE newer.notebook_id = e.notebook_id AND newer.state = 'Completed'
+             AND (newer.accepted_at, newer.execution_id) > (e.accepted_at, e.execution_id))) AS may_go
+FROM execution e
 WHERE e.tenant_id = $1 AND e.project_id = $2 AND e.execution_id = ANY($3::uuid[])
-  AND e.state IN ('Completed', 'Error', 'Cancelled')
-  AND (e.state <> 'Completed' OR EXISTS (
-      SELECT 1 FROM execution newer
-      WHERE newer.notebook_id = e.notebook_id AND newer.state = 'Completed'
-        AND (newer.accepted_at, newer.execution_id) > (e.accepted_at, e.execution_id)))

@@ -103,13 +103,14 @@ class RetentionKeeper:
         ids = [run.execution_id for run in stored.oldest]
         async with self._database.connection() as connection:
             rows = await connection.fetch(queries.runs_that_may_go, scope.tenant_id, scope.project_id, ids)
-        may_go = {row["execution_id"] for row in rows}
+        may_go = {row["execution_id"]: row["may_go"] for row in rows}
         chosen: list[UUID] = []
-        left = stored.total_bytes
+        # Artifacts removes what a run stored soon after the run has gone; it counts no more.
+        left = stored.total_bytes - sum(run.size_bytes for run in stored.oldest if run.execution_id not in may_go)
         for run in stored.oldest:
             if left <= max_bytes or len(chosen) == BATCH:
                 break
-            if run.execution_id in may_go:
+            if may_go.get(run.execution_id):
                 chosen.append(run.execution_id)
                 left -= run.size_bytes
         return chosen
