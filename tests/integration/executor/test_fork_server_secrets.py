@@ -11,7 +11,10 @@ import pytest
 from services.executor.kernels.port import KernelRequest
 from tests.support.kernels import Session, forked_source
 
-OWN = {"PATH", "LANG", "LC_CTYPE", "OPENBLAS_NUM_THREADS", "HOME", "PYTHONPYCACHEPREFIX", "MPLBACKEND"}
+OWN = {
+    "PATH", "LANG", "LC_CTYPE", "OPENBLAS_NUM_THREADS", "OPENBLAS_THREAD_TIMEOUT", "HOME", "PYTHONPYCACHEPREFIX",
+    "MPLBACKEND",
+}  # fmt: skip
 """All that a fork server's environment may have."""
 
 
