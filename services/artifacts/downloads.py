@@ -13,7 +13,6 @@ from aiohttp import web
 from yarl import URL
 
 from services.artifacts import ranges, store, ticketed
-from services.artifacts.formats.csv_out import csv_chunks
 from services.artifacts.headers import disposition
 from services.artifacts.metrics import BYTES_OUT
 from services.artifacts.model import PARQUET_TYPE
@@ -22,6 +21,7 @@ from services.artifacts.store import queries
 from shared.contracts.results import ArtifactEntry
 from shared.contracts.transfers import ARTIFACT_DOWNLOAD, DATASET_DOWNLOAD, ArtifactDownload, DatasetDownload
 from shared.errors import NotFound, Unavailable
+from shared.tabular.csv_out import csv_chunks
 
 if TYPE_CHECKING:
     from services.artifacts.app import App

@@ -6,14 +6,13 @@ A version waits in its own row; a process claims it for a while, so that another
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import TYPE_CHECKING
 
 import orjson
 import structlog
 
-from services.artifacts.formats.profile import profile
 from services.artifacts.metrics import PROFILE_SECONDS
+from services.artifacts.profile_program import profile_apart
 from services.artifacts.store import queries
 from services.artifacts.workspace import Workspace
 from shared.database import Database
@@ -52,7 +51,7 @@ class Profiling:
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        """Stop; a profile in hand is computed to its end and then dropped."""
+        """Stop; a profile in hand is dropped, and begun anew when its claim has run out."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -84,11 +83,7 @@ class Profiling:
             path: Path = folder / "data.parquet"
             await self._objects.get_file(row["object_key"], path)
             with PROFILE_SECONDS.time():
-                computing = asyncio.create_task(asyncio.to_thread(partial(profile, path, columns)))
-                try:
-                    found = await asyncio.shield(computing)
-                finally:
-                    await asyncio.wait({computing})  # the thread must be gone before its folder is
+                found = await profile_apart(path, columns)
         async with self._database.connection() as connection:
             kept = orjson.dumps(found).decode()
             await connection.execute(queries.keep_profile, row["dataset_id"], row["version"], kept)

@@ -52,9 +52,9 @@ Measure = Callable[[Sides], Awaitable[list[Row]]]
 """Measures some rows; `__main__.MEASURES` lists all."""
 
 
-def table(rows: list[Row]) -> Table:
+def table(rows: list[Row], *, peer: str = "papermill") -> Table:
     """The rows for people to read."""
-    shown = Table("what", "ours", "papermill", "figure", "bar", "verdict")
+    shown = Table("what", "ours", peer, "figure", "bar", "verdict")
     for row in rows:
         sign = "≤" if row.at_most else "≥"
         verdict = "met" if row.met else "NOT MET"

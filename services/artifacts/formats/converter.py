@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import structlog
 
-from services.artifacts.formats import parquet_in, roles, streams, time_layout
+from services.artifacts.formats import parquet_in, roles, streams
 from services.artifacts.formats.conversion import Conversion, Wishes
 from services.artifacts.formats.csv_table import CsvTable, NotUtf8
 from services.artifacts.formats.detection import HEAD_BYTES, Detected, detect
@@ -26,6 +26,7 @@ from services.artifacts.formats.streams import OpenChunks
 from services.artifacts.formats.tables import TextTable
 from services.artifacts.formats.text_forms import Form
 from services.artifacts.formats.xes_table import XesTable
+from shared.tabular import stored, time_layout
 
 log = structlog.get_logger(__name__)
 
@@ -105,7 +106,7 @@ def _attempt(table: TextTable, target: Path, wishes: Wishes, plan: Plan | None) 
     description = table.description()
     done = Conversion(
         record_count=output.row_count,
-        case_count=None if case_id is None else cases.count(lambda: parquet_in.column(target, case_id)),
+        case_count=None if case_id is None else cases.count(lambda: stored.column(target, case_id)),
         columns=plan.columns(),
         roles=chosen,
         size_bytes=output.size_bytes,

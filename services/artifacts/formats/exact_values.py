@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from services.artifacts.formats.time_layout import THREES, Layout, render
+from shared.tabular.time_layout import THREES, Layout, render
 
 LARGEST_EXACT = 2**53 - 1
 """The largest whole number that every reader of JSON keeps (RFC 8259, section 6)."""

@@ -1,9 +1,8 @@
-"""Reads Parquet: files that callers send, and the ones we stored, batch by batch."""
+"""Reads the Parquet files that callers send and rewrites them in our own form."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,15 +16,7 @@ from services.artifacts.formats.parquet_out import ParquetOutput
 from services.artifacts.formats.refusal import refuse
 from services.artifacts.formats.spool import Spool
 from services.artifacts.formats.streams import OpenChunks
-
-BATCH_ROWS = 16 * 1024
-"""Rows read at once."""
-
-BUFFER_BYTES = 1024 * 1024
-"""Read buffer of one column, in bytes: pages are read as they are needed, not whole row groups."""
-
-METADATA_LIMIT_BYTES = 64 * 1024 * 1024
-"""Most that a file's own description may take, in bytes: a hostile one claims gigabytes."""
+from shared.tabular import stored
 
 
 def convert(spool: Spool, unpacked: OpenChunks | None, target: Path, wishes: Wishes) -> Conversion:
@@ -41,7 +32,7 @@ def convert(spool: Spool, unpacked: OpenChunks | None, target: Path, wishes: Wis
                 file.write(chunk)
     spool.wait_complete()
     try:
-        with _open(path) as file:
+        with stored.opened(path) as file:
             return _rewrite(file, target, wishes)
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
@@ -49,73 +40,24 @@ def convert(spool: Spool, unpacked: OpenChunks | None, target: Path, wishes: Wis
         raise refuse(f"the Parquet file is damaged ({str(error).splitlines()[0]})") from error
 
 
-def batches(path: Path, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """A stored file's rows in bounded memory."""
-    with _open(path) as file:
-        yield from file.iter_batches(batch_size=BATCH_ROWS, columns=columns)
-
-
-def column(path: Path, name: str) -> Iterator[pa.Array]:
-    """One column of a stored file."""
-    position = _position(path, name)
-    with _open(path) as file:
-        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=[file.schema.column(position).path]):
-            yield batch.column(0)
-
-
-def columns(path: Path) -> Iterator[Iterator[pa.Array]]:
-    """Every column of a stored file, one after the other. The file is opened once: with thousands of columns its
-    description takes longer to read than a column."""
-    with _open(path) as file:
-        for position in range(len(file.schema_arrow.names)):
-            name = file.schema.column(position).path
-            yield (batch.column(0) for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=[name]))
-
-
-def schema(path: Path) -> pa.Schema:
-    """A stored file's columns."""
-    with _open(path) as file:
-        return file.schema_arrow
-
-
-def notes(path: Path) -> dict[bytes, bytes]:
-    """What a stored file says of itself beside its columns."""
-    with _open(path) as file:
-        return dict(file.metadata.metadata or {})
-
-
-def _position(path: Path, name: str) -> int:
-    return int(schema(path).get_field_index(name))
-
-
-def _open(path: Path) -> pq.ParquetFile:
-    return pq.ParquetFile(
-        path,
-        buffer_size=BUFFER_BYTES,
-        pre_buffer=False,
-        thrift_string_size_limit=METADATA_LIMIT_BYTES,
-        thrift_container_size_limit=METADATA_LIMIT_BYTES,
-    )
-
-
 def _rewrite(file: pq.ParquetFile, target: Path, wishes: Wishes) -> Conversion:
     given = file.schema_arrow
     _check_names(given.names, wishes.max_columns)
-    stored = pa.schema([(field.name, _stored_type(field)) for field in given])
-    columns = [(field.name, _logical_type(field.type)) for field in stored]
+    schema = pa.schema([(field.name, _stored_type(field)) for field in given])
+    columns = [(field.name, _logical_type(field.type)) for field in schema]
     chosen = roles.assign(columns, wishes.roles, wishes.habit)
     cases = Distinct()
-    with ParquetOutput(target, stored) as output:
-        for batch in file.iter_batches(batch_size=BATCH_ROWS):
-            arrays = [pc.cast(array, field.type) for array, field in zip(batch.columns, stored, strict=True)]
+    with ParquetOutput(target, schema) as output:
+        for batch in file.iter_batches(batch_size=stored.BATCH_ROWS):
+            arrays = [pc.cast(array, field.type) for array, field in zip(batch.columns, schema, strict=True)]
             output.write(arrays)
             wishes.converted(output.row_count)
             if chosen.case_id is not None:
-                cases.add(arrays[stored.get_field_index(chosen.case_id)])
+                cases.add(arrays[schema.get_field_index(chosen.case_id)])
     case_id = chosen.case_id
     return Conversion(
         record_count=output.row_count,
-        case_count=None if case_id is None else cases.count(lambda: column(target, case_id)),
+        case_count=None if case_id is None else cases.count(lambda: stored.column(target, case_id)),
         columns=columns,
         roles=chosen,
         size_bytes=output.size_bytes,

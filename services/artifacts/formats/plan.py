@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from services.artifacts.formats import text_forms, time_layout
+from services.artifacts.formats import text_forms
 from services.artifacts.formats.conversion import Writing
 from services.artifacts.formats.kinds import Kind
 from services.artifacts.formats.tables import TextBatch
 from services.artifacts.formats.text_forms import ISO, PLAIN, Form
+from shared.tabular import time_layout
 
 TIMESTAMPS = frozenset({Kind.TIMESTAMP, Kind.TIMESTAMP_NS, Kind.INSTANT, Kind.INSTANT_NS})
 _TIMES = TIMESTAMPS | {Kind.DATE, Kind.TIME_TEXT}

@@ -15,8 +15,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from services.artifacts.formats import parquet_in
 from services.artifacts.formats.exact_values import exact
+from shared.tabular import stored
 
 SMALLEST_HASHES = 8_192
 """Hashes kept of a column: the estimate's standard error is one in the square root of that, 1.1 percent."""
@@ -39,8 +39,8 @@ TOP = 10
 
 def profile(path: Path, columns: list[tuple[str, str]]) -> list[dict[str, Any]]:
     """The profile of every column of a stored file, as members of `ColumnProfile`. Blocks."""
-    stored = parquet_in.columns(path)
-    return [_column(name, logical, batches) for (name, logical), batches in zip(columns, stored, strict=True)]
+    held = stored.columns(path)
+    return [_column(name, logical, batches) for (name, logical), batches in zip(columns, held, strict=True)]
 
 
 def _column(name: str, logical: str, batches: Iterator[pa.Array]) -> dict[str, Any]:

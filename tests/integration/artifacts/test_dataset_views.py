@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -117,6 +119,43 @@ async def test_a_very_wide_table_shows_fewer_rows(client: Client) -> None:
     await profile_of(client, dataset)
     preview: DatasetPreview = await client.ask(PreviewDataset, dataset_id=dataset.dataset_id, rows=60)
     assert len(preview.rows) == 50
+
+
+async def profiling_process(client: Client) -> psutil.Process:
+    """The process that computes a profile, as soon as there is one."""
+    pid = client.stack["artifacts"].pid
+    assert pid is not None
+    service = psutil.Process(pid)
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            for child in service.children():
+                with suppress(psutil.NoSuchProcess):
+                    if "services.artifacts.profile_program" in child.cmdline():
+                        return child
+            await asyncio.sleep(0.01)
+
+
+async def test_a_profile_keeps_nobody_waiting(client: Client) -> None:
+    wide = ",".join(f"c{n}" for n in range(5_000)) + "\n"
+    dataset = await client.upload(wide.encode() + (b",".join([b"1"] * 5_000) + b"\n") * 40)
+    child = await profiling_process(client)
+    child.suspend()  # a profile that takes for ever
+    assert len((await client.ask(PreviewDataset, dataset_id=dataset.dataset_id)).rows) == 20
+    other = await client.upload(LOG)
+    assert len((await client.ask(PreviewDataset, dataset_id=other.dataset_id)).rows) == 2
+    assert (await client.ask(GetDatasetProfile, dataset_id=dataset.dataset_id)).state == "Pending"
+    child.resume()
+    found = await profile_of(client, dataset)
+    assert (found.state, len(found.columns), found.columns[4_999].min) == ("Ready", 5_000, 1)
+    assert (await profile_of(client, other)).state == "Ready"
+
+
+async def test_a_profile_whose_process_is_killed_has_failed(client: Client) -> None:
+    wide = ",".join(f"c{n}" for n in range(5_000)) + "\n"
+    dataset = await client.upload(wide.encode() + b",".join([b"1"] * 5_000) + b"\n")
+    (await profiling_process(client)).kill()
+    assert (await profile_of(client, dataset)).state == "Failed"
+    assert (await profile_of(client, await client.upload(LOG))).state == "Ready"
 
 
 async def test_versions_are_listed_newest_first(client: Client) -> None:

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 
 from services.artifacts.formats.conversion import Conversion, Wishes, Writing
 from services.artifacts.formats.converter import convert
-from services.artifacts.formats.csv_out import csv_chunks
 from services.artifacts.formats.roles import Roles
 from services.artifacts.formats.spool import Spool
+from shared.tabular.csv_out import csv_chunks
 
 LIMIT_BYTES = 64 * 1024 * 1024
 
