@@ -1,8 +1,8 @@
 """The outbox: facts are committed with the state they tell of, then sent by one pump in commit order.
 
-Each row belongs to the process that committed it. That process's pump sends rows as they are committed, pipelined and
-with confirms, and goes back to the first unconfirmed one after any loss. Another process adopts rows only when their
-owner's lease has expired (DESIGN.md decision 2).
+Each row belongs to the process that committed it. That process's pump sends rows as soon as they are committed, without
+waiting for the confirms of those before, and goes back to the first unconfirmed one after any loss. Another process
+adopts rows only when their owner's lease has expired (DESIGN.md decision 2).
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ LEASE_S = 8.0
 HEARTBEAT_S = 2.0
 """How often the lease is renewed and orphaned rows are looked for, in seconds."""
 
-BATCH = 128
+WINDOW = 128
 """Rows in flight at once: enough to hide the broker's confirm time, few enough to repeat after a loss."""
 
 STRAGGLER_AGE_S = 5.0
 """An own row this old that the pump does not know of was cut off between commit and hand-over, in seconds."""
 
 RETRY_S = 0.2
-"""Pause after a failed batch, in seconds."""
+"""Pause after a loss, in seconds."""
 
 FORGET_S = 0.05
 """How long confirmed rows wait for others before they are removed together, in seconds. A process that is killed
@@ -73,6 +73,8 @@ class Outbox:
         self._database = database
         self._publisher = publisher
         self._pending: deque[Row] = deque()
+        self._in_flight: deque[tuple[Row, asyncio.Task[None]]] = deque()
+        self._is_lost = False
         self._known: set[int] = set()
         self._wake = asyncio.Event()
         self._confirmed: list[int] = []
@@ -90,13 +92,15 @@ class Outbox:
         """Send what is left, then give the lease up so that others adopt the rest at once."""
         try:
             async with asyncio.timeout(timeout_s):
-                while self._pending or self._confirmed:
+                while self._pending or self._in_flight or self._confirmed:
                     await asyncio.sleep(0.01)
         except TimeoutError:
-            log.warning("facts left for another process", count=len(self._pending) + len(self._confirmed))
-        for task in self._tasks:
+            left = len(self._pending) + len(self._in_flight) + len(self._confirmed)
+            log.warning("facts left for another process", count=left)
+        tasks = [*self._tasks, *(sending for _, sending in self._in_flight)]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         try:
             async with self._database.connection() as connection:
                 await connection.execute("DELETE FROM process_lease WHERE owner = $1", self.owner)
@@ -137,37 +141,51 @@ class Outbox:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._pending:
-                try:
-                    all_sent = await self._send_batch()
-                except Exception:
-                    # The pump is the only way out for facts: whatever happens, it goes on.
-                    log.exception("pump failed, it will try again")
-                    all_sent = False
-                if not all_sent:
-                    await asyncio.sleep(RETRY_S)
+            try:
+                self._take_confirmed()
+                if self._is_lost:
+                    await self._go_back()
+                while self._pending and len(self._in_flight) < WINDOW and not self._is_lost:
+                    self._in_flight.append(self._begin_to_send(self._pending[0]))
+                    self._pending.popleft()
+            except Exception:
+                # The pump is the only way out for facts: whatever happens, it goes on.
+                log.exception("pump failed, it will try again")
+                await asyncio.sleep(RETRY_S)
+                self._wake.set()
 
-    async def _send_batch(self) -> bool:
-        """Send the next rows; returns whether the broker has confirmed them all."""
-        batch = [self._pending[i] for i in range(min(BATCH, len(self._pending)))]
-        sent = await self._publish(batch)
-        for _ in range(sent):
-            self._confirmed.append(self._pending.popleft().id)
-        if sent:
+    def _begin_to_send(self, row: Row) -> tuple[Row, asyncio.Task[None]]:
+        sending = asyncio.create_task(self._publisher.publish_fact(row.routing_key, row.body))
+        sending.add_done_callback(self._note_answer)
+        return row, sending
+
+    def _note_answer(self, sending: asyncio.Task[None]) -> None:
+        """Called when the broker has confirmed a row, or will not."""
+        if _loss(sending) is not None:
+            self._is_lost = True
+        self._wake.set()
+
+    def _take_confirmed(self) -> None:
+        """Let go of the confirmed rows, from the first on: a row is done when all before it are."""
+        while self._in_flight:
+            row, sending = self._in_flight[0]
+            if not sending.done() or _loss(sending) is not None:
+                return
+            self._in_flight.popleft()
+            self._confirmed.append(row.id)
             self._forget_now.set()
-        return sent == len(batch)
-
-    async def _publish(self, batch: list[Row]) -> int:
-        """Send a batch pipelined; returns how many, from the first on, the broker has confirmed."""
-        outcomes = await asyncio.gather(
-            *(self._publisher.publish_fact(row.routing_key, row.body) for row in batch), return_exceptions=True
-        )
-        for index, (row, outcome) in enumerate(zip(batch, outcomes, strict=True)):
-            if isinstance(outcome, BaseException):
-                log.warning("fact not confirmed, will be sent again", reason=type(outcome).__name__)
-                return index
             telemetry.EVENTS_PUBLISHED.labels(row.event_type).inc()
-        return len(batch)
+
+    async def _go_back(self) -> None:
+        """After a loss: wait for what is on its way, then begin again with the first row that is not confirmed."""
+        await asyncio.wait([sending for _, sending in self._in_flight])
+        self._take_confirmed()
+        again, reason = [row for row, _ in self._in_flight], _loss(self._in_flight[0][1])
+        log.warning("facts not confirmed, will be sent again", reason=type(reason).__name__, count=len(again))
+        self._in_flight.clear()
+        self._pending.extendleft(reversed(again))
+        self._is_lost = False
+        await asyncio.sleep(RETRY_S)
 
     async def _forget(self) -> None:
         """Remove confirmed rows; if the database is away, later. Sending one twice is allowed, losing one is not."""
@@ -230,3 +248,10 @@ class Outbox:
             await connection.execute(
                 f"DELETE FROM command_log WHERE committed_at < clock_timestamp() - interval '{COMMAND_LOG_KEPT}'"
             )
+
+
+def _loss(sending: asyncio.Task[None]) -> BaseException | None:
+    """Why the broker has not confirmed what was sent; None where it has, or may still do so."""
+    if not sending.done():
+        return None
+    return asyncio.CancelledError() if sending.cancelled() else sending.exception()

@@ -16,7 +16,8 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import Span, SpanKind
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags
 from prometheus_client import Counter, Histogram
 
 COMMANDS_HANDLED = Counter("atelier_commands_total", "Commands handled", ["command", "outcome"])
@@ -29,11 +30,13 @@ EXPORT_DELAY_MS = 500
 
 _tracer = trace.get_tracer("atelier")
 
+_ids = RandomIdGenerator()
+
 
 def start(service: str, *, level: str) -> None:
     """Set up tracing and logging for this process. Spans leave only when OTEL_EXPORTER_OTLP_ENDPOINT is set."""
     provider = TracerProvider(resource=Resource.create({"service.name": f"atelier-{service}"}))
-    if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+    if _exports():
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(), schedule_delay_millis=EXPORT_DELAY_MS))
     trace.set_tracer_provider(provider)
     _configure_logging(service, level)
@@ -52,9 +55,29 @@ def span(
 ) -> Iterator[Span]:
     """A span around a block; its parent is `traceparent` (W3C) when given, else the span in force here."""
     parent = propagate.extract({"traceparent": traceparent}) if traceparent else otel_context.get_current()
+    if not _exports():
+        with trace.use_span(NonRecordingSpan(_next_in(trace.get_current_span(parent).get_span_context()))) as current:
+            yield current
+        return
     present = {key: str(value) for key, value in attributes.items() if value is not None}
     with _tracer.start_as_current_span(name, context=parent, kind=kind, attributes=present) as current:
         yield current
+
+
+def _exports() -> bool:
+    return bool(os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"))
+
+
+def _next_in(above: SpanContext) -> SpanContext:
+    """Ids for a span that nobody will see. Others may export theirs of the same trace, so ids and flags are passed on
+    as if this one were kept."""
+    return SpanContext(
+        trace_id=above.trace_id if above.is_valid else _ids.generate_trace_id(),
+        span_id=_ids.generate_span_id(),
+        is_remote=False,
+        trace_flags=above.trace_flags if above.is_valid else TraceFlags(TraceFlags.SAMPLED),
+        trace_state=above.trace_state,
+    )
 
 
 def traceparent() -> str | None:

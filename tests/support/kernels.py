@@ -94,7 +94,10 @@ class Session:
             cancel=cancel or asyncio.Event(),
             on_progress=lambda fraction, message: self.progress.append((fraction, message)),
         )
-        return [await runner.run(i, timeout_s=timeout_s, timeout_name="limit") for i in range(len(sources))]
+        try:
+            return [await runner.run(i, timeout_s=timeout_s, timeout_name="limit") for i in range(len(sources))]
+        finally:
+            runner.close()
 
     def text(self, index: int = 0) -> str:
         return "".join(output.get("text", "") for output in self.notebook.cells[index].outputs)

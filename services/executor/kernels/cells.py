@@ -89,7 +89,7 @@ class _Driver(NotebookClient):
         )
         self.kernel = kernel
         self.kc = kernel.client
-        self.over_limit: asyncio.Event = asyncio.Event()
+        self.over_limit: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._on_progress = on_progress
         self.reply: dict[str, Any] = {}
         self.on_cell_executed = self._note_reply
@@ -105,7 +105,8 @@ class _Driver(NotebookClient):
         self._stream = None
         self._pieces = []
         self.reply = {}
-        self.over_limit.clear()
+        if self.over_limit.done():
+            self.over_limit = asyncio.get_running_loop().create_future()
 
     def end_stream(self) -> None:
         """Write the pieces of the stream output that was last added to, once: adding each would copy all before it."""
@@ -149,7 +150,7 @@ class _Driver(NotebookClient):
             self._size = messages.size(msg["content"])
             self._traffic += self._size
             if self._traffic > MAX_CELL_TRAFFIC_BYTES or self._is_flood():
-                self.over_limit.set()
+                self._report_flood()
                 return None
             messages.clean(msg)
         return super().process_message(msg, cell, cell_index)
@@ -158,6 +159,10 @@ class _Driver(NotebookClient):
         if self._messages <= MAX_CELL_MESSAGES:
             return False
         return self._messages > MAX_CELL_MESSAGES + MESSAGES_A_SECOND * (time.monotonic() - self._began)
+
+    def _report_flood(self) -> None:
+        if not self.over_limit.done():
+            self.over_limit.set_result(None)
 
     def failure(self) -> NotebookNode | None:
         """The error that the kernel's reply tells of: a kernel in distress may fail to show it as an output."""
@@ -186,7 +191,7 @@ class _Driver(NotebookClient):
             return None
         self._bytes += self._size
         if self._bytes > MAX_CELL_OUTPUT_BYTES or len(outs) >= MAX_CELL_OUTPUTS:
-            self.over_limit.set()
+            self._report_flood()
             return None
         if (
             msg["msg_type"] == "stream"
@@ -237,6 +242,13 @@ class CellRunner:
         self._driver = _Driver(notebook, kernel, on_progress)
         self._notebook = notebook
         self._cancel = cancel
+        self._waiting: tuple[asyncio.Task[Any], asyncio.Task[Any]] | None = None
+
+    def close(self) -> None:
+        """No cell will be run any more."""
+        if self._waiting is not None:
+            for task in self._waiting:
+                task.cancel()
 
     def catch_up(self) -> None:
         """Write into the notebook what the running cell has put out so far."""
@@ -302,17 +314,19 @@ class CellRunner:
     async def _drive(self, index: int, timeout_s: float) -> Stop | None:
         """Run nbclient's task to its end; never cancel it (it would call that a dead kernel): stop the kernel."""
         self._driver.begin_cell()
+        if self._waiting is None:
+            # Once for all cells: they stay as they are when a cell has come to its end by itself.
+            self._waiting = asyncio.create_task(self._cancel.wait()), asyncio.create_task(self._breached.wait())
+        cancelled, breached = self._waiting
+        flooded = self._driver.over_limit
         task = asyncio.create_task(self._driver.async_execute_cell(self._notebook.cells[index], index))
-        cancelled = asyncio.create_task(self._cancel.wait())
-        flooded = asyncio.create_task(self._driver.over_limit.wait())
-        breached = asyncio.create_task(self._breached.wait())
         try:
             done, _ = await asyncio.wait(
                 {task, cancelled, flooded, breached}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
             )
             stopped_by: Stop | None = None
             if task not in done:
-                stops: list[tuple[asyncio.Task[Any], Stop]] = [
+                stops: list[tuple[asyncio.Future[Any], Stop]] = [
                     (cancelled, "cancel"), (breached, "breach"), (flooded, "output")
                 ]  # fmt: skip
                 stopped_by = next((name for reason, name in stops if reason in done), "timeout")
@@ -336,9 +350,6 @@ class CellRunner:
             return stopped_by
         finally:
             self._driver.end_stream()
-            cancelled.cancel()
-            flooded.cancel()
-            breached.cancel()
 
 
 def _cause_of_death(end: KernelExit, cell_id: str) -> str:

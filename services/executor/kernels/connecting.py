@@ -17,8 +17,10 @@ import zmq
 import zmq.asyncio
 from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.session import Session
 
 from services.executor.kernels.commands import Transport
+from services.executor.kernels.session import RunSession
 
 SOCKETS_FOLDER = "k"
 """Of the run folder, for sockets; short, because a socket's path has at most 107 bytes."""
@@ -45,6 +47,10 @@ ASK_AGAIN_S, ASK_AGAIN_MOST_S = 0.05, 1.0
 class RunClient(AsyncKernelClient):
     """A client that at its end closes what it has opened. The base class would connect the other channels first, by the
     names that their sockets had: the kernel may have put something else there."""
+
+    def _session_default(self) -> Session:
+        """Called by traitlets when the session is first asked for."""
+        return RunSession(parent=self)
 
     def stop_channels(self) -> None:
         """See the base class."""

@@ -63,6 +63,7 @@ class NotebookCells:
         try:
             return await self._run()
         finally:
+            self._runner.close()
             self._runner.keep_widgets()
 
     async def _run(self) -> Verdict:

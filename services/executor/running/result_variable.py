@@ -28,7 +28,10 @@ async def save(kernel: Kernel, *, stop: asyncio.Event, limit_s: float) -> str | 
     notebook = new_notebook(cells=[new_code_cell(_CODE, id="enriched-result")])
     runner = CellRunner(notebook, kernel, cancel=stop, on_progress=lambda _fraction, _message: None)
     limit = min(limit_s, SAVING_LIMIT_S)
-    outcome = await runner.run(0, timeout_s=limit, timeout_name="limit for saving the notebook's result")
+    try:
+        outcome = await runner.run(0, timeout_s=limit, timeout_name="limit for saving the notebook's result")
+    finally:
+        runner.close()
     if outcome.status == "Error":
         message = (outcome.error_message or "").splitlines() or [outcome.error_type or "unknown"]
         return f"The table that the notebook named as its result could not be saved: {message[0][:300]}"
