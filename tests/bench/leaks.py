@@ -31,8 +31,6 @@ OF_EXECUTOR = ("control", "worker", "fork server")
 SPARE_DESCRIPTORS = 10
 """Connections that pools open when they are first needed."""
 
-RUN_TIMEOUT_S = 3600.0
-
 
 async def measure(stack: Stack, *, warm_up: int, sequential: int, concurrent: int) -> tuple[Snapshot, Snapshot]:
     """What was there after the warm-up, and at the end."""

@@ -41,7 +41,7 @@ SLOTS = 2
 
 SLEEPER = "import time; time.sleep(60)"
 STUBBORN = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass"
-HOG = "import os\nfor _ in range(15): os.fork()\nwhile True: pass"
+HOG = "import os\nfor _ in range(15):\n    if os.fork() == 0: break\nwhile True: pass"
 WORK = "total = 0\nfor n in range(4_000_000): total += n * n\nprint(total)"
 """About half a second of one processor."""
 

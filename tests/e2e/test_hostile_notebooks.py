@@ -1,5 +1,5 @@
 """Notebooks that mean harm, through the API on a stack of level `strong`: each ends as it must, reaches nothing, leaves
-nothing, and a neighbour's run meanwhile gives its right result."""
+nothing, and a neighbour's run meanwhile gives its right result. Several run at once, beside one another's harm."""
 
 from __future__ import annotations
 
@@ -18,15 +18,20 @@ import aiohttp
 import pytest
 
 from deploy.local import Stack
-from tests.integration.executor.hostile_notebooks import ENVIRONMENT, NOTEBOOKS, Hostile
+from tests.integration.executor.hostile_notebooks import ENVIRONMENT, FLOOD, NOTEBOOKS, Hostile
 from tests.support.api import Api
 from tests.support.leftovers import Leftovers
 
-SLOTS = 3
-"""Runs at a time: the hostile one, its neighbour and one that goes on all the while."""
+AT_ONCE = 4
+"""Hostile runs at a time."""
 
-END_S = 600.0
+SLOTS = AT_ONCE + 2
+"""Runs at a time: the hostile ones, their neighbour and one that goes on all the while."""
+
+END_S = 240.0
 """How long a run may take here at the most, in seconds; its own limits end it far sooner."""
+
+BATCHES = [NOTEBOOKS[at : at + AT_ONCE] for at in range(0, len(NOTEBOOKS), AT_ONCE)]
 
 NEIGHBOUR = [
     "total = sum(n * n for n in range(300_000))",
@@ -76,16 +81,22 @@ def fortress() -> Iterator[Fortress]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def tenant(fortress: Fortress, http: aiohttp.ClientSession) -> Api:
-    """A new tenant of that stack."""
+    """Who means harm."""
     return await Api.of(fortress.stack, http)
 
 
 @pytest.fixture(scope="module")
-async def other(fortress: Fortress, http: aiohttp.ClientSession) -> AsyncIterator[Path]:
+async def neighbour(fortress: Fortress, http: aiohttp.ClientSession) -> Api:
+    """Who means none."""
+    return await Api.of(fortress.stack, http)
+
+
+@pytest.fixture(scope="module")
+async def other(fortress: Fortress, neighbour: Api) -> AsyncIterator[Path]:
     """The run folder of a run that goes on all the while."""
-    api = await Api.of(fortress.stack, http)
+    api = neighbour
     says = "import os, time\nopen('mine', 'w').write('canary-of-another-run')\nprint(os.environ['ATELIER_RUN_DIR'])"
     notebook = await api.create(says, "time.sleep(86_000)")
     execution = await api.start(
@@ -103,7 +114,7 @@ async def other(fortress: Fortress, http: aiohttp.ClientSession) -> AsyncIterato
 def told(source: str, fortress: Fortress, other: Path) -> str:
     """A cell's source with the addresses of what it is after."""
     places = {"@CANARY@": fortress.canary, "@OTHER@": other, "@PORTS@": fortress.ports, "@PIDS@": fortress.pids}
-    for word, value in places.items():
+    for word, value in (places | {"@FLOOD@": FLOOD}).items():
         source = source.replace(word, str(value))
     return source
 
@@ -113,22 +124,34 @@ def printed(results: dict[str, Any]) -> str:
     return "".join(str(output["content"]) for output in results["outputs"])
 
 
-@pytest.mark.parametrize("hostile", NOTEBOOKS, ids=lambda hostile: hostile.name)
-async def test_it_ends_with_a_verdict_and_reaches_and_leaves_nothing(
-    hostile: Hostile, fortress: Fortress, other: Path, tenant: Api, http: aiohttp.ClientSession
+@pytest.mark.parametrize("batch", BATCHES, ids=lambda batch: ", ".join(hostile.name for hostile in batch))
+async def test_they_end_with_a_verdict_and_reach_and_leave_nothing(
+    batch: list[Hostile], fortress: Fortress, other: Path, tenant: Api, neighbour: Api
 ) -> None:
-    neighbour = await Api.of(fortress.stack, http)
-    notebook = await tenant.create(*(told(cell, fortress, other) for cell in hostile.cells))
     calm = await neighbour.create(*NEIGHBOUR)
-    ended, beside = await asyncio.gather(to_the_end(tenant, notebook, hostile.request), to_the_end(neighbour, calm, {}))
-    results = await tenant.results(ended)
+    beside, *faults = await asyncio.gather(
+        to_the_end(neighbour, calm, {}), *(fault_of(hostile, fortress, other, tenant) for hostile in batch)
+    )
+    assert [fault for fault in faults if fault is not None] == []
     assert (beside["status"], beside["errorMessage"]) == ("Completed", None)
     assert printed(await neighbour.results(beside)) == NEIGHBOUR_SAYS
-    assert "ESCAPED" not in printed(results)
-    check_verdict(hostile, notebook, ended)
-    assert hostile.says is None or hostile.says in printed(results)
-    assert_no_canary(await stored(tenant, results))
     await fortress.leftovers.gone(kernels=SLOTS + 1)  # the pool's, and the run that goes on
+
+
+async def fault_of(hostile: Hostile, fortress: Fortress, other: Path, tenant: Api) -> str | None:
+    """What is wrong with the end of such a run, if anything."""
+    try:
+        notebook = await tenant.create(*(told(cell, fortress, other) for cell in hostile.cells))
+        ended = await to_the_end(tenant, notebook, hostile.request)
+        results = await tenant.results(ended)
+        said = printed(results)
+        assert "ESCAPED" not in said, said
+        check_verdict(hostile, notebook, ended)
+        assert hostile.says is None or hostile.says in said, said
+        assert_no_canary(await stored(tenant, results))
+    except (AssertionError, TimeoutError, aiohttp.ClientError) as error:
+        return f"{hostile.name}: {type(error).__name__} {error}"
+    return None
 
 
 async def to_the_end(api: Api, notebook: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:

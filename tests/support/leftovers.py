@@ -12,7 +12,7 @@ import psutil
 
 from deploy.local import Stack
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 """How long it may take until nothing of a run is left and the pool is full again, on a busy machine, in seconds."""
 
 POLL_S = 0.05
@@ -50,13 +50,11 @@ class Leftovers:
         self._stack = stack
 
     async def gone(self, *, kernels: int) -> None:
-        """Wait until at most `kernels` are there and nothing of any other; fails when that does not come."""
-        grouped = bool(self._groups_of_server())
+        """Wait until just `kernels` are there and nothing of any other; fails when that does not come."""
+        expected = Traces.of_idle(kernels, control_groups=bool(self._groups_of_server()))
         deadline = asyncio.get_running_loop().time() + PATIENCE_S
         while True:
             found = await asyncio.to_thread(self.traces)
-            # A busy machine fills its pool late: fewer are as good, but each thing must belong to one of them.
-            expected = Traces.of_idle(min(found.run_folders, kernels), control_groups=grouped)
             if found == expected:
                 return
             if asyncio.get_running_loop().time() > deadline:

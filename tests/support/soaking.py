@@ -17,6 +17,9 @@ CELLS = [
 ]
 """What each execution does: libraries, a file, a process that would outlive it."""
 
+END_S = 3600.0
+"""How long one execution may take at the most, the wait for its turn included, in seconds."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
@@ -35,13 +38,13 @@ class Soak:
         self._api = api
         self._slots = slots
         self._leftovers = Leftovers(stack)
-        self._notebook: dict[str, Any] | None = None
 
     async def run(self, *, sequential: int, concurrent: int) -> None:
         """So many one after the other, then so many accepted at once; each must complete."""
+        notebook = await self._api.create(*CELLS)
         for _ in range(sequential):
-            await self._one()
-        await asyncio.gather(*(self._one() for _ in range(concurrent)))
+            await self._one(notebook)
+        await asyncio.gather(*(self._one(notebook) for _ in range(concurrent)))
 
     async def settle(self) -> Snapshot:
         """Wait until nothing but ready kernels is left, then look; fails when something else stays."""
@@ -53,8 +56,8 @@ class Soak:
             memory=await asyncio.to_thread(self._leftovers.memory),
         )
 
-    async def _one(self) -> None:
-        if self._notebook is None:
-            self._notebook = await self._api.create(*CELLS)
-        ended = await self._api.run(self._notebook["notebookId"])
+    async def _one(self, notebook: dict[str, Any]) -> None:
+        execution = await self._api.start(notebook["notebookId"])
+        # The last of many that are accepted at once waits for all others.
+        ended = await self._api.wait(notebook["notebookId"], execution["executionId"], timeout_s=END_S)
         assert (ended["status"], ended["errorMessage"]) == ("Completed", None)
