@@ -11,9 +11,8 @@ import aiohttp
 import pytest
 
 from deploy.local import Stack
-from tests.bench.leaks import SPARE_DESCRIPTORS
 from tests.support.api import Api
-from tests.support.soaking import Soak
+from tests.support.soaking import Soak, lost
 
 SLOTS = 3
 
@@ -41,6 +40,5 @@ async def test_executions_leave_no_process_socket_file_or_descriptor(
     before = await soak.settle()
     await soak.run(sequential=SEQUENTIAL, concurrent=CONCURRENT)
     after = await soak.settle()
-    assert after.work_files <= before.work_files
-    for name, count in after.descriptors.items():
-        assert count <= before.descriptors[name] + SPARE_DESCRIPTORS, name
+    assert after.traces == before.traces
+    assert lost(before, after) == []
