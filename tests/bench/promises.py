@@ -212,7 +212,8 @@ async def measure(folder: Path, repeats: int) -> list[Promise]:
             found.append(await second_preparation(api, repeats))
             found.append(await neighbours_time(api, other, repeats))
         python, hold = interpreter_to_hold_up(folder)
-        own = {"worker": {"ATELIER_KERNEL_PYTHON": str(python)}}
+        # Kernels of that interpreter are plain processes: those of the fork server cannot be held up.
+        own = {"worker": {"ATELIER_KERNEL_PYTHON": str(python), "ATELIER_ISOLATION_MINIMUM": "none"}}
         with Stack(folder / "q", slots=SLOTS, service_env=own) as stack:
             found.append(await cancellation_of_a_start(hold, await Api.of(stack, session), repeats))
     return found
