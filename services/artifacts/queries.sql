@@ -251,8 +251,12 @@ WHERE NOT EXISTS (SELECT FROM artifact a WHERE a.execution_id = $1 AND a.epoch =
 -- name: list_artifacts
 -- In order; $5 to $7 are filters, null for none; $8 the kinds. Content only when $9 says so, bytes never. After $10, $11
 -- at most $12 of them, and fewer when they grow over $13 bytes; null for no limit. The last column: whether that is all.
+-- Each row is looked up once: joined to itself, a table that has just grown, of which the planner knows nothing yet,
+-- would be read whole for each artifact of the page.
 WITH page AS (
-    SELECT a.artifact_id, a.position,
+    SELECT a.artifact_id, a.position, a.kind, a.name, a.file_name, a.content_type, a.size_bytes, a.sha256, a.object_key,
+           a.cell_id, a.output_type, a.title, a.width, a.height, a.content_truncated, a.details,
+           CASE WHEN $9 THEN a.content END AS content,
            octet_length(a.details) + CASE WHEN $9 THEN COALESCE(octet_length(a.content), 0) ELSE 0 END AS size
     FROM artifact a JOIN manifest m USING (execution_id, epoch)
     WHERE a.execution_id = $1 AND a.epoch = $2 AND m.tenant_id = $3 AND m.project_id = $4
@@ -263,16 +267,15 @@ WITH page AS (
       AND ($10::integer IS NULL OR (a.position, a.artifact_id) > ($10, $11::uuid))
     ORDER BY a.position, a.artifact_id LIMIT $12::bigint + 1
 ), sized AS (
-    SELECT artifact_id, size, sum(size) OVER (ORDER BY position, artifact_id) AS total,
+    SELECT page.*, sum(size) OVER (ORDER BY position, artifact_id) AS total,
            row_number() OVER (ORDER BY position, artifact_id) AS number, count(*) OVER () AS available
     FROM page
 )
-SELECT a.artifact_id, a.position, a.kind, a.name, a.file_name, a.content_type, a.size_bytes, a.sha256, a.object_key,
-       a.cell_id, a.output_type, a.title, a.width, a.height, a.content_truncated, a.details,
-       CASE WHEN $9 THEN a.content END AS content, s.available
-FROM sized s JOIN artifact a ON a.execution_id = $1 AND a.epoch = $2 AND a.artifact_id = s.artifact_id
-WHERE ($12::bigint IS NULL OR s.number <= $12) AND ($13::bigint IS NULL OR s.number = 1 OR s.total <= $13)
-ORDER BY a.position, a.artifact_id;
+SELECT artifact_id, position, kind, name, file_name, content_type, size_bytes, sha256, object_key, cell_id, output_type,
+       title, width, height, content_truncated, details, content, available
+FROM sized
+WHERE ($12::bigint IS NULL OR number <= $12) AND ($13::bigint IS NULL OR number = 1 OR total <= $13)
+ORDER BY position, artifact_id;
 
 -- name: find_artifact
 SELECT a.artifact_id, a.position, a.kind, a.name, a.file_name, a.content_type, a.size_bytes, a.sha256, a.object_key,

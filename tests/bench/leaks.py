@@ -19,19 +19,15 @@ from rich.table import Table
 
 from deploy.local import Stack
 from tests.support.api import Api
-from tests.support.soaking import Snapshot, Soak
+from tests.support.leftovers import FORK_SERVER
+from tests.support.soaking import Snapshot, Soak, lost
 
 SLOTS = 4
 
 GROWTH = 0.05
 """Of the executor's memory after the warm-up (issue: the executor's memory grows by less than 5 %)."""
 
-OF_EXECUTOR = ("control", "worker", "fork server")
-
-SPARE_DESCRIPTORS = 10
-"""Connections that pools open when they are first needed."""
-
-RUN_TIMEOUT_S = 3600.0
+OF_EXECUTOR = ("control", "worker", FORK_SERVER)
 
 
 async def measure(stack: Stack, *, warm_up: int, sequential: int, concurrent: int) -> tuple[Snapshot, Snapshot]:
@@ -45,21 +41,13 @@ async def measure(stack: Stack, *, warm_up: int, sequential: int, concurrent: in
 
 
 def faults(before: Snapshot, after: Snapshot) -> list[str]:
-    """What has grown that should not; processes, folders and groups `settle` has seen to."""
-    found = []
-    if after.work_files > before.work_files:
-        found.append(f"{after.work_files - before.work_files} files more in the worker's folder")
-    more = [
-        f"{name} has {count} descriptors, before {before.descriptors[name]}"
-        for name, count in after.descriptors.items()
-        if count > before.descriptors[name] + SPARE_DESCRIPTORS
-    ]
+    """What has grown that should not."""
     grown = [
         f"{name} has grown from {before.memory[name] / 1e6:.0f} to {after.memory[name] / 1e6:.0f} MB"
         for name in OF_EXECUTOR
         if after.memory[name] > before.memory[name] * (1 + GROWTH)
     ]
-    return [*found, *more, *grown]
+    return [*lost(before, after), *grown]
 
 
 def show(before: Snapshot, after: Snapshot) -> Table:

@@ -41,7 +41,7 @@ SLOTS = 2
 
 SLEEPER = "import time; time.sleep(60)"
 STUBBORN = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass"
-HOG = "import os\nfor _ in range(15): os.fork()\nwhile True: pass"
+HOG = "import os\nfor _ in range(15):\n    if os.fork() == 0: break\nwhile True: pass"
 WORK = "total = 0\nfor n in range(4_000_000): total += n * n\nprint(total)"
 """About half a second of one processor."""
 
@@ -212,7 +212,8 @@ async def measure(folder: Path, repeats: int) -> list[Promise]:
             found.append(await second_preparation(api, repeats))
             found.append(await neighbours_time(api, other, repeats))
         python, hold = interpreter_to_hold_up(folder)
-        own = {"worker": {"ATELIER_KERNEL_PYTHON": str(python)}}
+        # Kernels of that interpreter are plain processes: those of the fork server cannot be held up.
+        own = {"worker": {"ATELIER_KERNEL_PYTHON": str(python), "ATELIER_ISOLATION_MINIMUM": "none"}}
         with Stack(folder / "q", slots=SLOTS, service_env=own) as stack:
             found.append(await cancellation_of_a_start(hold, await Api.of(stack, session), repeats))
     return found

@@ -7,15 +7,19 @@ import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 
 from deploy.local import Stack
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 """How long it may take until nothing of a run is left and the pool is full again, on a busy machine, in seconds."""
 
 POLL_S = 0.05
+
+FORK_SERVER = "fork server"
+"""Its name among those of the services."""
 
 IPC_KEY = 0x41544C
 """Of the System V objects that the hostile notebooks make."""
@@ -50,17 +54,25 @@ class Leftovers:
         self._stack = stack
 
     async def gone(self, *, kernels: int) -> None:
-        """Wait until at most `kernels` are there and nothing of any other; fails when that does not come."""
-        grouped = bool(self._groups_of_server())
+        """Wait until just `kernels` are there and nothing of any other; fails when that does not come."""
+        expected = Traces.of_idle(kernels, control_groups=bool(self._groups_of_server()))
         deadline = asyncio.get_running_loop().time() + PATIENCE_S
         while True:
             found = await asyncio.to_thread(self.traces)
-            # A busy machine fills its pool late: fewer are as good, but each thing must belong to one of them.
-            expected = Traces.of_idle(min(found.run_folders, kernels), control_groups=grouped)
             if found == expected:
                 return
             if asyncio.get_running_loop().time() > deadline:
                 raise AssertionError(f"left behind: {found}, expected {expected}; there are {self.programs()}")
+            await asyncio.sleep(POLL_S)
+
+    async def hung_up(self) -> None:
+        """Wait until the gateway has noticed that its callers' connections are closed; fails when it does not."""
+        port = urlsplit(self._stack.url).port
+        gateway = psutil.Process(self._stack.services["gateway"].pid)
+        deadline = asyncio.get_running_loop().time() + PATIENCE_S
+        while calls := [c for c in gateway.net_connections("tcp") if c.laddr.port == port and c.raddr]:
+            if asyncio.get_running_loop().time() > deadline:
+                raise AssertionError(f"the gateway still has {len(calls)} callers")
             await asyncio.sleep(POLL_S)
 
     def traces(self) -> Traces:
@@ -83,13 +95,15 @@ class Leftovers:
         return shown
 
     def descriptors(self) -> dict[str, int]:
-        """How many each service has open."""
-        return {name: psutil.Process(service.pid).num_fds() for name, service in self._stack.services.items()}
+        """How many each service has open, and the worker's fork server."""
+        found = {name: psutil.Process(service.pid).num_fds() for name, service in self._stack.services.items()}
+        found[FORK_SERVER] = sum(child.num_fds() for child in self._worker().children())
+        return found
 
     def memory(self) -> dict[str, int]:
         """Proportional memory of each service, and of the worker's fork server, in bytes."""
         found = {name: _proportional(service.pid) for name, service in self._stack.services.items() if service.pid}
-        found["fork server"] = sum(_proportional(child.pid) for child in self._worker().children())
+        found[FORK_SERVER] = sum(_proportional(child.pid) for child in self._worker().children())
         return found
 
     def work_files(self) -> int:
