@@ -34,6 +34,7 @@ from shared.database import Database
 from shared.errors import AtelierError
 from shared.objects import S3ObjectStore
 from shared.payloads import HttpPayloadStore
+from shared.process import Part
 from shared.requests import Requests
 from shared.settings import ObjectStoreSettings
 from tests.faults.storing import PATIENCE_S, Storing, patiently
@@ -60,7 +61,7 @@ async def client(fault_stack: Stack) -> AsyncIterator[Client]:
     broker = Broker(fault_stack.amqp_url, name="tests")
     payloads = HttpPayloadStore(fault_stack.artifacts.url, key=fault_stack.folder.secret("internal"))
     requests = Requests(broker, payloads, source="tests")
-    parts = [objects, broker, payloads, requests]
+    parts: list[Part] = [objects, broker, payloads, requests]
     for part in parts:
         await part.open()
     async with aiohttp.ClientSession() as session:
