@@ -127,10 +127,11 @@ class Collector:
     def _supersede(self, newer: Saved) -> None:
         """Of several things saved under one kind and name the last counts; an earlier one that nobody has seen goes."""
         same = (newer.record.kind, newer.record.name)
+        # The same objects, not their like: `register` tells by them what it has just stored.
         self._todo = [
-            (kind, item)
-            for kind, item in self._todo
-            if kind != "saved" or (item[1].record.kind, item[1].record.name) != same
+            todo
+            for todo in self._todo
+            if todo[0] != "saved" or (todo[1][1].record.kind, todo[1][1].record.name) != same
         ]
 
     async def register(self, *, final: bool) -> None:

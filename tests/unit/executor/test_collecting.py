@@ -1,0 +1,44 @@
+"""What a run produces is stored once, also when more is found while it is being stored."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+from unittest.mock import AsyncMock, Mock
+
+import pytest
+
+from services.executor.collecting.collector import Collector
+
+
+def save(run_dir: Path, number: int, name: str) -> None:
+    record = {"schemaVersion": 1, "kind": "value", "name": name, "value": number}
+    (run_dir / "outputs" / ".atelier" / f"{number:06}.json").write_text(json.dumps(record))
+
+
+async def test_what_is_found_while_something_is_being_stored_does_not_store_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "outputs" / ".atelier").mkdir(parents=True)
+    collector = Collector(Mock(), tmp_path, Mock(), objects=Mock(), requests=Mock(ask=AsyncMock()), max_bytes=1_000)
+    stored: list[str] = []
+    began, go_on = asyncio.Event(), asyncio.Event()
+
+    async def store(_self: Collector, _cell_id: str | None, saved: Any) -> None:
+        stored.append(saved.record.name)
+        began.set()
+        await go_on.wait()
+
+    monkeypatch.setattr(Collector, "_try_saved", store)
+    save(tmp_path, 1, "first")
+    await collector.note_result()
+    storing = asyncio.create_task(collector.register(final=False))
+    await began.wait()
+    save(tmp_path, 2, "second")
+    await collector.note_result()
+    go_on.set()
+    await storing
+    collector.close()
+    assert stored == ["first", "second"]
