@@ -40,5 +40,4 @@ async def test_executions_leave_no_process_socket_file_or_descriptor(
     before = await soak.settle()
     await soak.run(sequential=SEQUENTIAL, concurrent=CONCURRENT)
     after = await soak.settle()
-    assert after.traces == before.traces
     assert lost(before, after) == []

@@ -18,6 +18,9 @@ PATIENCE_S = 120.0
 
 POLL_S = 0.05
 
+STEADY_LOOKS = 10
+"""So often the same must be seen: a run on its way out and a kernel not yet made look like a full pool."""
+
 FORK_SERVER = "fork server"
 """Its name among those of the services."""
 
@@ -53,14 +56,16 @@ class Leftovers:
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
 
-    async def gone(self, *, kernels: int) -> None:
+    async def gone(self, *, kernels: int) -> Traces:
         """Wait until just `kernels` are there and nothing of any other; fails when that does not come."""
         expected = Traces.of_idle(kernels, control_groups=bool(self._groups_of_server()))
         deadline = asyncio.get_running_loop().time() + PATIENCE_S
+        steady = 0
         while True:
             found = await asyncio.to_thread(self.traces)
-            if found == expected:
-                return
+            steady = steady + 1 if found == expected else 0
+            if steady == STEADY_LOOKS:
+                return found
             if asyncio.get_running_loop().time() > deadline:
                 raise AssertionError(f"left behind: {found}, expected {expected}; there are {self.programs()}")
             await asyncio.sleep(POLL_S)
