@@ -68,13 +68,17 @@ class Interpreter extends ScalaInterpreter {
 
   override def interpret(
       code: String, silent: Boolean, output: Option[OutputStream]
-  ): (Results.Result, Either[Map[String, String], ExecuteFailure]) =
-    super.interpret(code, silent, output) match {
+  ): (Results.Result, Either[Map[String, String], ExecuteFailure]) = {
+    val done = super.interpret(code, silent, output)
+    // Toree empties its streams by the clock, which may be after it has said that the cell has ended.
+    output.foreach(_.flush())
+    done match {
       case (result, Right(ExecuteError("Unknown Error", message, trace))) =>
         (result, Right(ExecuteError("CompileError", message.trim, trace)))
       case (result, Right(ExecuteError(name, null, trace))) => (result, Right(ExecuteError(name, "", trace)))
       case other                                            => other
     }
+  }
 
   override def interrupt(): org.apache.toree.interpreter.Interpreter = {
     SparkSession.getDefaultSession.foreach(_.sparkContext.cancelAllJobs())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import logging
@@ -137,7 +138,18 @@ class _Driver(NotebookClient):
                 try:
                     self.process_message(message, cell, cell_index)
                 except CellExecutionComplete:
+                    if self.kernel.trailing_output_s:
+                        await self._take_trailing_outputs(parent_msg_id, cell, cell_index)
                     return
+
+    async def _take_trailing_outputs(self, parent_msg_id: str, cell: NotebookNode, cell_index: int) -> None:
+        session, socket = self.kernel.client.session, self.kernel.client.iopub_channel.socket
+        deadline = time.monotonic() + self.kernel.trailing_output_s
+        while (left_s := deadline - time.monotonic()) > 0 and await socket.poll(int(left_s * 1000) + 1):
+            message = session.deserialize(session.feed_identities(await socket.recv_multipart())[1])
+            if message["parent_header"].get("msg_id") == parent_msg_id:
+                with contextlib.suppress(CellExecutionComplete):
+                    self.process_message(message, cell, cell_index)
 
     def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> NotebookNode | None:
         """Called by nbclient for each message of the cell; passes on what is as it should be, up to a cap."""

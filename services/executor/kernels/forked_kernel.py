@@ -37,6 +37,7 @@ class ForkedKernel:
     ) -> None:
         self.run_dir = run_dir
         self.client = client
+        self.trailing_output_s = 0.0
         self.exited: asyncio.Future[KernelExit] = provisioner.exited
         self.provisioner = provisioner
         self._connection = connection

@@ -101,6 +101,7 @@ def scala(environment: Path, java: Path, *, memory_mb: int) -> KernelCommand:
         transport="tcp",
         readable=(environment,),
         ended_by="System.exit was called or the Java machine ended",
+        trailing_output_s=0.15,  # Toree sends streams and states through different actors
         start_timeout_s=SCALA_START_TIMEOUT_S,
     )
 

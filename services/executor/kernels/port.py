@@ -70,6 +70,8 @@ class Kernel(Protocol):
     run_dir: Path
     client: AsyncKernelClient
     exited: asyncio.Future[KernelExit]
+    trailing_output_s: float
+    """See KernelCommand."""
 
     @property
     def meter(self) -> Meter | None:
