@@ -190,12 +190,14 @@ async def _start(
     flags = [*FLAGS, f"--user-data-dir={home}", *([] if sandbox else ["--no-sandbox"]), "about:blank"]
     # The protocol's pipes are descriptors 3 and 4.
     command = f'exec "$0" "$@" 3<&{commands} 4>&{answers}'
-    identity: dict[str, Any] = {}
+    identity: list[str] = []
     if os.geteuid() == 0:
         nobody = pwd.getpwnam("nobody")
         os.chown(home, nobody.pw_uid, nobody.pw_gid)
-        identity = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+        # By a program (util-linux), because uvloop's subprocesses know no users.
+        identity = ["setpriv", "--reuid", str(nobody.pw_uid), "--regid", str(nobody.pw_gid), "--clear-groups", "--"]
     return await asyncio.create_subprocess_exec(
+        *identity,
         "/bin/bash",
         "-c",
         command,
@@ -208,7 +210,6 @@ async def _start(
         stderr=DEVNULL,
         pass_fds=(commands, answers),
         start_new_session=True,
-        **identity,
     )
 
 

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from hmac import compare_digest
 from typing import Any
 
+import zmq
+import zmq.asyncio
 from jupyter_client.adapter import adapt
 from jupyter_client.session import Session
 
@@ -16,6 +18,14 @@ MESSAGE_PARTS = 5
 class RunSession(Session):
     """A session that reads one date of a message, the header's, which is what nbclient keeps. The base class looks for
     dates in every text of both headers, which takes as long as all the rest."""
+
+    def send(self, stream: Any, *arguments: Any, **options: Any) -> Any:
+        """See the base class, which sends past asyncio: what arrives at that moment (the reply of a cell whose widget
+        is answered) would wake nobody. Asking for the events has asyncio look at them."""
+        sent = super().send(stream, *arguments, **options)
+        if isinstance(stream, zmq.asyncio.Socket):
+            stream.get(zmq.EVENTS)
+        return sent
 
     def deserialize(self, msg_list: list[Any], content: bool = True, copy: bool = True) -> dict[str, Any]:
         """See the base class; raises ValueError or TypeError for what this session's kernel has not signed."""
