@@ -74,7 +74,7 @@ async def test_a_notebook_enriches_the_bound_dataset_and_shows_a_chart(
     async with api.session.get(enriched["downloadUrls"]["csv"]) as response:
         rows = list(csv.DictReader(io.StringIO(await response.text())))
     assert [row["activity"] for row in rows] == ["Order, new", "Pay", "Pay"]
-    assert [row["weighted"] for row in rows] == ["31.5", "60", ""]
+    assert [row["weighted"] for row in rows] == ["31.5", "60.0", ""]
     values = {output["title"]: output["content"] for output in results["outputs"] if output["title"] == "Summary"}
     assert values["Summary"]["title"] == 'Grün "und" blau'
     assert {report["name"] for report in results["reports"]} == {"Page"}
