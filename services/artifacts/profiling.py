@@ -5,7 +5,6 @@ A version waits in its own row; a process claims it for a while, so that another
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import orjson
@@ -15,6 +14,7 @@ from services.artifacts.metrics import PROFILE_SECONDS
 from services.artifacts.profile_program import profile_apart
 from services.artifacts.store import queries
 from services.artifacts.workspace import Workspace
+from shared.background import Background
 from shared.database import Database
 from shared.errors import AtelierError, NotFound
 from shared.objects import ObjectStore
@@ -36,29 +36,15 @@ MOST_TRIES = 3
 """A version whose profile was begun so often and never finished has none: it may be what ended the processes."""
 
 
-class Profiling:
-    """The worker. Opened after database, object store and workspace."""
+class Profiling(Background):
+    """The worker. Opened after database, object store and workspace. A profile in hand when it closes is dropped, and
+    begun anew when its claim has run out."""
 
     def __init__(self, database: Database, objects: ObjectStore, workspace: Workspace) -> None:
+        super().__init__()
         self._database = database
         self._objects = objects
         self._workspace = workspace
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    async def open(self) -> None:
-        """Start working."""
-        self._task = asyncio.create_task(self._run())
-
-    async def close(self) -> None:
-        """Stop; a profile in hand is dropped, and begun anew when its claim has run out."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    def wake(self) -> None:
-        """There is a new version."""
-        self._wake.set()
 
     async def work_off(self) -> bool:
         """Make one profile; returns whether there was one to make."""
@@ -94,17 +80,12 @@ class Profiling:
         async with self._database.connection() as connection:
             await connection.execute(queries.fail_profile, row["dataset_id"], row["version"])
 
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """See Background."""
         while True:
             try:
                 while await self.work_off():
                     continue
             except AtelierError as error:
                 log.warning("profile put off", reason=error.detail)
-            try:
-                async with asyncio.timeout(LOOK_EVERY_S):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
-            finally:
-                self._wake.clear()
+            await self.rest(LOOK_EVERY_S)

@@ -10,6 +10,7 @@ import structlog
 from services.artifacts.claim_checks import FOLDER, day_folder
 from services.artifacts.metrics import OBJECTS_REMOVED
 from services.artifacts.store import queries
+from shared.background import Background
 from shared.database import Database
 from shared.errors import AtelierError
 from shared.objects import ObjectStore
@@ -35,28 +36,13 @@ STILL_WRITING_S = 900.0
 """How long a process that lost its lease may still be writing an object, in seconds: far longer than one takes."""
 
 
-class Removals:
+class Removals(Background):
     """The queue's worker. An entry leaves only when the object store has done what it says."""
 
     def __init__(self, database: Database, objects: ObjectStore) -> None:
+        super().__init__()
         self._database = database
         self._objects = objects
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    async def open(self) -> None:
-        """Start working."""
-        self._task = asyncio.create_task(self._run())
-
-    async def close(self) -> None:
-        """Stop; what is left is done by another process or after the next start."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    def wake(self) -> None:
-        """There is something new in the queue."""
-        self._wake.set()
 
     async def request(self, prefix: str, *, after_s: float) -> None:
         """Have everything under `prefix` removed after so many seconds."""
@@ -91,7 +77,8 @@ class Removals:
             await self._objects.remove(old[start : start + REQUEST_KEYS])
         OBJECTS_REMOVED.inc(len(old))
 
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """See Background."""
         next_sweep = 0.0
         loop = asyncio.get_running_loop()
         while True:
@@ -103,13 +90,4 @@ class Removals:
                     next_sweep = loop.time() + SWEEP_EVERY_S
             except AtelierError as error:
                 log.warning("removal put off", reason=error.detail)
-            await self._rest()
-
-    async def _rest(self) -> None:
-        try:
-            async with asyncio.timeout(LOOK_EVERY_S):
-                await self._wake.wait()
-        except TimeoutError:
-            return
-        finally:
-            self._wake.clear()
+            await self.rest(LOOK_EVERY_S)

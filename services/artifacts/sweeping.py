@@ -8,7 +8,6 @@ writer's row must follow within that age; the removal is ordered by a statement 
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -19,6 +18,7 @@ from services.artifacts.claim_checks import FOLDER
 from services.artifacts.metrics import ORPHANS_FOUND, SWEEP_SECONDS
 from services.artifacts.removals import Removals
 from services.artifacts.store import queries
+from shared.background import Background
 from shared.database import Database
 from shared.errors import AtelierError
 from shared.objects import ObjectStore, StoredObject
@@ -36,28 +36,18 @@ _OURS = re.compile(rf"{_GUID}/{_GUID}/(?:datasets/{_GUID}/|libraries/|{_GUID}/\d
 """Where this service and the workers write: a bucket may hold other things, which are none of our business."""
 
 
-class Sweeping:
+class Sweeping(Background):
     """The worker. One process of all sweeps at a time."""
 
     def __init__(
         self, database: Database, objects: ObjectStore, removals: Removals, *, every_s: float, after_s: float
     ) -> None:
+        super().__init__()
         self._database = database
         self._objects = objects
         self._removals = removals
         self._every_s = every_s
         self._age = timedelta(seconds=after_s)
-        self._task: asyncio.Task[None] | None = None
-
-    async def open(self) -> None:
-        """Start working."""
-        self._task = asyncio.create_task(self._run())
-
-    async def close(self) -> None:
-        """Stop; the next sweep begins anew."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
 
     async def sweep(self, now: datetime) -> int:
         """Look at every object once; returns how many were ordered to be removed. Raises Unavailable."""
@@ -88,15 +78,16 @@ class Sweeping:
         async with self._database.transaction() as tx:
             return await tx.execute(queries.remove_unknown_objects, unknown)
 
-    async def _run(self) -> None:
-        await asyncio.sleep(min(FIRST_REST_S, self._every_s))
+    async def run(self) -> None:
+        """See Background."""
+        await self.rest(min(FIRST_REST_S, self._every_s))
         while True:
             try:
                 if await self._is_my_turn():
                     await self.sweep(datetime.now(UTC))
             except AtelierError as error:
                 log.warning("sweep put off", reason=error.detail)
-            await asyncio.sleep(self._every_s)
+            await self.rest(self._every_s)
 
     async def _is_my_turn(self) -> bool:
         async with self._database.connection() as connection:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import structlog
 
 from services.catalog.automation.fires import queries as automatic
 from services.catalog.store import queries
+from shared.background import Background
 from shared.database import Database
 from shared.errors import AtelierError
 
@@ -32,27 +31,12 @@ CROWDED_TALLY = 500
 """A project's tally is folded when it has more rows than this."""
 
 
-class Purge:
-    """One background task a process."""
+class Purge(Background):
+    """One background task a process. What is half removed when it closes stays hidden and is removed later."""
 
     def __init__(self, database: Database) -> None:
+        super().__init__()
         self._database = database
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    async def open(self) -> None:
-        """Begin, with what was left behind."""
-        self._task = asyncio.create_task(self._run())
-
-    async def close(self) -> None:
-        """Stop; what is half removed stays hidden and is removed later."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    def wake(self) -> None:
-        """There is something to remove."""
-        self._wake.set()
 
     async def remove_hidden(self) -> int:
         """Remove all that hidden notebooks own, then the notebooks; returns how many went."""
@@ -72,9 +56,9 @@ class Purge:
             while await transaction.execute(automatic.forget_fires, FIRES_KEPT_DAYS, CHUNK) == CHUNK:
                 continue  # a whole chunk: there may be more
 
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """See Background."""
         while True:
-            self._wake.clear()
             pause = IDLE_S
             try:
                 await self.remove_hidden()
@@ -83,11 +67,7 @@ class Purge:
             except AtelierError as error:
                 log.warning("removal goes on later", reason=error.detail)
                 pause = RETRY_S
-            try:
-                async with asyncio.timeout(pause):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue  # time to look again
+            await self.rest(pause)
 
     async def _remove_one(self) -> bool:
         """One hidden notebook, a chunk a transaction; False when there is none left."""

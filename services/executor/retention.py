@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -12,6 +11,7 @@ from prometheus_client import Counter
 
 from services.executor import model
 from services.executor.store import queries
+from shared.background import Background
 from shared.contracts.base import Caller, Scope
 from shared.contracts.execution_events import ExecutionPurged
 from shared.contracts.storage import ListStoredRuns
@@ -35,25 +35,16 @@ RETENTION = Caller(subject="retention")
 REMOVED = Counter("atelier_executions_expired_total", "Runs removed by their project's retention policy")
 
 
-class RetentionKeeper:
+class RetentionKeeper(Background):
     """One per control process; a policy is taken by one of them at a time, and each removal is a transaction."""
 
     def __init__(self, database: Database, requests: Requests) -> None:
+        super().__init__()
         self._database = database
         self._requests = requests
-        self._task: asyncio.Task[None] | None = None
 
-    async def open(self) -> None:
-        """Start looking."""
-        self._task = asyncio.create_task(self._run())
-
-    async def close(self) -> None:
-        """Stop; what is left is done by another process or after the next start."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """See Background."""
         while True:
             try:
                 while await self.apply_next():
@@ -63,7 +54,7 @@ class RetentionKeeper:
             except Exception:
                 # A policy that cannot be applied must not keep the others from it.
                 log.exception("retention failed")
-            await asyncio.sleep(LOOK_EVERY_S)
+            await self.rest(LOOK_EVERY_S)
 
     async def apply_next(self) -> bool:
         """Apply the policy that waits longest; returns whether one was due."""

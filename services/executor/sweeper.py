@@ -6,7 +6,6 @@ database start: a restart of the database must not run healthy work again (DESIG
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from uuid import UUID
@@ -19,6 +18,7 @@ from services.executor.ending import Fenced
 from services.executor.model import Verdict
 from services.executor.store import queries
 from services.executor.views import request_of
+from shared.background import Background
 from shared.broker import Broker
 from shared.database import Database, Transaction
 from shared.errors import AtelierError, Unavailable
@@ -36,28 +36,19 @@ QUEUED = Gauge("atelier_executions_queued", "Runs waiting")
 ACTIVE = Gauge("atelier_executions_active", "Runs held by workers")
 
 
-class Sweeper:
+class Sweeper(Background):
     """One per control process; several do no harm, each step is fenced."""
 
     def __init__(self, database: Database, broker: Broker) -> None:
+        super().__init__()
         self._database = database
         self._broker = broker
         self._contact_since: float | None = None
-        self._task: asyncio.Task[None] | None = None
 
-    async def open(self) -> None:
-        """Start sweeping."""
-        self._task = asyncio.create_task(self._run())
-
-    async def close(self) -> None:
-        """Stop sweeping."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """See Background."""
         while True:
-            await asyncio.sleep(SWEEP_S)
+            await self.rest(SWEEP_S)
             try:
                 await self._sweep()
             except Unavailable:

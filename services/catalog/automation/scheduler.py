@@ -18,6 +18,7 @@ from services.catalog.automation import fires, rules
 from services.catalog.automation.fires import queries
 from services.catalog.automation.rules import Decision, Due
 from services.catalog.automation.timetable import Timetable
+from shared.background import Background
 from shared.contracts.schedules import Trigger
 from shared.database import Database
 from shared.errors import AtelierError
@@ -31,23 +32,13 @@ SUBJECT = "schedule"
 """Who runs are said to be created by that nobody asked for."""
 
 
-class Scheduler:
+class Scheduler(Background):
     """One background task a process. `on_fire` is told when there is something to send."""
 
     def __init__(self, database: Database, *, on_fire: Callable[[], None]) -> None:
+        super().__init__()
         self._database = database
         self._on_fire = on_fire
-        self._task: asyncio.Task[None] | None = None
-
-    async def open(self) -> None:
-        """Begin to watch the clock."""
-        self._task = asyncio.create_task(self._run())
-
-    async def close(self) -> None:
-        """Stop; another replica goes on."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
 
     async def fire_due(self) -> int:
         """Write down every time that has come; returns of how many schedules."""
@@ -58,9 +49,10 @@ class Scheduler:
             self._on_fire()
         return count
 
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """See Background."""
         while True:
-            await asyncio.sleep(POLL_S * random.uniform(0.5, 1.0))  # noqa: S311 - replicas should not march in step
+            await self.rest(POLL_S * random.uniform(0.5, 1.0))  # noqa: S311 - replicas should not march in step
             try:
                 await self.fire_due()
             except AtelierError as error:

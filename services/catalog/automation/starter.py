@@ -16,6 +16,7 @@ import structlog
 
 from services.catalog.automation import fires
 from services.catalog.automation.fires import queries
+from shared.background import Background
 from shared.contracts.base import Caller, Scope
 from shared.contracts.executions import Execution, ExecutionRequest, StartExecution
 from shared.contracts.schedules import Trigger
@@ -64,35 +65,24 @@ _OVERLAPS: dict[str, Literal["allow", "refuse", "replace"]] = {
 }
 
 
-class Starter:
+class Starter(Background):
     """One background task a process, and one for each fire in its hands."""
 
     def __init__(self, database: Database, requests: Requests) -> None:
+        super().__init__()
         self._database = database
         self._requests = requests
-        self._wake = asyncio.Event()
         self._sending: set[asyncio.Task[None]] = set()
-        self._task: asyncio.Task[None] | None = None
-
-    async def open(self) -> None:
-        """Begin to send, with what others left."""
-        self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
         """Take no more; what is in hand is finished, or sent again by another."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await super().close()
         if self._sending:
             await asyncio.wait(self._sending)
 
-    def wake(self) -> None:
-        """There may be something to send."""
-        self._wake.set()
-
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """See Background."""
         while True:
-            self._wake.clear()
             try:
                 more = await self._take()
             except AtelierError as error:
@@ -102,13 +92,8 @@ class Starter:
                 # Fires are sent from their rows; the next look finds them again.
                 log.exception("fires could not be taken")
                 more = False
-            if more:
-                continue
-            try:
-                async with asyncio.timeout(POLL_S * random.uniform(0.5, 1.0)):  # noqa: S311 - not in step
-                    await self._wake.wait()
-            except TimeoutError:
-                continue  # time to look again
+            if not more:
+                await self.rest(POLL_S * random.uniform(0.5, 1.0))  # noqa: S311 - not in step
 
     async def _take(self) -> bool:
         """Take what there is room for; whether there may be more."""
@@ -126,7 +111,7 @@ class Starter:
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._sending.discard(task)
-        self._wake.set()
+        self.wake()
 
     async def _send_logged(self, fire: asyncpg.Record) -> None:
         try:
