@@ -27,6 +27,7 @@ from mindzie_sdk import ProcessMiningClient
 
 import process_mining_utils as pm
 
+pd.set_option("display.max_colwidth", 200)  # reasons are sentences
 client = ProcessMiningClient()
 client.progress(0.05, "Loading the event log")
 opened = pm.open_log(client, dataset_id)
