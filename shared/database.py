@@ -64,14 +64,41 @@ async def translated() -> AsyncIterator[None]:
         raise Unavailable("The database is not available; try again shortly.") from error
 
 
-class Transaction:
-    """An open transaction: run statements, and `emit` the facts that become true with its commit."""
+class Facts:
+    """Facts that become true together, as they will travel."""
 
-    def __init__(self, connection: asyncpg.Connection, *, source: str, cause: Envelope | None) -> None:
-        self.connection = connection
+    def __init__(self, *, source: str, cause: Envelope | None = None) -> None:
         self.staged: list[tuple[str, str, bytes]] = []
         self._source = source
         self._cause = cause
+
+    def emit(
+        self,
+        event: Event,
+        *,
+        sequence: int | None = None,
+        traceparent: str | None = None,
+        correlation: UUID | None = None,
+    ) -> Envelope:
+        """Publish `event` when, and only if, what it tells of commits. Returns the envelope as it will travel."""
+        envelope = envelopes.of_event(
+            event,
+            source=self._source,
+            traceparent=traceparent or telemetry.traceparent(),
+            correlation=correlation or (self._cause.correlationid if self._cause else None),
+            causation=self._cause.id if self._cause else None,
+            sequence=sequence,
+        )
+        self.staged.append((event.type, event.routing_key(), envelope.encode()))
+        return envelope
+
+
+class Transaction(Facts):
+    """An open transaction: run statements, and `emit` the facts that become true with its commit."""
+
+    def __init__(self, connection: asyncpg.Connection, *, source: str, cause: Envelope | None) -> None:
+        super().__init__(source=source, cause=cause)
+        self.connection = connection
 
     async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         """All rows."""
@@ -91,26 +118,6 @@ class Transaction:
         status: str = await self.connection.execute(statement, *arguments)
         last = status.rsplit(" ", 1)[-1]
         return int(last) if last.isdigit() else 0
-
-    def emit(
-        self,
-        event: Event,
-        *,
-        sequence: int | None = None,
-        traceparent: str | None = None,
-        correlation: UUID | None = None,
-    ) -> Envelope:
-        """Publish `event` when, and only if, this transaction commits. Returns the envelope as it will travel."""
-        envelope = envelopes.of_event(
-            event,
-            source=self._source,
-            traceparent=traceparent or telemetry.traceparent(),
-            correlation=correlation or (self._cause.correlationid if self._cause else None),
-            causation=self._cause.id if self._cause else None,
-            sequence=sequence,
-        )
-        self.staged.append((event.type, event.routing_key(), envelope.encode()))
-        return envelope
 
 
 class Database:
@@ -193,3 +200,26 @@ class Database:
                 raise OutcomeUnknown("The database went away while the change was being committed.") from error
             if self.outbox:
                 self.outbox.send(rows)
+
+    def facts(self) -> Facts:
+        """An empty group of facts for `commit_at_once`."""
+        return Facts(source=self.schema)
+
+    async def commit_at_once(self, statement: str, *arguments: Any, facts: Facts) -> bool:
+        """A transaction of one statement, which saves the way there and back for its begin, its outbox and its commit.
+
+        The statement writes `facts` into the outbox itself: they are its last four arguments (owner, types, routing
+        keys, bodies), and it answers with the ids of their rows, or with NULL when it changed nothing. Returns whether
+        it did. Raises Unavailable (nothing happened) or OutcomeUnknown (the connection was lost meanwhile).
+        """
+        if self.outbox is None:
+            raise Unavailable("The outbox is not open.")
+        types, keys, bodies = zip(*facts.staged, strict=True)
+        async with self.connection() as connection:
+            try:
+                ids = await connection.fetchval(statement, *arguments, self.outbox.owner, types, keys, bodies)
+            except _DOWN as error:
+                raise OutcomeUnknown("The database went away while the change was being committed.") from error
+        if ids is not None:
+            self.outbox.send_facts(ids, facts)
+        return ids is not None

@@ -53,7 +53,7 @@ class Envelope(BaseModel):
 
     def encode(self) -> bytes:
         """The envelope as JSON; members without a value are left out (CloudEvents JSON format, 3.1)."""
-        return orjson.dumps(self.model_dump(mode="json", exclude_none=True))
+        return self.model_dump_json(exclude_none=True).encode()
 
     @classmethod
     def decode(cls, body: bytes) -> Envelope:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -17,7 +18,7 @@ from uuid import UUID, uuid4
 import structlog
 
 from shared import telemetry
-from shared.database import Database, Transaction
+from shared.database import Database, Facts, Transaction
 from shared.errors import AtelierError, DeadlineExceeded, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -37,7 +38,7 @@ STRAGGLER_AGE_S = 5.0
 RETRY_S = 0.2
 """Pause after a loss, in seconds."""
 
-FORGET_S = 0.05
+FORGET_S = 0.2
 """How long confirmed rows wait for others before they are removed together, in seconds. A process that is killed
 meanwhile leaves them to be sent a second time, which is allowed."""
 
@@ -114,7 +115,7 @@ class Outbox:
         if not transaction.staged:
             return []
         types, keys, bodies = zip(*transaction.staged, strict=True)
-        ids = await transaction.fetch(
+        found = await transaction.fetch(
             "INSERT INTO outbox (owner, event_type, routing_key, body) "
             "SELECT $1, * FROM unnest($2::text[], $3::text[], $4::bytea[]) RETURNING id",
             self.owner,
@@ -122,11 +123,7 @@ class Outbox:
             keys,
             bodies,
         )
-        numbers = sorted(row["id"] for row in ids)
-        return [
-            Row(id=number, event_type=event_type, routing_key=key, body=body)
-            for number, (event_type, key, body) in zip(numbers, transaction.staged, strict=True)
-        ]
+        return _rows_of([row["id"] for row in found], transaction)
 
     def send(self, rows: list[Row]) -> None:
         """Hand committed rows to the pump, in commit order."""
@@ -136,6 +133,10 @@ class Outbox:
                 self._pending.append(row)
         if rows:
             self._wake.set()
+
+    def send_facts(self, ids: Iterable[int], facts: Facts) -> None:
+        """Hand facts to the pump that a statement has written and committed itself."""
+        self.send(_rows_of(ids, facts))
 
     async def _pump(self) -> None:
         while True:
@@ -255,3 +256,11 @@ def _loss(sending: asyncio.Task[None]) -> BaseException | None:
     if not sending.done():
         return None
     return asyncio.CancelledError() if sending.cancelled() else sending.exception()
+
+
+def _rows_of(ids: Iterable[int], facts: Facts) -> list[Row]:
+    """The rows that a group of facts became; ids grow in the order of the facts."""
+    return [
+        Row(id=number, event_type=event_type, routing_key=key, body=body)
+        for number, (event_type, key, body) in zip(sorted(ids), facts.staged, strict=True)
+    ]

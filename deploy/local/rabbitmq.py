@@ -23,6 +23,7 @@ NODE = "atelier@localhost"  # not the host's name: the data must survive a new o
 CHECK_SECONDS = 5.0
 DISK_FREE_LIMIT = "50MB"
 LOOPBACK_ONLY = "-kernel inet_dist_use_interface {127,0,0,1}"  # by default Erlang's own port listens everywhere
+NO_BUSY_WAITING = "+sbwt none +sbwtdcpu none +sbwtdio none"  # its threads share the processors with everything else
 
 
 class PortMapper(Component):
@@ -113,7 +114,7 @@ class RabbitMQ(Component):
             "RABBITMQ_CONFIG_FILE": str(data / "rabbitmq.conf"),
             "RABBITMQ_ADVANCED_CONFIG_FILE": str(data / "advanced.config"),
             "RABBITMQ_CONF_ENV_FILE": str(data / "rabbitmq-env.conf"),  # there is none: the system's must not count
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": LOOPBACK_ONLY,
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"{LOOPBACK_ONLY} {NO_BUSY_WAITING}",
             # Makes the start script become the server, instead of staying as a parent that waits for it.
             "RUNNING_UNDER_SYSTEMD": "1",
         }

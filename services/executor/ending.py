@@ -62,7 +62,7 @@ async def end(transaction: Transaction, row: asyncpg.Record, sequence: int, endi
     await transaction.row(queries.lock_tenant, row["tenant_id"])
     ended = await _end_as(transaction, row, sequence, ending)
     if ended is None and ending.verdict.state != "Cancelled":
-        progress = model.progress_of(ending.all_cells, None, completed=False)
+        progress = model.Tally(list(ending.all_cells)).progress()
         ending = replace(ending, verdict=model.CANCELLED, progress=progress)
         ended = await _end_as(transaction, row, sequence, ending)
     if ended is None:

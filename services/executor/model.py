@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from shared.contracts.executions import CellRange, CellResult, ExecutionRequest, ExecutionStatus, Phase, Progress
+from shared.contracts.executions import (
+    CellRange,
+    CellResult,
+    CellStatus,
+    ExecutionRequest,
+    ExecutionStatus,
+    Phase,
+    Progress,
+)
 from shared.errors import Fault, Invalid
 
 State = Literal["Queued", "Claimed", "Running", "Collecting", "Completed", "Error", "Cancelled"]
@@ -162,9 +171,11 @@ class Tally:
     results: list[CellResult]
     current: int | None = None
     _place: dict[str, int] = field(init=False)
+    _counts: Counter[CellStatus] = field(init=False)
 
     def __post_init__(self) -> None:
         self._place = {result.cell_id: place for place, result in enumerate(self.results)}
+        self._counts = Counter(result.status for result in self.results)
 
     def place(self, cell_id: str) -> int:
         """The cell's place among those that run, from 0."""
@@ -172,7 +183,10 @@ class Tally:
 
     def put(self, result: CellResult) -> None:
         """Replace a cell's result."""
-        self.results[self._place[result.cell_id]] = result
+        place = self._place[result.cell_id]
+        self._counts[self.results[place].status] -= 1
+        self._counts[result.status] += 1
+        self.results[place] = result
 
     def leave_rest(self, status: Literal["Skipped", "Cancelled"]) -> list[CellResult]:
         """Mark every cell that has not ended; returns those."""
@@ -186,23 +200,17 @@ class Tally:
 
     def progress(self, *, completed: bool = False) -> Progress:
         """The progress object; 100 percent exactly when the run is `completed`."""
-        return progress_of(self.results, self.current, completed=completed)
-
-
-def progress_of(results: Iterable[CellResult], current: int | None, *, completed: bool) -> Progress:
-    """Count cells; `current` is the running cell's place from 0."""
-    statuses = [result.status for result in results]
-    done = sum(status in ("Success", "Error", "Skipped") for status in statuses)
-    total = len(statuses)
-    percent = round(100 * done / total) if total else 0
-    return Progress(
-        total_cells=total,
-        completed_cells=total if completed else done,
-        successful_cells=statuses.count("Success"),
-        failed_cells=statuses.count("Error"),
-        current_cell_index=None if current is None else current + 1,
-        percent_complete=100 if completed else min(percent, 99),
-    )
+        counts, total = self._counts, len(self.results)
+        done = counts["Success"] + counts["Error"] + counts["Skipped"]
+        percent = round(100 * done / total) if total else 0
+        return Progress(
+            total_cells=total,
+            completed_cells=total if completed else done,
+            successful_cells=counts["Success"],
+            failed_cells=counts["Error"],
+            current_cell_index=None if self.current is None else self.current + 1,
+            percent_complete=100 if completed else min(percent, 99),
+        )
 
 
 def pending_cells(cell_ids: Iterable[str]) -> list[CellResult]:

@@ -201,22 +201,27 @@ AND state IN ('Claimed', 'Running', 'Collecting')
 DELETE FROM worker WHERE worker_id = $1
 
 -- name: record_progress
--- One group of progress facts: state, cells and events together, or nothing if the run is no longer ours.
+-- One group of progress facts: state, cells, events and outbox together, or nothing (NULL) if the run is no longer ours.
+-- A transaction of its own (shared/database.py: commit_at_once); the cells' positions are part of their primary key.
 WITH fenced AS (
     UPDATE execution SET state = COALESCE($4, state), phase = COALESCE($5, phase), current_cell = $6, progress = $7,
-        last_seq = last_seq + cardinality($10::int[]), manifest_epoch = COALESCE($12, manifest_epoch),
-        environment_id = COALESCE($13, environment_id), preparation_seconds = COALESCE($14, preparation_seconds)
+        last_seq = last_seq + cardinality($16::bytea[]), manifest_epoch = COALESCE($10, manifest_epoch),
+        environment_id = COALESCE($11, environment_id), preparation_seconds = COALESCE($12, preparation_seconds)
     WHERE execution_id = $1 AND epoch = $2 AND last_seq = $3 AND state IN ('Claimed', 'Running', 'Collecting')
     RETURNING execution_id
 ), cells AS (
-    UPDATE execution_cell c SET result = u.result FROM unnest($8::text[], $9::json[]) AS u (cell_id, result), fenced
-    WHERE c.execution_id = fenced.execution_id AND c.cell_id = u.cell_id
+    UPDATE execution_cell c SET result = u.result FROM unnest($8::int[], $9::json[]) AS u (position, result), fenced
+    WHERE c.execution_id = $1 AND c.position = u.position
 ), events AS (
     INSERT INTO execution_event (execution_id, sequence, body)
-    SELECT fenced.execution_id, u.sequence, u.body
-    FROM fenced, unnest($10::int[], $11::bytea[]) AS u (sequence, body)
+    SELECT fenced.execution_id, $3 + u.place, u.body
+    FROM fenced, unnest($16::bytea[]) WITH ORDINALITY AS u (body, place)
+), sent AS (
+    INSERT INTO outbox (owner, event_type, routing_key, body)
+    SELECT $13, u.* FROM fenced, unnest($14::text[], $15::text[], $16::bytea[]) AS u
+    RETURNING id
 )
-SELECT execution_id FROM fenced
+SELECT array_agg(id ORDER BY id) FROM sent
 
 -- name: put_environment
 INSERT INTO environment (environment_id, source, python_version, lock) VALUES ($1, $2, $3, $4)

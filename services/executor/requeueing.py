@@ -29,7 +29,7 @@ async def requeue(transaction: Transaction, row: asyncpg.Record, *, reason: str,
         row["epoch"],
         row["last_seq"],
         attempts_back,
-        dumps(model.progress_of(fresh, None, completed=False)),
+        dumps(model.Tally(fresh).progress()),
     )
     if again is None:
         raise Fenced("The run has been taken over or has ended.")

@@ -35,6 +35,9 @@ RETRY_S = 1.0
 SLOWEST_WRITE_S = 60.0
 """A client that takes nothing for so long has gone, in seconds."""
 
+LARGEST_WRITE_BYTES = 64_000
+"""Events that have come together are sent together, up to about so many bytes."""
+
 CLIENT_RETRY_MS = 1_000
 """How soon a client should come back after a broken connection, in milliseconds."""
 
@@ -172,8 +175,13 @@ async def stream(asked: Asked, notebook_id: UUID, execution_id: UUID, *, after: 
         with OPEN_STREAMS.track_inprogress():
             await _write(response, b"retry: %d\n\n" % CLIENT_RETRY_MS)
             try:
+                together = b""
                 async for event in follow(first, history, live, after=after):
-                    await _write(response, encode(event))
+                    together += encode(event)
+                    at_hand = isinstance(event, LiveEvent) and live.has(event.sequence + 1)
+                    if not at_hand or len(together) > LARGEST_WRITE_BYTES:
+                        await _write(response, together)
+                        together = b""
             except AtelierError as error:
                 log.warning("event stream ended early", reason=error.detail)  # such as a notebook deleted meanwhile
             await response.write_eof()

@@ -83,6 +83,11 @@ class Listener:
                 self._waiting = None
         return self._backlog.popleft()
 
+    def has(self, sequence: int) -> bool:
+        """Whether the event of this number is what comes next, without waiting."""
+        first = self._backlog[0] if self._backlog else None
+        return isinstance(first, LiveEvent) and first.sequence == sequence
+
     def tell(self, heard: Heard) -> None:
         """Add to the backlog; one that is full is replaced by the notice that events were missed."""
         self.closing = self.closing or heard is Notice.CLOSING

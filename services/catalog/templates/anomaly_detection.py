@@ -27,6 +27,7 @@ from mindzie_sdk import ProcessMiningClient
 
 import process_mining_utils as pm
 
+pd.set_option("display.max_colwidth", 200)  # reasons are sentences
 client = ProcessMiningClient()
 client.progress(0.05, "Loading the event log")
 opened = pm.open_log(client, dataset_id)
@@ -102,7 +103,10 @@ rare = (
     .agg(cases=("case", "nunique"), chance=("chance", "first"))
 )
 rare = rare.sort_values(["chance", "cases"]).reset_index()
-display(rare.head(10).round(4), metadata={"title": "Rarest steps"})
+if len(rare):
+    display(rare.head(10).round(4), metadata={"title": "Rarest steps"})
+else:
+    print(f"No step is so rare that fewer than {rare_step:.1%} of the cases at its begin take it.")
 
 # %% [markdown]
 # ## Every case, scored three ways
@@ -135,6 +139,7 @@ marks = None
 count = events[pm.CASE].nunique()
 if count < MIN_CASES:
     notes.append(f"No anomalies: the comparison needs {MIN_CASES} cases, the log has {count}.")
+    print(notes[-1])
 else:
     client.progress(0.45, "Scoring cases")
     forest, described, marks = score_cases(events, steps)
@@ -223,6 +228,7 @@ if marks is not None and planted_cases > 0:
         print(f"{found_share:.0%} of {len(planted)} planted cases are found; chance alone would find {by_chance:.0%}.")
     else:
         notes.append("No test with planted cases: no ordinary case has three events.")
+        print(notes[-1])
 
 # %%
 if marks is not None:
@@ -345,4 +351,4 @@ if found_share is not None:
     )
 client.save_report(report.html(), name="Anomaly report")
 client.progress(1.0, "Done")
-print(f"Report saved. {len(notes)} remark(s).")
+print("Report saved.", *(f"- {note}" for note in notes), sep="\n")

@@ -101,6 +101,7 @@ segment_of = pd.Series(pd.NA, index=described.index, dtype="Int64")
 if len(described) < MIN_CUSTOMERS or not telling:
     reason = f"it has {len(described)}" if telling or described.empty else "all of them are the same"
     notes.append(f"No segments: they need {MIN_CUSTOMERS} different customers, {reason}.")
+    print(notes[-1])
 else:
     from sklearn.cluster import KMeans
     from sklearn.metrics import adjusted_rand_score, silhouette_score
@@ -123,12 +124,14 @@ else:
     tried = {count: grouped(table, count) for count in wanted if count > 1}
     if segments == 1 or not tried:
         notes.append("No segments: the customers differ too little to be told apart.")
+        print(notes[-1])
     else:
         scores = {count: float(silhouette(fitted)) for count, fitted in tried.items()}
         best = max(scores, key=scores.get)
         model = tried[best]
         if segments > 1 and best != segments:
             notes.append(f"Only {best} segments are possible among {different} different customers.")
+            print(notes[-1])
 
         shuffled = np.random.default_rng(7).permutation(len(table))
         halves = [table.iloc[half] for half in np.array_split(shuffled, 2)]
@@ -309,4 +312,4 @@ if model is not None:
     report.table(mix, percent, rows=15)
 client.save_report(report.html(), name="Customer segmentation report")
 client.progress(1.0, "Done")
-print(f"Report saved. {len(notes)} remark(s).")
+print("Report saved.", *(f"- {note}" for note in notes), sep="\n")

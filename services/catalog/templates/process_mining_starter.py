@@ -162,12 +162,14 @@ MIN_CASES = 30  # below that, a model would only repeat single cases
 unknown = sorted(set(ml_models or []) - {"anomaly_detection", "process_prediction"})
 if unknown:
     notes.append(f"ml_models {', '.join(map(str, unknown))}: unknown, nothing was trained for it.")
+    print(notes[-1])
 
 anomalies = None
 described = pm.case_features(events, **clock)
 if "anomaly_detection" in (ml_models or []):
     if len(described) < MIN_CASES:
         notes.append(f"No anomaly model: it needs {MIN_CASES} cases, the log has {len(described)}.")
+        print(notes[-1])
     else:
         from sklearn.ensemble import IsolationForest
 
@@ -204,6 +206,7 @@ if "process_prediction" in (ml_models or []) and not learnable:
         f"No prediction model: it needs {MIN_CASES // 2} cases to learn from and as many later ones to test on, both"
         f" with slow ones; the log gives {len(split.train)} and {len(test)}."
     )
+    print(notes[-1])
 elif "process_prediction" in (ml_models or []):
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
@@ -307,4 +310,4 @@ if scores:
     report.table(drivers.sort_values("weight", ascending=False), {"weight": "{:.1%}".format}, rows=8)
 client.save_report(report.html(), name="Process mining report")
 client.progress(1.0, "Done")
-print(f"Report saved. {len(notes)} remark(s).")
+print("Report saved.", *(f"- {note}" for note in notes), sep="\n")

@@ -77,6 +77,7 @@ if not trainable:
         f"No prediction: it needs {MIN_CASES} finished cases with {known} events to learn from and {MIN_CASES // 2}"
         f" later ones to test on; the log gives {len(train)} and {len(test)}."
     )
+    print(notes[-1])
 else:
     from sklearn.ensemble import GradientBoostingRegressor
     from sklearn.metrics import mean_absolute_error, r2_score
@@ -105,6 +106,7 @@ else:
     display(pd.Series(scores, name="score").to_frame(), metadata={"title": "Prediction scores"})
     if scores["median_absolute_error_hours"] >= scores["rule_median_absolute_error_hours"]:
         notes.append("The model is no better than always answering the median of the past: do not plan with it.")
+        print(notes[-1])
 
 # %% [markdown]
 # ### Predicted against real
@@ -185,8 +187,10 @@ forecast, backtest = None, pd.DataFrame()
 horizon = max(1, min(52, forecast_weeks))
 if horizon != forecast_weeks:
     notes.append(f"forecast_weeks {forecast_weeks} was taken as {horizon}.")
+    print(notes[-1])
 if len(weekly) < MIN_WEEKS:
     notes.append(f"No forecast: it needs {MIN_WEEKS} whole weeks, the log has {len(weekly)}.")
+    print(notes[-1])
 else:
     values = weekly["begun"].to_numpy(dtype=float)
     origins = range(len(values) // 2, len(values) - 1, max(1, len(values) // 24))
@@ -317,4 +321,4 @@ if forecast is not None:
     report.table(backtest, numbers)
 client.save_report(report.html(), name="Throughput prediction report")
 client.progress(1.0, "Done")
-print(f"Report saved. {len(notes)} remark(s).")
+print("Report saved.", *(f"- {note}" for note in notes), sep="\n")

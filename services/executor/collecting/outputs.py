@@ -96,9 +96,10 @@ def type_of(cell: NotebookNode) -> str | None:
 
 def heading_above(notebook: NotebookNode, index: int) -> str | None:
     """The nearest Markdown heading above a cell."""
-    for cell in reversed(notebook.cells[:index]):
-        if cell.cell_type == "markdown":
-            headings = _HEADING.findall(cell.source)
+    for place in range(index - 1, -1, -1):
+        cell = notebook.cells[place]
+        if cell["cell_type"] == "markdown":
+            headings = _HEADING.findall(cell["source"])
             if headings:
                 return str(headings[-1])
     return None

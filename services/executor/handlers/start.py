@@ -109,7 +109,7 @@ async def _accept(app: ControlApp, context: Context, plan: Plan, command: StartE
             caller.subject,
             dumps(plan.request),
             dumps(plan.warnings),
-            dumps(model.progress_of(cells, None, completed=False)),
+            dumps(model.Tally(cells).progress()),
             telemetry.traceparent(),
             context.envelope.correlationid,
             plan.rerun_of,

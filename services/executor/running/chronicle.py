@@ -53,7 +53,7 @@ class Chronicle:
         running = CellResult(cell_id=cell_id, status="Running")
         self.tally.put(running)
         event = CellStarted(**self._ids, cell_id=cell_id, cell_index=place + 1, progress=self.tally.progress())
-        self._add(event, current_cell=cell_id, result=running)
+        self._add(event, current_cell=cell_id, place=place, result=running)
 
     def cell_progressed(self, fraction: float, message: str) -> None:
         """Pass on what a cell says of itself, but not more often than people can read."""
@@ -68,10 +68,11 @@ class Chronicle:
     def cell_done(self, result: CellResult) -> None:
         """A cell came to its end."""
         self.tally.put(result)
+        place = self.tally.place(result.cell_id)
         event = CellCompleted(
             **self._ids,
             cell_id=result.cell_id,
-            cell_index=self.tally.place(result.cell_id) + 1,
+            cell_index=place + 1,
             status=result.status,
             execution_time_seconds=result.execution_time_seconds,
             has_output=result.has_output,
@@ -80,7 +81,7 @@ class Chronicle:
             error_message=result.error_message[:MESSAGE_LENGTH] if result.error_message else None,
             progress=self.tally.progress(),
         )
-        self._add(event, current_cell=result.cell_id, result=result)
+        self._add(event, current_cell=result.cell_id, place=place, result=result)
 
     def results_registered(self, count: int) -> None:
         """So many results can be read while the run goes on."""

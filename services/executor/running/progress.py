@@ -18,13 +18,13 @@ from services.executor.store import dumps, queries
 from shared.contracts.execution_events import ExecutionEvent
 from shared.contracts.executions import CellResult, Phase, Progress
 from shared.database import Database
-from shared.envelope import Envelope
 from shared.errors import OutcomeUnknown, Unavailable
 
 log = structlog.get_logger(__name__)
 
-GROUP_S = 0.005
-"""How long the first fact of a group waits for others, in seconds."""
+GROUP_S = 0.002
+"""How long the first fact of a group waits for others, in seconds: until the next cell is on its way to the kernel.
+While a group is being written the next one gathers."""
 
 GROUP_SIZE = 64
 """Facts in one transaction at most."""
@@ -42,6 +42,8 @@ class Step:
     state: model.State | None = None
     phase: Phase | None = None
     current_cell: str | None = None
+    place: int | None = None
+    """Of the cell that `result` is of, among those that run, from 0."""
     result: CellResult | None = None
     manifest_epoch: int | None = None
     environment: tuple[str, float] | None = None
@@ -112,62 +114,64 @@ class ProgressWriter:
             self._idle.set()
 
     async def _write_surely(self, group: list[Step]) -> None:
-        """Write a group once, however often the database goes away meanwhile."""
+        """Write a group once, however often the database goes away meanwhile: the fence refuses it a second time."""
+        in_doubt = False
         while True:
             try:
                 await self._write(group)
+            except Fenced:
+                if in_doubt and await self._was_written(len(group)):
+                    return
+                raise
             except (Unavailable, OutcomeUnknown) as error:
+                in_doubt = in_doubt or isinstance(error, OutcomeUnknown)
                 log.warning("progress waits for the database", reason=error.detail)
                 await asyncio.sleep(RETRY_S)
-                if await self._was_written(len(group)):
-                    return
             else:
                 return
 
     async def _was_written(self, count: int) -> bool:
         """After a commit in doubt: the sequence number tells."""
-        try:
-            async with self._database.connection() as connection:
-                row = await connection.fetchrow(queries.fence_state, self._row["execution_id"])
-        except Unavailable:
-            return False
-        if row is None or row["epoch"] != self._row["epoch"]:
-            raise Fenced("The run has been taken over or has ended.")
-        return bool(row["last_seq"] == self.sequence + count)
+        while True:
+            try:
+                async with self._database.connection() as connection:
+                    row = await connection.fetchrow(queries.fence_state, self._row["execution_id"])
+            except Unavailable:
+                await asyncio.sleep(RETRY_S)
+                continue
+            is_ours = row is not None and row["epoch"] == self._row["epoch"]
+            return is_ours and bool(row["last_seq"] == self.sequence + count)
 
     async def _write(self, group: list[Step]) -> None:
         last = group[-1]
         environment_id, preparation = _latest(step.environment for step in group) or (None, None)
-        results = {step.result.cell_id: step.result for step in group if step.result is not None}
-        async with self._database.transaction() as transaction:
-            envelopes: list[Envelope] = [
-                transaction.emit(
-                    step.event,
-                    sequence=self.sequence + place,
-                    traceparent=self._row["traceparent"],
-                    correlation=self._row["correlation_id"],
-                )
-                for place, step in enumerate(group, start=1)
-            ]
-            written = await transaction.value(
-                queries.record_progress,
-                self._row["execution_id"],
-                self._row["epoch"],
-                self.sequence,
-                _latest(step.state for step in group),
-                _latest(step.phase for step in group),
-                last.current_cell,
-                dumps(last.progress),
-                list(results),
-                [dumps(result) for result in results.values()],
-                [envelope.sequence for envelope in envelopes],
-                [body for _type, _key, body in transaction.staged],
-                _latest(step.manifest_epoch for step in group),
-                environment_id,
-                preparation,
+        results = {step.place: step.result for step in group if step.result is not None}
+        facts = self._database.facts()
+        for number, step in enumerate(group, start=self.sequence + 1):
+            facts.emit(
+                step.event,
+                sequence=number,
+                traceparent=self._row["traceparent"],
+                correlation=self._row["correlation_id"],
             )
-            if written is None:
-                raise Fenced("The run has been taken over or has ended.")
+        is_ours = await self._database.commit_at_once(
+            queries.record_progress,
+            self._row["execution_id"],
+            self._row["epoch"],
+            self.sequence,
+            _latest(step.state for step in group),
+            _latest(step.phase for step in group),
+            last.current_cell,
+            dumps(last.progress),
+            list(results),
+            [dumps(result) for result in results.values()],
+            _latest(step.manifest_epoch for step in group),
+            environment_id,
+            preparation,
+            facts=facts,
+        )
+        if not is_ours:
+            raise Fenced("The run has been taken over or has ended.")
 
 
 def _latest(values: Any) -> Any:

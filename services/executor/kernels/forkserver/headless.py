@@ -33,6 +33,7 @@ def trim(application: Any, imported: set[str]) -> None:
     # Five folders of the profile that nothing uses; each run would make and remove them.
     sys.modules["IPython.core.profiledir"].ProfileDir._mkdir = lambda *_arguments: False
     _flush_only_what_is_there()
+    _announce_only_ends()
 
 
 def initialize(application: Any) -> None:
@@ -43,6 +44,8 @@ def initialize(application: Any) -> None:
         application.initialize([])
     finally:
         ipkernel.sys = sys
+    # Its handler drops what is below this level, after each record of it was made: three a cell.
+    application.log.setLevel(application.log_level)
 
 
 def _init_code(application: Any, imported: set[str]) -> None:
@@ -73,3 +76,15 @@ def _flush_only_what_is_there() -> None:
             flush(self)
 
     stream.flush, stream._flush = flush_if_needed, send_alone
+
+
+def _announce_only_ends() -> None:
+    """Nobody here waits to hear that the kernel is busy; that it is idle again ends a cell."""
+    kernel: Any = sys.modules["ipykernel.kernelbase"].Kernel
+    publish = kernel._publish_status
+
+    def publish_unless_busy(self: Any, status: str, *arguments: Any, **options: Any) -> None:
+        if status != "busy":
+            publish(self, status, *arguments, **options)
+
+    kernel._publish_status = publish_unless_busy
