@@ -947,6 +947,28 @@ for s in [o for o in gc.get_objects() if isinstance(o, zmq.Socket)]:
         request=LIMIT,
     ),
     Hostile(
+        name="files that come and go while results are collected",
+        cells=[
+            r"""
+import os, pathlib, subprocess, sys
+OUT = os.environ['ATELIER_RUN_DIR'] + '/outputs'
+(pathlib.Path(OUT) / 'kept.txt').write_text('kept')
+program = f'''
+import os, shutil
+os.chdir({OUT!r})
+while True:
+    for i in range(20): open(f'f{i}', 'w').write('x' * 50_000)
+    os.mkdir('d'); open('d/x', 'w'); shutil.rmtree('d'); os.symlink('/etc', 'd'); os.unlink('d')
+    for i in range(20): os.unlink(f'f{i}')
+'''
+for _ in range(3): subprocess.Popen([sys.executable, '-c', program])
+import threading
+threading.Thread(target=exec, args=(program, {}), daemon=True).start()
+""",
+            "import time; time.sleep(0.3)",
+        ],
+    ),
+    Hostile(
         name="folders that nobody may enter",
         cells=[
             r"""
