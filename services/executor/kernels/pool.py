@@ -112,8 +112,10 @@ class Pool:
                 generation = self._generation
                 try:
                     kernel = await self._make()
-                except (KernelStartError, OSError) as error:
-                    log.warning("no kernel could be made ready", reason=str(error))
+                except Exception as error:
+                    # Whatever it was: a pool that gave up would have every run wait for a kernel from now on.
+                    unforeseen = not isinstance(error, KernelStartError | OSError)
+                    log.warning("no kernel could be made ready", reason=str(error), exc_info=unforeseen)
                     await asyncio.sleep(RETRY_S)
                     continue
                 if generation != self._generation:
