@@ -15,6 +15,7 @@ from jupyter_client.kernelspec import KernelSpec
 from prometheus_client import Histogram
 
 from services.executor.kernels import connecting, meeting
+from services.executor.kernels.client import new_context
 from services.executor.kernels.commands import KernelCommand
 from services.executor.kernels.connecting import Connection
 from services.executor.kernels.fork_options import ForkOptions
@@ -43,7 +44,7 @@ class Starter:
 
     def open(self) -> None:
         """Prepare to connect."""
-        self._context = connecting.new_context(reconnecting=False)
+        self._context = new_context(reconnecting=False)
 
     def close(self) -> None:
         """Close what is still connected."""
@@ -132,18 +133,10 @@ class Starter:
                 await hold.become_whole()
             await connecting.shake_hands(kernel.client)
 
-        ready = asyncio.create_task(become_ready())
-        watched: set[asyncio.Future[Any]] = {ready, kernel.exited}
         try:
-            async with asyncio.timeout(limit):
-                await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
-        except TimeoutError:
-            raise KernelStartError(f"the kernel did not answer within {limit:.0f} seconds of its start") from None
-        finally:
-            if not ready.done():
-                ready.cancel()
-                await asyncio.gather(ready, return_exceptions=True)
-        if kernel.exited.done():
+            await connecting.meet(become_ready(), kernel.exited, limit)
+        except KernelStartError as error:
+            if not kernel.exited.done():
+                raise
             words = await asyncio.to_thread(meeting.last_words, kernel.run_dir, connecting.SOCKETS_FOLDER)
-            raise KernelStartError(f"the kernel ended while starting: {kernel.exited.result().reason}. {words}".strip())
-        ready.result()
+            raise KernelStartError(f"{error}. {words}".strip()) from None
