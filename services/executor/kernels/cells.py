@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import json
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -249,8 +250,10 @@ class _Driver(NotebookClient):
             if isinstance(progress, str):  # Toree has nothing but texts for data
                 progress = json.loads(progress)
             fraction, message = float(progress["fraction"]), str(progress.get("message") or "")
-        except (TypeError, KeyError, ValueError, AttributeError):
+        except (TypeError, KeyError, ValueError, AttributeError, OverflowError):
             return  # a notebook may display anything under this type; what is no progress is not shown
+        if math.isnan(fraction):
+            return
         self._on_progress(min(max(fraction, 0.0), 1.0), message[:500])
 
 
