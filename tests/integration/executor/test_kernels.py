@@ -144,7 +144,8 @@ async def test_progress_within_a_cell_is_passed_on_and_is_no_output(session: Ses
     code = (
         "from IPython.display import publish_display_data as p\n"
         "t = 'application/vnd.atelier.progress+json'\n"
-        "p({t: {'fraction': 0.5, 'message': 'half'}}); p({t: {'fraction': 'x'}}); p({t: 5}); p({t: {'fraction': 'nan'}})"
+        "p({t: {'fraction': 0.5, 'message': 'half'}}); p({t: {'fraction': 'x'}}); p({t: 5})\n"
+        "p({t: {'fraction': 'nan'}})"
     )
     (outcome,) = await session.run(code)
     assert outcome.status == "Success"
