@@ -52,10 +52,12 @@ class Starter:
             self._context.destroy(linger=0)
 
     async def wait_for_server(self) -> None:
-        """Return when there is a server; raises KernelStartError when there is none for long."""
+        """Return when there is a server, or, where kernels may be started plainly, none can be had; raises
+        KernelStartError when there is none for long."""
+        plainly = self._options.minimum == "none"
         try:
             async with asyncio.timeout(self._options.start_timeout_s):
-                await self._server.up.wait()
+                await (self._server.settled if plainly else self._server.up).wait()
         except TimeoutError:
             raise KernelStartError("there was no fork server to make it; the worker's log says why") from None
 

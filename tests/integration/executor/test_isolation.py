@@ -13,10 +13,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+from services.executor.kernels import warm_server
+from services.executor.kernels.fork_link import ForkServerGone
 from services.executor.kernels.forked import ForkedKernels
+from services.executor.kernels.forked_kernel import ForkedKernel
 from services.executor.kernels.forkserver.confinement import Limits
-from services.executor.kernels.isolation import TooLittleIsolation
-from services.executor.kernels.port import KernelRequest
+from services.executor.kernels.isolation import Level, TooLittleIsolation
+from services.executor.kernels.plain import PlainKernel
+from services.executor.kernels.port import KernelRequest, KernelStartError
 from tests.support.kernels import KERNEL_PYTHON, Session, forked_source, until
 
 MEMORY = 300_000_000
@@ -378,6 +382,47 @@ async def test_without_a_fork_server_kernels_start_plainly_where_that_is_allowed
     (tmp_path / "strict").mkdir()
     with pytest.raises(TooLittleIsolation, match="plain processes"):
         await forked_source(tmp_path / "strict", python=broken, minimum="confined").open()
+
+
+@pytest.mark.parametrize("minimum", ["none", "confined"])
+async def test_a_server_that_cannot_be_started_again_leaves_plain_kernels_where_those_are_allowed(
+    minimum: Level, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warm_server, "RESTART_PAUSES_S", (0.0, 0.05))
+    python, broken = tmp_path / "python", tmp_path / "broken"
+    python.write_text(f'#!/bin/sh\n[ -e {broken} ] && exit 3\nexec {KERNEL_PYTHON} "$@"\n')
+    python.chmod(0o755)
+    kernels = forked_source(
+        tmp_path, imports=[], python=python, minimum=minimum, start_timeout_s=30 if minimum == "none" else 1
+    )
+    try:
+        await kernels.open()
+    except TooLittleIsolation as error:
+        pytest.skip(str(error))
+    request = KernelRequest(kernel_type="python3", run_dir=tmp_path / "run")
+    try:
+        assert kernels.server_pid is not None
+        broken.touch()
+        os.kill(kernels.server_pid, signal.SIGKILL)
+        await until(lambda: not kernels._server.up.is_set())
+        if minimum == "none":
+            kernel = await kernels.acquire(request)
+            assert isinstance(kernel, PlainKernel)
+            assert "ended while starting" in (await kernels.check())["plain"]
+            await kernel.close()
+        else:
+            with pytest.raises(KernelStartError, match="no fork server"):
+                await kernels.acquire(request)
+            with pytest.raises(ForkServerGone):
+                await kernels.check()
+        broken.unlink()
+        await until(kernels._server.up.is_set, within_s=60)
+        again = await kernels.acquire(KernelRequest(kernel_type="python3", run_dir=tmp_path / "again"))
+        assert isinstance(again, ForkedKernel)
+        assert "plain" not in await kernels.check()
+        await again.close()
+    finally:
+        await kernels.close()
 
 
 def _named(name: str) -> list[int]:
