@@ -12,6 +12,7 @@ from uuid import uuid4
 import structlog
 from packaging.requirements import Requirement
 
+from services.executor import to_the_end
 from services.executor.environments import rules, untrusted
 from services.executor.environments.base import Interpreter
 from services.executor.environments.growth import TooLarge
@@ -114,7 +115,7 @@ class Builder:
             link = "".join(f"{path}\n" for path in base.folders)
             (packages / BASE_LINK).write_text(link, encoding="utf-8")
         elif base.sdk is not None:
-            await asyncio.to_thread(_copy, base.sdk.folder, base.sdk.names, packages)
+            await to_the_end.in_thread(_copy, base.sdk.folder, base.sdk.names, packages)
         if new:
             lock = folder / LOCK
             lock.write_text(rules.lock_of(new), encoding="utf-8")

@@ -14,6 +14,7 @@ from uuid import uuid4
 import orjson
 import structlog
 
+from services.executor import to_the_end
 from services.executor.environments import untrusted
 
 log = structlog.get_logger(__name__)
@@ -112,7 +113,7 @@ class Shelf:
         while (descriptor := _locked_at_once(self._locks / f"{name}.use", fcntl.LOCK_SH)) is None:
             await asyncio.sleep(POLL_S)
         try:
-            await asyncio.to_thread(self._publish, built, name)
+            await to_the_end.in_thread(self._publish, built, name)
         except BaseException:
             os.close(descriptor)
             raise

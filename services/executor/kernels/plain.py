@@ -15,6 +15,7 @@ import structlog
 import zmq.asyncio
 from jupyter_client.kernelspec import KernelSpec
 
+from services.executor import to_the_end
 from services.executor.kernels import connecting, processes
 from services.executor.kernels.client import RunClient, new_context
 from services.executor.kernels.commands import KernelCommand
@@ -136,7 +137,7 @@ class PlainKernels:
             command = python_command(request.python)
         run_dir = request.run_dir
         try:
-            await asyncio.to_thread(self._lay_out, run_dir)
+            await to_the_end.in_thread(self._lay_out, run_dir)
             return await self._start(request, command, run_dir)
         except BaseException:
             await asyncio.to_thread(shutil.rmtree, run_dir, ignore_errors=True)

@@ -14,6 +14,7 @@ import zmq.asyncio
 from jupyter_client.kernelspec import KernelSpec
 from prometheus_client import Histogram
 
+from services.executor import to_the_end
 from services.executor.kernels import connecting, meeting
 from services.executor.kernels.client import new_context
 from services.executor.kernels.commands import KernelCommand
@@ -65,7 +66,7 @@ class Starter:
         """A ready kernel in the new folder `run_dir`; raises KernelStartError and leaves no folder then."""
         began = time.monotonic()
         try:
-            await asyncio.to_thread(self._lay_out, run_dir)
+            await to_the_end.in_thread(self._lay_out, run_dir)
             kernel = await self._start_in(run_dir, command)
         except BaseException:
             await asyncio.to_thread(shutil.rmtree, run_dir, ignore_errors=True)
