@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from services.executor.environments import shelf
 from services.executor.environments.base import BaseEnvironment
 from services.executor.environments.preparing import RESOLUTION_AGE_S, Environments, Prepared
 from services.executor.environments.rules import EnvironmentBuildError
@@ -78,8 +79,8 @@ async def make(tmp_path: Path, kernel_python: Path) -> AsyncIterator[Make]:
         async def fetch(key: str, path: Path) -> None:
             path.write_text(f"KEY = {key!r}")
 
-        shelf = Shelf(tmp_path / "environments", max_bytes=max_bytes)
-        return Environments(base, shelf, uv=uv, index=PackageIndex(**index), sandbox=None, fetch=fetch, record=record)  # type: ignore[arg-type]
+        place = Shelf(tmp_path / "environments", max_bytes=max_bytes)
+        return Environments(base, place, uv=uv, index=PackageIndex(**index), sandbox=None, fetch=fetch, record=record)  # type: ignore[arg-type]
 
     await base.open()
     yield made
@@ -159,6 +160,23 @@ async def test_the_longest_unused_goes_and_never_one_in_use(make: Make, tmp_path
     last.close()
     (await prepare(environments, "xb")).close()
     assert held.environment_id not in built(tmp_path)
+
+
+async def test_what_is_left_of_old_requests_goes_in_time(make: Make, tmp_path: Path) -> None:
+    environments, root = make(), tmp_path / "environments"
+    await environments.open()
+    used = await prepare(environments, "xa")
+    long_ago = time.time() - shelf.KEPT_S - 60
+    for name in ("locks/gone.use", "locks/gone.build", "locks/fresh.use", "resolved/gone.json"):
+        (root / name).touch()
+    for file in (*root.glob("locks/*"), root / "resolved/gone.json"):
+        if file.name != "fresh.use":
+            os.utime(file, (long_ago, long_ago))
+    (await prepare(environments, "xb")).close()
+    names = {file.name for file in (*root.glob("locks/*"), *root.glob("resolved/*"))}
+    assert not names & {"gone.use", "gone.build", "gone.json"}
+    assert {"fresh.use", f"{used.environment_id}.use", shelf.CACHE_LOCK} <= names
+    used.close()
 
 
 async def test_the_resolvers_words_arrive_and_nothing_is_left(make: Make, tmp_path: Path) -> None:
