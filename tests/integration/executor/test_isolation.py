@@ -346,24 +346,39 @@ async def test_too_little_isolation_is_refused_by_name(tmp_path: Path) -> None:
         await kernels.open()
 
 
-async def test_without_control_groups_a_watchdog_holds_the_memory(tmp_path: Path) -> None:
+HOGS = {
+    "one process": "for _ in range(60):\n    hog.append(bytes(10_000_000)[:-1] + b'x'); time.sleep(0.05)",
+    "children": (
+        "for _ in range(12):\n    if os.fork() == 0: hog = bytes(40_000_000)[:-1] + b'x'; time.sleep(60)\n"
+        "    time.sleep(0.1)\ntime.sleep(60)"
+    ),
+    "files in memory": (
+        "for i in range(60):\n    open(f'/dev/shm/{i}', 'wb').write(bytes(9_000_000)); time.sleep(0.05)\ntime.sleep(60)"
+    ),
+}
+
+
+@pytest.mark.parametrize("hog", HOGS)
+async def test_without_control_groups_a_watchdog_holds_the_memory(hog: str, tmp_path: Path) -> None:
     kernels = forked_source(tmp_path, imports=[], without_layers=["cgroups"], limits=HOSTILE_LIMITS)
     await kernels.open()
     try:
         assert not kernels.isolation.layers["cgroups"]["ok"]
         kernel = await kernels.acquire(KernelRequest(kernel_type="python3", run_dir=tmp_path / "run"))
-        code = (
-            "import time\nhog = []\n"
-            "for _ in range(60):\n    hog.append(bytes(10_000_000)[:-1] + b'x'); time.sleep(0.05)"
+        if hog == "files in memory" and not kernels.isolation.holds("mount"):
+            pytest.skip("this machine gives a kernel no file systems of its own")
+        refused, outcome = await Session(kernel).run(
+            "import os, time, warnings\nwarnings.simplefilter('ignore')\nhog = []\nos.memfd_create('x')", HOGS[hog]
         )
-        (outcome,) = await Session(kernel).run(code)
         await kernel.close()
         usage = kernel.usage()
     finally:
         await kernels.close()
     assert "memory limit of 0.3 GB reached" in (outcome.error_message or "")
+    assert refused.error_type == "PermissionError"
     assert usage is not None
     assert usage.method == "wait4"
+    assert usage.peak_memory_bytes > 250_000_000
 
 
 async def test_without_a_fork_server_kernels_start_plainly_where_that_is_allowed(tmp_path: Path) -> None:
