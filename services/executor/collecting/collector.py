@@ -82,8 +82,8 @@ class Collector:
 
     @property
     def has_files(self) -> bool:
-        """Whether anything noted still lies in the run folder, where the kernel can change it."""
-        return any(kind == "saved" for kind, _ in self._todo)
+        """Whether anything still lies in the run folder, where the kernel can change it."""
+        return any(kind == "saved" for kind, _ in self._todo) or loose_files.any_in(self._saved.path)
 
     @property
     def registered(self) -> int:
@@ -185,7 +185,13 @@ class Collector:
             self.warnings.append(f"A file left in the outputs folder could not be read: {error.strerror}")
             return
         try:
-            await self._writer.add_file("file", file.name, file.path.name, file.content_type, opened.path)
+            await self._writer.add_file(
+                "file", file.name, file.file_name, file.content_type, opened.path, unchanged=opened
+            )
+        except FileChanged:
+            self.warnings.append(
+                f"A file left in the outputs folder was written to while it was being stored: {file.name}"
+            )
         finally:
             opened.close()
 

@@ -12,8 +12,10 @@ from uuid import uuid4
 import structlog
 from packaging.requirements import Requirement
 
+from services.executor import to_the_end
 from services.executor.environments import rules, untrusted
 from services.executor.environments.base import Interpreter
+from services.executor.environments.growth import TooLarge
 from services.executor.environments.rules import SDK, EnvironmentBuildError, Pin
 from services.executor.environments.shelf import discard
 from services.executor.environments.uv import Uv
@@ -89,7 +91,7 @@ class Builder:
             "pip", "compile", str(asked), "--output-file", str(lock), "--constraints", str(constraints),
             "--python", str(target.python), "--no-header", "--no-annotate", "--generate-hashes", "--quiet",
             *self._uv.index.options(),
-            readable=target.readable, writable=[scratch], shared_cache=not self._uv.index.source_builds,
+            readable=target.readable, writable=[scratch], shared_cache=not self._uv.index.source_builds, online=True,
         )  # fmt: skip
         return untrusted.read(lock)
 
@@ -113,13 +115,13 @@ class Builder:
             link = "".join(f"{path}\n" for path in base.folders)
             (packages / BASE_LINK).write_text(link, encoding="utf-8")
         elif base.sdk is not None:
-            await asyncio.to_thread(_copy, base.sdk.folder, base.sdk.names, packages)
+            await to_the_end.in_thread(_copy, base.sdk.folder, base.sdk.names, packages)
         if new:
             lock = folder / LOCK
             lock.write_text(rules.lock_of(new), encoding="utf-8")
             own = self._uv.index.source_builds  # its programs run before anything of the environment is used
             options = ["--require-hashes", "--requirements", str(lock), *self._uv.index.options()]
-            await self._install(folder, [*base.readable, *target.readable], *options, shared_cache=not own)
+            await self._install(folder, [*base.readable, *target.readable], *options, shared_cache=not own, online=True)
         for pinned in libraries:
             await self._add(pinned, packages, folder, [*base.readable, *target.readable])
         await self._compile_bytecode(untrusted.real_folder(packages, folder), target, folder)
@@ -139,16 +141,20 @@ class Builder:
             message = f"The library {library.library_name} was removed while the environment was being built"
             raise EnvironmentBuildError(message) from None
         if library.kind == "wheel":
-            # Not through the cache, which is everybody's: what is installed already may run when uv looks at it.
-            await self._install(folder, readable, "--only-binary", ":all:", str(file), shared_cache=False)
+            # What is installed already may run when uv looks at the environment: not with the cache, which is
+            # everybody's, nor with the index's addresses and a network to take them out by.
+            options = ["--only-binary", ":all:", "--no-index", "--offline", str(file)]
+            await self._install(folder, readable, *options, shared_cache=False, online=False)
         else:
             file.replace(packages / library.file_name)
         await asyncio.to_thread(discard, brought, folder)
 
-    async def _install(self, folder: Path, readable: Sequence[Path], *arguments: str, shared_cache: bool) -> None:
+    async def _install(
+        self, folder: Path, readable: Sequence[Path], *arguments: str, shared_cache: bool, online: bool
+    ) -> None:
         await self._uv.run(
             "pip", "install", "--python", str(folder / "bin/python"), "--no-deps", "--quiet", *arguments,
-            readable=readable, writable=[folder], shared_cache=shared_cache,
+            readable=readable, writable=[folder], shared_cache=shared_cache, online=online,
         )  # fmt: skip
 
     async def _compile_bytecode(self, packages: Path, target: Interpreter, folder: Path) -> None:
@@ -156,6 +162,8 @@ class Builder:
         command = [str(target.python), "-I", "-S", "-m", "compileall", "-q", "-j", "0", str(packages)]
         try:
             await self._uv.run_program(command, readable=target.readable, writable=[folder])
+        except TooLarge:
+            raise
         except EnvironmentBuildError as error:
             # Packages have files for other versions of Python, too.
             log.debug("not everything was compiled", reason=str(error))

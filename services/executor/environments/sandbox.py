@@ -26,18 +26,22 @@ class BuildSandbox:
     limits: Limits
     ports: Sequence[int] = WEB_PORTS
     readable: Sequence[Path] = ()
+    disk_bytes: int | None = None
+    """What the files of one build may take."""
     without: Sequence[str] = field(default_factory=tuple)
 
     def command(
-        self, command: Sequence[str], *, stage: Path, readable: Sequence[Path], writable: Sequence[Path]
+        self, command: Sequence[str], *, stage: Path, readable: Sequence[Path], writable: Sequence[Path], online: bool
     ) -> list[str]:
         """The command line that runs `command` inside. It may read the system and `readable`, write `writable`; `stage`
-        is an empty folder of its own. There is no secret in it: others on the machine can read it."""
+        is an empty folder of its own; only `online` has it a network. There is no secret in it: others on the machine
+        can read it."""
         configuration = {
             "stage": str(stage),
             "readable": [str(path) for path in (command[0], *self.readable, *readable)],
             "writable": [str(path) for path in writable],
-            "ports": list(self.ports),
+            "ports": list(self.ports) if online else [],
+            "online": online,
             "limits": asdict(self.limits),
             "minimum": self.minimum,
             "without": list(self.without),

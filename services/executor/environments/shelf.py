@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
@@ -14,6 +15,7 @@ from uuid import uuid4
 import orjson
 import structlog
 
+from services.executor import to_the_end
 from services.executor.environments import untrusted
 
 log = structlog.get_logger(__name__)
@@ -23,6 +25,9 @@ POLL_S = 0.05
 
 CACHE_LOCK = "cache"
 """The lock of whoever uses the cache (shared) or removes it (alone)."""
+
+KEPT_S = 2 * 86_400.0
+"""How long a choice of versions is kept, and a lock that nobody holds, in seconds: longer than a choice is good."""
 
 FACTS = "atelier.json"
 """What is known of an environment, inside its folder."""
@@ -112,7 +117,7 @@ class Shelf:
         while (descriptor := _locked_at_once(self._locks / f"{name}.use", fcntl.LOCK_SH)) is None:
             await asyncio.sleep(POLL_S)
         try:
-            await asyncio.to_thread(self._publish, built, name)
+            await to_the_end.in_thread(self._publish, built, name)
         except BaseException:
             os.close(descriptor)
             raise
@@ -142,6 +147,20 @@ class Shelf:
                 total -= sizes[name]
         if size_of(self.cache) > self._max_bytes:
             self._remove_cache()
+        self._forget_the_old()
+
+    def _forget_the_old(self) -> None:
+        """Remove choices of versions that are no longer good, and locks that nobody has needed for as long."""
+        for file in self._resolved.iterdir():
+            if _age_s(file) > KEPT_S:
+                file.unlink(missing_ok=True)
+        for lock in self._locks.iterdir():
+            if lock.name == CACHE_LOCK or (self._built / lock.stem).exists() or _age_s(lock) <= KEPT_S:
+                continue
+            descriptor = _locked_at_once(lock, fcntl.LOCK_EX)
+            if descriptor is not None:
+                lock.unlink(missing_ok=True)
+                os.close(descriptor)
 
     def _remove_cache(self) -> None:
         descriptor = _locked_at_once(self._locks / CACHE_LOCK, fcntl.LOCK_EX)
@@ -184,12 +203,22 @@ class Shelf:
         draft.rename(self._resolved / f"{key}.json")
 
 
+def _age_s(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
 def _locked_at_once(path: Path, kind: int) -> int | None:
-    """A descriptor that holds the lock, or None when another has it."""
+    """A descriptor that holds the lock, or None when another has it, or has just removed its file."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        is_there = os.fstat(descriptor).st_nlink > 0
     except BlockingIOError:
+        is_there = False
+    if not is_there:
         os.close(descriptor)
         return None
     return descriptor

@@ -12,11 +12,13 @@ from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 from uuid import uuid4
 
 import structlog
 
+from services.executor.environments.growth import Growth
 from services.executor.environments.rules import EnvironmentBuildError, words_of
 from services.executor.environments.sandbox import WEB_PORTS, BuildSandbox
 from services.executor.kernels.provisioner import DIE_WITH_PARENT
@@ -25,6 +27,9 @@ log = structlog.get_logger(__name__)
 
 OUTPUT_BYTES = 4_000_000
 """The most that is read of what uv prints, in bytes; a lock of a thousand packages with its hashes has about two."""
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,38 +89,62 @@ class Uv:
         readable: Sequence[Path] = (),
         writable: Sequence[Path] = (),
         shared_cache: bool = True,
+        online: bool = False,
     ) -> str:
-        """What uv prints; raises EnvironmentBuildError with its own words when it fails. Cancelled, it kills uv and
-        whatever uv has started. The cache is everybody's: nothing of a package may run while it can be written, so
-        without `shared_cache` there is one for this call only."""
+        """What uv prints; raises EnvironmentBuildError with its own words when it fails or grows over a limit.
+        Cancelled, it kills uv and whatever uv has started. The cache is everybody's: nothing of a package may run while
+        it can be written, so without `shared_cache` there is one for this call only. Only `online` it is told where
+        packages come from, and reaches them."""
         if self._program is None:
             raise EnvironmentBuildError(
                 "this worker has no uv to build environments with; ask the operator to install it, or use what the "
                 "base environment has"
             )
         return await self.run_program(
-            [str(self._program), *arguments], readable=readable, writable=writable, shared_cache=shared_cache
+            [str(self._program), *arguments],
+            readable=readable,
+            writable=writable,
+            shared_cache=shared_cache,
+            online=online,
         )
 
     async def run_program(
-        self, command: Sequence[str], *, readable: Sequence[Path], writable: Sequence[Path], shared_cache: bool = False
+        self,
+        command: Sequence[str],
+        *,
+        readable: Sequence[Path],
+        writable: Sequence[Path],
+        shared_cache: bool = False,
+        online: bool = False,
     ) -> str:
         """The same for another program of a build."""
-        own = self._scratch / uuid4().hex[:12]
-        stage, work = own / "view", own / "work"
-        for folder in (own, stage, work, *([self._cache] if shared_cache else [])):
+        call = self._scratch / uuid4().hex[:12]
+        stage, work = call / "view", call / "work"
+        for folder in (call, stage, work, *([self._cache] if shared_cache else [])):
             folder.mkdir(parents=True, exist_ok=True, mode=0o755)
         cache = self._cache if shared_cache else work / "cache"
-        line = list(command)
+        line, growth = list(command), None
         if self._sandbox is not None:
             more = [self._cache] if shared_cache else []
-            line = self._sandbox.command(line, stage=stage, readable=readable, writable=[work, *writable, *more])
+            own = [work, *writable]
+            line = self._sandbox.command(line, stage=stage, readable=readable, writable=[*own, *more], online=online)
+            if self._sandbox.disk_bytes is not None:
+                growth = Growth(own, self._cache if shared_cache else None, self._sandbox.disk_bytes)
+        environment = self._environment(cache, work) | (self.index.variables() if online else {})
         try:
-            return await self._run(line, command[:3], self._environment(cache, work), work)
+            printed = await self._run(line, command[:3], environment, work, growth)
         finally:
-            await asyncio.shield(asyncio.to_thread(shutil.rmtree, own, ignore_errors=True))
+            await asyncio.shield(asyncio.to_thread(shutil.rmtree, call, ignore_errors=True))
+        return printed
 
-    async def _run(self, line: Sequence[str], called: Sequence[str], environment: dict[str, str], work: Path) -> str:
+    async def _run(
+        self,
+        line: Sequence[str],
+        called: Sequence[str],
+        environment: dict[str, str],
+        work: Path,
+        growth: Growth | None,
+    ) -> str:
         try:
             process = await asyncio.create_subprocess_exec(
                 *DIE_WITH_PARENT,
@@ -132,7 +161,8 @@ class Uv:
             raise EnvironmentBuildError(f"{Path(called[0]).name} cannot be run: {error.strerror}") from error
         try:
             assert process.stdout is not None and process.stderr is not None  # noqa: S101, PT018 - pipes
-            printed, said, code = await asyncio.gather(_read(process.stdout), _read(process.stderr), process.wait())
+            ending = asyncio.gather(_read(process.stdout), _read(process.stderr), process.wait())
+            printed, said, code = await (ending if growth is None else _within(growth, ending))
         finally:
             # Also after a good end: nothing that a build has started outlives it.
             with contextlib.suppress(ProcessLookupError):
@@ -158,8 +188,23 @@ class Uv:
             "UV_NO_PROGRESS": "1",
             "UV_PYTHON_DOWNLOADS": "never",
             "UV_SYSTEM_CERTS": "1",  # an operator's own authority is among the system's
-            **self.index.variables(),
         }
+
+
+async def _within(growth: Growth, ending: asyncio.Future[T]) -> T:
+    """The end of a build; raises EnvironmentBuildError as soon as it has grown too large."""
+    watching = asyncio.create_task(growth.exceeded())
+    first: set[asyncio.Future[Any]] = {watching, ending}
+    try:
+        await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+        fault = watching.result() if watching.done() else await asyncio.to_thread(growth.look)
+        if fault is not None:
+            raise fault
+        return await ending
+    finally:
+        watching.cancel()
+        ending.cancel()
+        await asyncio.gather(watching, ending, return_exceptions=True)
 
 
 async def _read(stream: asyncio.StreamReader) -> bytes:

@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import json
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from nbclient.exceptions import CellExecutionComplete, CellTimeoutError, DeadKer
 from nbformat import NotebookNode
 
 from services.executor.kernels import messages, terminal
+from services.executor.kernels.client import MAX_MESSAGE_BYTES
 from services.executor.kernels.port import Kernel, KernelExit
 from shared.contracts.executions import CellResources
 
@@ -37,6 +39,12 @@ MAX_CELL_OUTPUTS = 10_000
 MAX_CELL_TRAFFIC_BYTES = 100_000_000
 """A cell whose outputs, updates of outputs, widgets and progress come to more is interrupted, in bytes."""
 
+MAX_CELL_RECEIVED_BYTES = 2 * MAX_CELL_TRAFFIC_BYTES
+"""A cell from which more has come, whatever it is, has its kernel killed at once, in bytes."""
+
+FLOOD_MESSAGE_BYTES = 4096
+"""After a limit was reached only smaller messages are read, in bytes: among them is the cell's end."""
+
 MAX_CELL_MESSAGES, MESSAGES_A_SECOND = 10_000, 50
 """A cell that sends more messages of any kind is interrupted; so many more it may send for each second it has run."""
 
@@ -50,7 +58,7 @@ PROGRESS_TYPE = "application/vnd.atelier.progress+json"
 """MIME type by which a cell reports how far it is (`client.progress`)."""
 
 
-Stop = Literal["cancel", "timeout", "output", "breach", "garbled"]
+Stop = Literal["cancel", "timeout", "output", "breach", "garbled", "oversize"]
 """What stopped a cell other than its own end and its kernel's."""
 
 
@@ -94,14 +102,14 @@ class _Driver(NotebookClient):
         self._on_progress = on_progress
         self.reply: dict[str, Any] = {}
         self.on_cell_executed = self._note_reply
-        self._bytes = self._traffic = self._messages = self._size = 0
+        self._bytes = self._traffic = self._messages = self._size = self._received = 0
         self._began = 0.0
         self._stream: NotebookNode | None = None
         self._pieces: list[str] = []
 
     def begin_cell(self) -> None:
         """Forget what the cell before put out."""
-        self._bytes = self._traffic = self._messages = self._size = 0
+        self._bytes = self._traffic = self._messages = self._size = self._received = 0
         self._began = time.monotonic()
         self._stream = None
         self._pieces = []
@@ -133,6 +141,8 @@ class _Driver(NotebookClient):
                 frames = arrived.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 frames = await waiting.recv_multipart()
+            if not await self._is_bearable(sum(map(len, frames))):
+                continue
             message = session.deserialize(session.feed_identities(frames)[1])
             if message["parent_header"].get("msg_id") == parent_msg_id:
                 try:
@@ -166,6 +176,14 @@ class _Driver(NotebookClient):
                 return None
             messages.clean(msg)
         return super().process_message(msg, cell, cell_index)
+
+    async def _is_bearable(self, size: int) -> bool:
+        """Whether a message should be read at all. What comes faster than it is read lies in this process's memory."""
+        self._received += size
+        if self._received > MAX_CELL_RECEIVED_BYTES and not self.kernel.exited.done():
+            self._report_flood()
+            await self.kernel.kill()
+        return size <= FLOOD_MESSAGE_BYTES or not self.over_limit.done()
 
     def _is_flood(self) -> bool:
         if self._messages <= MAX_CELL_MESSAGES:
@@ -232,8 +250,10 @@ class _Driver(NotebookClient):
             if isinstance(progress, str):  # Toree has nothing but texts for data
                 progress = json.loads(progress)
             fraction, message = float(progress["fraction"]), str(progress.get("message") or "")
-        except (TypeError, KeyError, ValueError, AttributeError):
+        except (TypeError, KeyError, ValueError, AttributeError, OverflowError):
             return  # a notebook may display anything under this type; what is no progress is not shown
+        if math.isnan(fraction):
+            return
         self._on_progress(min(max(fraction, 0.0), 1.0), message[:500])
 
 
@@ -254,7 +274,7 @@ class CellRunner:
         self._driver = _Driver(notebook, kernel, on_progress)
         self._notebook = notebook
         self._cancel = cancel
-        self._waiting: tuple[asyncio.Task[Any], asyncio.Task[Any]] | None = None
+        self._waiting: tuple[asyncio.Task[Any], asyncio.Task[Any], asyncio.Task[Any]] | None = None
 
     def close(self) -> None:
         """No cell will be run any more."""
@@ -300,6 +320,13 @@ class CellRunner:
                 "error_message": f"the output limit of {MAX_CELL_OUTPUT_BYTES // 1_000_000} MB or "
                 f"{MAX_CELL_OUTPUTS} outputs was reached in {cell.id}",
             }
+        elif stopped_by == "oversize":
+            outcome = {
+                "status": "Error",
+                "error_type": "OutputLimitError",
+                "error_message": f"the limit of {MAX_MESSAGE_BYTES // 1_000_000} MB for one output was reached in "
+                f"{cell.id}",
+            }
         elif stopped_by == "garbled":
             outcome = {
                 "status": "Error",
@@ -328,21 +355,23 @@ class CellRunner:
         self._driver.begin_cell()
         if self._waiting is None:
             # Once for all cells: they stay as they are when a cell has come to its end by itself.
-            self._waiting = asyncio.create_task(self._cancel.wait()), asyncio.create_task(self._breached.wait())
-        cancelled, breached = self._waiting
+            reasons = (self._cancel, self._breached, self._kernel.client.cut_off)
+            cancel, breach, cut = (asyncio.create_task(reason.wait()) for reason in reasons)
+            self._waiting = cancel, breach, cut
+        cancelled, breached, cut_off = self._waiting
         flooded = self._driver.over_limit
         task = asyncio.create_task(self._driver.async_execute_cell(self._notebook.cells[index], index))
         try:
             done, _ = await asyncio.wait(
-                {task, cancelled, flooded, breached}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+                {task, cancelled, flooded, breached, cut_off}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
             )
             stopped_by: Stop | None = None
             if task not in done:
                 stops: list[tuple[asyncio.Future[Any], Stop]] = [
-                    (cancelled, "cancel"), (breached, "breach"), (flooded, "output")
+                    (cancelled, "cancel"), (breached, "breach"), (flooded, "output"), (cut_off, "oversize")
                 ]  # fmt: skip
                 stopped_by = next((name for reason, name in stops if reason in done), "timeout")
-                if stopped_by != "breach":
+                if stopped_by not in {"breach", "oversize"}:
                     await self._kernel.interrupt()
                     await asyncio.wait({task}, timeout=INTERRUPT_GRACE_S)
                 if not task.done():

@@ -9,18 +9,17 @@ import queue
 import secrets
 import shutil
 import socket
+from collections.abc import Coroutine
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 
-import zmq
 import zmq.asyncio
-from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.connect import KernelConnectionInfo
-from jupyter_client.session import Session
 
+from services.executor.kernels.client import RunClient
 from services.executor.kernels.commands import Transport
-from services.executor.kernels.session import RunSession
+from services.executor.kernels.port import KernelExit, KernelStartError
 
 SOCKETS_FOLDER = "k"
 """Of the run folder, for sockets; short, because a socket's path has at most 107 bytes."""
@@ -40,23 +39,11 @@ LOOPBACK = "127.0.0.1"
 LOOK_AGAIN_S = 0.005
 """How often a starting kernel's addresses are looked for, in seconds."""
 
+WORDS_LENGTH = 200
+"""Characters of an error that is told to a notebook's owner."""
+
 ASK_AGAIN_S, ASK_AGAIN_MOST_S = 0.05, 1.0
 """How long an answer is waited for before it is asked for again, at first and at most, in seconds."""
-
-
-class RunClient(AsyncKernelClient):
-    """A client that at its end closes what it has opened. The base class would connect the other channels first, by the
-    names that their sockets had: the kernel may have put something else there."""
-
-    def _session_default(self) -> Session:
-        """Called by traitlets when the session is first asked for."""
-        return RunSession(parent=self)
-
-    def stop_channels(self) -> None:
-        """See the base class."""
-        for channel in (self._shell_channel, self._iopub_channel, self._control_channel):
-            if channel is not None and channel.is_alive():
-                channel.stop()
 
 
 class Connection:
@@ -131,30 +118,35 @@ class Connection:
         """Remove the folder with what the kernel put there."""
         shutil.rmtree(self.file.parent, ignore_errors=True)
 
-    def client(self, context: zmq.asyncio.Context | None) -> AsyncKernelClient:
+    def client(self, context: zmq.asyncio.Context | None) -> RunClient:
         """A client with these addresses, not connected yet."""
         client = RunClient(context=context)
         client.load_connection_info(self.info)
         return client
 
 
-NEVER_MS = 86_400_000
-"""Later than the end of any run: a day, in milliseconds."""
+async def meet(handshake: Coroutine[Any, Any, None], exited: asyncio.Future[KernelExit], limit_s: float) -> None:
+    """Wait for the end of a handshake. Raises KernelStartError when the kernel ends first, takes too long, or says what
+    cannot be understood: a program of the notebook's owner may speak in its place."""
+    ready = asyncio.create_task(handshake)
+    watched: set[asyncio.Future[Any]] = {ready, exited}
+    try:
+        async with asyncio.timeout(limit_s):
+            await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+    except TimeoutError:
+        raise KernelStartError(f"the kernel did not answer within {limit_s:.0f} seconds of its start") from None
+    finally:
+        if not ready.done():
+            ready.cancel()
+            await asyncio.gather(ready, return_exceptions=True)
+    if exited.done():
+        raise KernelStartError(f"the kernel ended while starting: {exited.result().reason}")
+    if (fault := ready.exception()) is not None:
+        words = f"{type(fault).__name__}: {fault}"[:WORDS_LENGTH]
+        raise KernelStartError(f"what the kernel said at its start could not be understood ({words})") from fault
 
 
-def new_context(*, reconnecting: bool) -> zmq.asyncio.Context:
-    """The ZeroMQ context of a worker's clients. Without `reconnecting` sockets must be listening when connected to."""
-    context = zmq.asyncio.Context()
-    # Without it ZeroMQ drops outputs silently when a cell prints faster than we read.
-    context.setsockopt(zmq.RCVHWM, 0)
-    if not reconnecting:
-        # A kernel that closed its sockets could put a link to somebody else's socket in their place. Not -1: then a
-        # lost connection drops what has come, and ZeroMQ ends this process when half of a message had been read.
-        context.setsockopt(zmq.RECONNECT_IVL, NEVER_MS)
-    return context
-
-
-async def shake_hands(client: AsyncKernelClient) -> None:
+async def shake_hands(client: RunClient) -> None:
     """Connect to bound sockets: ready means that kernel_info is answered and that what the kernel publishes is heard.
 
     A kernel of protocol 5.4 publishes `iopub_welcome` to a new subscriber. Others may not have noticed the subscription
@@ -169,7 +161,7 @@ async def shake_hands(client: AsyncKernelClient) -> None:
         pass
 
 
-async def _heard(client: AsyncKernelClient, asked: list[str], patience: float) -> bool:
+async def _heard(client: RunClient, asked: list[str], patience: float) -> bool:
     """Whether something tells, within `patience` seconds, that the kernel's publications arrive."""
     deadline = asyncio.get_running_loop().time() + patience
     while (left := deadline - asyncio.get_running_loop().time()) > 0:

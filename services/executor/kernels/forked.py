@@ -98,9 +98,10 @@ class ForkedKernels:
 
     async def check(self) -> dict[str, Any]:
         """For `/readyz`: what holds the kernels in, and how many are ready. Raises while there is no fork server."""
-        if self._plain_reason is None and not self._server.up.is_set():
+        reason = self._why_plain()
+        if reason is None and not self._server.up.is_set():
             raise ForkServerGone("the fork server is being started")
-        plain = {"plain": self._plain_reason} if self._plain_reason else {}
+        plain = {"plain": reason} if reason is not None else {}
         return {
             **self.isolation.details(),
             **plain,
@@ -123,7 +124,12 @@ class ForkedKernels:
         """See KernelSource."""
         began = time.monotonic()
         kernel: Kernel
-        if request.kernel_type == BASE and request.python is None and self._plain_reason is None:
+        if self._plain_reason is None:
+            self._server.look_for_changes()
+            await self._starter.wait_for_server()
+        if self._why_plain() is not None:
+            kernel, source = await self._fallback.acquire(request), "plain"
+        elif request.kernel_type == BASE and request.python is None:
             kernel, source = await self._acquire_forked(request)
         else:
             kernel, source = await self._acquire_other(request)
@@ -131,17 +137,21 @@ class ForkedKernels:
         ACQUIRE_S.observe(time.monotonic() - began)
         return kernel
 
+    def _why_plain(self) -> str | None:
+        """Why kernels are started plainly now, where that is allowed; None while there is a fork server, or may be."""
+        if self._plain_reason is not None or self._options.minimum != "none" or self._server.up.is_set():
+            return self._plain_reason
+        return self._server.broken
+
     async def _acquire_forked(self, request: KernelRequest) -> tuple[Kernel, str]:
-        self._server.look_for_changes()
-        spare = await self.pool.take() if self._server.up.is_set() else None
+        spare = await self.pool.take()
         if spare is not None:
             return spare, "pool"
-        await self._starter.wait_for_server()
         return await self._starter.start(request.run_dir, BASE), "fork"
 
     async def _acquire_other(self, request: KernelRequest) -> tuple[Kernel, str]:
         origin = self._origin(request)
-        if self._plain_reason is not None or origin is None:
+        if origin is None:
             return await self._fallback.acquire(request), "plain"
         if origin.command.transport == "tcp" and not self.isolation.holds("net"):
             if self._options.minimum != "none":
@@ -151,10 +161,9 @@ class ForkedKernels:
                 )
             log.warning("a kernel is started plainly: there is no network namespace", kernel=request.kernel_type)
             return await self._fallback.acquire(request), "plain"
-        spare = await self.spares.take(origin) if self._server.up.is_set() else None
+        spare = await self.spares.take(origin)
         if spare is not None:
             return spare, "pool"
-        await self._starter.wait_for_server()
         kernel = await self._starter.start(request.run_dir, origin.kind, origin.command)
         self.spares.keep_one(origin)
         return kernel, "start"

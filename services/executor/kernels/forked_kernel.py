@@ -6,9 +6,9 @@ import asyncio
 from pathlib import Path
 
 import structlog
-from jupyter_client.asynchronous.client import AsyncKernelClient
 from prometheus_client import Histogram
 
+from services.executor.kernels.client import RunClient
 from services.executor.kernels.connecting import Connection
 from services.executor.kernels.forked_provisioner import ForkedKernelProvisioner
 from services.executor.kernels.meeting import SocketHold
@@ -31,7 +31,7 @@ class ForkedKernel:
         self,
         provisioner: ForkedKernelProvisioner,
         connection: Connection,
-        client: AsyncKernelClient,
+        client: RunClient,
         run_dir: Path,
         hold: SocketHold | None = None,
     ) -> None:

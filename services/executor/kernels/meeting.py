@@ -17,9 +17,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import zmq.asyncio
-from jupyter_client.asynchronous.client import AsyncKernelClient
 
-from services.executor.kernels.connecting import CHANNELS, Connection, RunClient
+from services.executor.kernels.client import RunClient
+from services.executor.kernels.connecting import CHANNELS, Connection
 
 LOOK_AGAIN_S = 0.01
 """How often the sockets of a starting kernel are looked for, in seconds."""
@@ -59,7 +59,7 @@ class SocketHold:
         os.close(descriptor)
         return False
 
-    def client(self, context: zmq.asyncio.Context | None) -> AsyncKernelClient:
+    def client(self, context: zmq.asyncio.Context | None) -> RunClient:
         """A client that connects to these sockets and to none else; `context` must not reconnect."""
         client = _HoldingClient(context=context)
         client.load_connection_info(self._connection.info)

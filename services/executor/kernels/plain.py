@@ -10,14 +10,14 @@ import shutil
 import signal
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import structlog
 import zmq.asyncio
-from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.kernelspec import KernelSpec
 
+from services.executor import to_the_end
 from services.executor.kernels import connecting, processes
+from services.executor.kernels.client import RunClient, new_context
 from services.executor.kernels.commands import KernelCommand
 from services.executor.kernels.connecting import Connection
 from services.executor.kernels.metering import Meter, ProcessMeter
@@ -53,7 +53,7 @@ class PlainKernel:
         self,
         provisioner: ChildProcessProvisioner,
         connection: Connection,
-        client: AsyncKernelClient,
+        client: RunClient,
         run_dir: Path,
         ended_by: str,
     ) -> None:
@@ -121,7 +121,7 @@ class PlainKernels:
 
     async def open(self) -> None:
         """See KernelSource."""
-        self._context = connecting.new_context(reconnecting=True)
+        self._context = new_context(reconnecting=True)
 
     async def close(self) -> None:
         """See KernelSource."""
@@ -137,7 +137,7 @@ class PlainKernels:
             command = python_command(request.python)
         run_dir = request.run_dir
         try:
-            await asyncio.to_thread(self._lay_out, run_dir)
+            await to_the_end.in_thread(self._lay_out, run_dir)
             return await self._start(request, command, run_dir)
         except BaseException:
             await asyncio.to_thread(shutil.rmtree, run_dir, ignore_errors=True)
@@ -155,7 +155,8 @@ class PlainKernels:
         kernel = PlainKernel(provisioner, connection, connection.client(self._context), run_dir, command.ended_by)
         kernel.trailing_output_s = command.trailing_output_s
         try:
-            await self._wait_ready(kernel, connection, command.start_timeout_s or self._start_timeout_s)
+            limit_s = command.start_timeout_s or self._start_timeout_s
+            await connecting.meet(_handshake(kernel.client, connection), kernel.exited, limit_s)
         except KernelStartError as error:
             await kernel.close()
             tail = " ".join(list(provisioner.stderr_tail)[-3:])
@@ -165,25 +166,8 @@ class PlainKernels:
             raise
         return kernel
 
-    async def _wait_ready(self, kernel: PlainKernel, connection: Connection, timeout_s: float) -> None:
-        """Ready means: sockets bound, publications heard (no output can be lost now), kernel_info answered."""
-        ready = asyncio.create_task(_handshake(kernel.client, connection))
-        watched: set[asyncio.Future[Any]] = {ready, kernel.exited}
-        try:
-            async with asyncio.timeout(timeout_s):
-                await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
-        except TimeoutError:
-            raise KernelStartError(f"the kernel did not answer within {timeout_s:.0f} seconds of its start") from None
-        finally:
-            if not ready.done():
-                ready.cancel()
-                await asyncio.gather(ready, return_exceptions=True)
-        if kernel.exited.done():
-            raise KernelStartError(f"the kernel ended while starting: {kernel.exited.result().reason}")
-        ready.result()
 
-
-async def _handshake(client: AsyncKernelClient, connection: Connection) -> None:
+async def _handshake(client: RunClient, connection: Connection) -> None:
     await connection.bound()
     await connecting.shake_hands(client)
 

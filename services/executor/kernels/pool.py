@@ -6,12 +6,12 @@ import asyncio
 import shutil
 from collections import deque
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 from prometheus_client import Gauge
 
+from services.executor.kernels import available
 from services.executor.kernels.port import KernelStartError
 
 if TYPE_CHECKING:
@@ -108,12 +108,14 @@ class Pool:
                 self._discard(dead)
             if self._spares:
                 await asyncio.sleep(BREATH_S)
-            while len(self._spares) < self._size and _available_bytes() > MEMORY_FLOOR_BYTES:
+            while len(self._spares) < self._size and available.memory_bytes() > MEMORY_FLOOR_BYTES:
                 generation = self._generation
                 try:
                     kernel = await self._make()
-                except (KernelStartError, OSError) as error:
-                    log.warning("no kernel could be made ready", reason=str(error))
+                except Exception as error:
+                    # Whatever it was: a pool that gave up would have every run wait for a kernel from now on.
+                    unforeseen = not isinstance(error, KernelStartError | OSError)
+                    log.warning("no kernel could be made ready", reason=str(error), exc_info=unforeseen)
                     await asyncio.sleep(RETRY_S)
                     continue
                 if generation != self._generation:
@@ -122,11 +124,3 @@ class Pool:
                 kernel.exited.add_done_callback(lambda _: self._short.set())
                 self._spares.append(kernel)
                 self._ready.inc()
-
-
-def _available_bytes() -> int:
-    """What the machine can give without swapping (proc(5))."""
-    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return 0

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from jupyter_client.asynchronous.client import AsyncKernelClient
-
+from services.executor.kernels.client import RunClient
 from services.executor.kernels.metering import Meter
 
 
@@ -68,7 +67,7 @@ class Kernel(Protocol):
     """A ready kernel with its run folder laid out, used by one run and then ended."""
 
     run_dir: Path
-    client: AsyncKernelClient
+    client: RunClient
     exited: asyncio.Future[KernelExit]
     trailing_output_s: float
     """See KernelCommand."""

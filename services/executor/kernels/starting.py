@@ -14,7 +14,9 @@ import zmq.asyncio
 from jupyter_client.kernelspec import KernelSpec
 from prometheus_client import Histogram
 
+from services.executor import to_the_end
 from services.executor.kernels import connecting, meeting
+from services.executor.kernels.client import new_context
 from services.executor.kernels.commands import KernelCommand
 from services.executor.kernels.connecting import Connection
 from services.executor.kernels.fork_options import ForkOptions
@@ -43,7 +45,7 @@ class Starter:
 
     def open(self) -> None:
         """Prepare to connect."""
-        self._context = connecting.new_context(reconnecting=False)
+        self._context = new_context(reconnecting=False)
 
     def close(self) -> None:
         """Close what is still connected."""
@@ -51,10 +53,12 @@ class Starter:
             self._context.destroy(linger=0)
 
     async def wait_for_server(self) -> None:
-        """Return when there is a server; raises KernelStartError when there is none for long."""
+        """Return when there is a server, or, where kernels may be started plainly, none can be had; raises
+        KernelStartError when there is none for long."""
+        plainly = self._options.minimum == "none"
         try:
             async with asyncio.timeout(self._options.start_timeout_s):
-                await self._server.up.wait()
+                await (self._server.settled if plainly else self._server.up).wait()
         except TimeoutError:
             raise KernelStartError("there was no fork server to make it; the worker's log says why") from None
 
@@ -62,7 +66,7 @@ class Starter:
         """A ready kernel in the new folder `run_dir`; raises KernelStartError and leaves no folder then."""
         began = time.monotonic()
         try:
-            await asyncio.to_thread(self._lay_out, run_dir)
+            await to_the_end.in_thread(self._lay_out, run_dir)
             kernel = await self._start_in(run_dir, command)
         except BaseException:
             await asyncio.to_thread(shutil.rmtree, run_dir, ignore_errors=True)
@@ -132,18 +136,10 @@ class Starter:
                 await hold.become_whole()
             await connecting.shake_hands(kernel.client)
 
-        ready = asyncio.create_task(become_ready())
-        watched: set[asyncio.Future[Any]] = {ready, kernel.exited}
         try:
-            async with asyncio.timeout(limit):
-                await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
-        except TimeoutError:
-            raise KernelStartError(f"the kernel did not answer within {limit:.0f} seconds of its start") from None
-        finally:
-            if not ready.done():
-                ready.cancel()
-                await asyncio.gather(ready, return_exceptions=True)
-        if kernel.exited.done():
+            await connecting.meet(become_ready(), kernel.exited, limit)
+        except KernelStartError as error:
+            if not kernel.exited.done():
+                raise
             words = await asyncio.to_thread(meeting.last_words, kernel.run_dir, connecting.SOCKETS_FOLDER)
-            raise KernelStartError(f"the kernel ended while starting: {kernel.exited.result().reason}. {words}".strip())
-        ready.result()
+            raise KernelStartError(f"{error}. {words}".strip()) from None

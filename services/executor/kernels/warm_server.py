@@ -12,7 +12,7 @@ import structlog
 from prometheus_client import Counter
 
 from services.executor.kernels import isolation
-from services.executor.kernels.fork_link import ForkLink, ForkServerGone
+from services.executor.kernels.fork_link import ForkLink
 from services.executor.kernels.fork_options import ForkOptions
 from services.executor.kernels.isolation import Isolation
 
@@ -25,7 +25,8 @@ SERVER_STARTS = Counter("atelier_fork_server_starts_total", "Starts of the fork 
 
 
 class WarmServer:
-    """See the module. `up` is set while `link` takes requests; `drop_kernels` ends those made ready by the last one."""
+    """See the module. `up` is set while `link` takes requests, `settled` also while none can be started, for the reason
+    in `broken`. `drop_kernels` ends those made ready by the last one."""
 
     def __init__(self, options: ForkOptions, scratch: Path, drop_kernels: Callable[[], Awaitable[None]]) -> None:
         self._options = options
@@ -38,6 +39,8 @@ class WarmServer:
         self._recycling = asyncio.Event()
         self._environment: tuple[object, ...] = ()
         self.up = asyncio.Event()
+        self.settled = asyncio.Event()
+        self.broken: str | None = None
         self.isolation: Isolation = isolation.NOTHING
 
     @property
@@ -69,8 +72,12 @@ class WarmServer:
         """Have it started anew when what it has imported is no longer what is installed."""
         if self.up.is_set() and self._environment != self._environment_now():
             log.info("the kernel environment has changed, ready kernels are made anew")
-            self.up.clear()
+            self._begin_anew()
             self._recycling.set()
+
+    def _begin_anew(self) -> None:
+        self.up.clear()
+        self.settled.clear()
 
     async def _start(self) -> None:
         """Start a server and judge what it can do. Raises ForkServerGone or TooLittleIsolation."""
@@ -112,7 +119,9 @@ class WarmServer:
         if failed:
             log.warning("not imported before the fork", failed=failed)
         self._link = link
+        self.broken = None
         self.up.set()
+        self.settled.set()
 
     async def _watch(self) -> None:
         """Start the server again when it has ended, or when the environment it has imported is no longer the same."""
@@ -127,7 +136,7 @@ class WarmServer:
             finally:
                 ended.cancel()
                 changed.cancel()
-            self.up.clear()
+            self._begin_anew()
             if not self._recycling.is_set():
                 log.error("the fork server has ended", last_words=old.last_words)
             await self._drop_kernels()
@@ -137,8 +146,11 @@ class WarmServer:
                 attempt += 1
                 try:
                     await self._start()
-                except (ForkServerGone, isolation.TooLittleIsolation, OSError) as error:
-                    log.error("the fork server could not be started again", reason=str(error))
+                except Exception as error:
+                    # Whatever it was: nobody else would start it.
+                    self.broken = str(error) or type(error).__name__
+                    self.settled.set()
+                    log.error("the fork server could not be started again", reason=self.broken)
             if self._recycling.is_set():
                 self._recycling.clear()
                 old.retire()  # its runs finish, then it ends

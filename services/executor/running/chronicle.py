@@ -33,7 +33,7 @@ class Chronicle:
         self._writer = writer
         self._epoch = claim.epoch
         self._ids = {"scope": claim.scope, "execution_id": claim.id, "notebook_id": claim.row["notebook_id"]}
-        self._last_progress = 0.0
+        self._last_progress = self._last_fraction = 0.0
 
     def enter(self, phase: Phase, *, state: model.State | None = None) -> None:
         """The run enters another phase."""
@@ -50,6 +50,7 @@ class Chronicle:
         """A code cell begins."""
         place = self.tally.place(cell_id)
         self.tally.current = place
+        self._last_fraction = 0.0
         running = CellResult(cell_id=cell_id, status="Running")
         self.tally.put(running)
         event = CellStarted(**self._ids, cell_id=cell_id, cell_index=place + 1, progress=self.tally.progress())
@@ -58,9 +59,10 @@ class Chronicle:
     def cell_progressed(self, fraction: float, message: str) -> None:
         """Pass on what a cell says of itself, but not more often than people can read."""
         current, now = self.tally.current, time.monotonic()
-        if current is None or (now - self._last_progress < PROGRESS_PAUSE_S and fraction < 1.0):
+        at_its_end = fraction >= 1.0 > self._last_fraction
+        if current is None or (now - self._last_progress < PROGRESS_PAUSE_S and not at_its_end):
             return
-        self._last_progress = now
+        self._last_progress, self._last_fraction = now, fraction
         cell_id = self.tally.results[current].cell_id
         event = CellProgressed(**self._ids, cell_id=cell_id, fraction=fraction, message=message)
         self._add(event, current_cell=cell_id)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,10 +29,10 @@ class Footprint:
     nested: bool = False
 
 
-def measure(run_dir: Path, *, max_files: int) -> Footprint:
+def measure(run_dir: Path, *, max_files: int, names: Sequence[str] = WRITABLE) -> Footprint:
     """What a kernel has written, without what it has removed. Stops after `max_files` files and folders."""
     found = Footprint()
-    for name in WRITABLE:
+    for name in names:
         with contextlib.suppress(OSError):  # a kernel may have put anything in its place
             _look_into(os.open(run_dir / name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW), 1, max_files, found)
         if found.cut_off or found.nested:

@@ -275,10 +275,12 @@ class Run:
         collector = self._collector
         if collector is None:
             return None
-        if collector.has_files:
+        has_files = collector.has_files
+        if has_files:
             await self._kernel_closed()  # until then it may still write
         with telemetry.span("collect results"):
-            await patiently(collector.add_files, lost=self.lost)
+            if has_files:
+                await patiently(collector.add_files, lost=self.lost)
             await patiently(collector.add_notebook, lost=self.lost)
             if self._options.generate_report:
                 await patiently(collector.add_report, lost=self.lost)

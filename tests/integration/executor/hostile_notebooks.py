@@ -334,6 +334,30 @@ p({'text/html': 'x' * 60_000_000})
         ],
         error=("OutputLimitError", "reached in cell-001"),
     ),
+    Hostile(
+        name="a message larger than any",
+        cells=[
+            r"""
+from IPython.display import publish_display_data as p
+p({'text/html': 'x' * 70_000_000})
+import time
+while True: time.sleep(1)
+""",
+        ],
+        error=("OutputLimitError", "limit of 64 MB for one output was reached in cell-001"),
+    ),
+    Hostile(
+        name="a flood that hears no interrupt",
+        cells=[
+            r"""
+import signal
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+from IPython.display import publish_display_data as p
+while True: p({'text/html': 'x' * 5_000_000})
+""",
+        ],
+        error=("OutputLimitError", "reached in cell-001"),
+    ),
     # Not coming to an end.
     Hostile(
         name="a loop in C that hears no interrupt",
@@ -945,6 +969,25 @@ for s in [o for o in gc.get_objects() if isinstance(o, zmq.Socket)]:
         ],
         ends_somehow=True,
         request=LIMIT,
+    ),
+    Hostile(
+        name="files that come and go while results are collected",
+        cells=[
+            r"""
+import os, pathlib, subprocess, sys
+program = '''
+import os, shutil
+OUT = os.environ['ATELIER_RUN_DIR'] + '/outputs/'
+while True:
+    for i in range(20): open(f'{OUT}f{i}', 'w').write('x' * 50_000)
+    os.mkdir(OUT + 'd'); open(OUT + 'd/x', 'w'); shutil.rmtree(OUT + 'd'); os.symlink('/etc', OUT + 'd')
+    for name in ('d', *(f'f{i}' for i in range(20))): os.unlink(OUT + name)
+'''
+pathlib.Path(os.environ['ATELIER_RUN_DIR'], 'outputs', 'kept.txt').write_text('kept')
+subprocess.Popen([sys.executable, '-c', program])
+""",
+            "import time; time.sleep(0.3)",
+        ],
     ),
     Hostile(
         name="folders that nobody may enter",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from services.executor.environments import untrusted
+from services.executor.environments import growth, untrusted
 from services.executor.environments.rules import EnvironmentBuildError
 from services.executor.environments.sandbox import BuildSandbox
 from services.executor.environments.uv import PackageIndex, Uv
@@ -40,15 +40,28 @@ async def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
     """A Python program stands for uv; `ports` is what the index listens on."""
     without = ["namespaces"] if request.param != "namespaces" else []
 
-    def made(program: str, *, ports: list[int] | None = None, limits: Limits = LIMITS) -> Uv:
+    def made(
+        program: str,
+        *,
+        ports: list[int] | None = None,
+        limits: Limits = LIMITS,
+        index: PackageIndex | None = None,
+        disk_bytes: int | None = None,
+    ) -> Uv:
         file = tmp_path / "programs" / "uv"
         file.parent.mkdir(exist_ok=True)
         file.write_text("#!/usr/bin/python3 -I\nimport os, socket, sys\n" + textwrap.dedent(program))
         file.chmod(0o755)
         sandbox = BuildSandbox(
-            minimum="confined" if without else "strong", limits=limits, ports=ports or [443], without=without
+            minimum="confined" if without else "strong",
+            limits=limits,
+            ports=ports or [443],
+            without=without,
+            disk_bytes=disk_bytes,
         )
-        return Uv(file, index=PackageIndex(), cache=tmp_path / "cache", scratch=tmp_path / "scratch", sandbox=sandbox)
+        return Uv(
+            file, index=index or PackageIndex(), cache=tmp_path / "cache", scratch=tmp_path / "scratch", sandbox=sandbox
+        )
 
     try:
         await made("print('here')").run()
@@ -121,8 +134,50 @@ async def test_of_the_network_it_has_the_indexs_ports_alone(make: Make, listenin
         except OSError as error: print(type(error).__name__)
     """
     refused = ["PermissionError", "PermissionError"]
-    assert (await make(program).run()).split() == ["False", *refused]
-    assert (await make(program, ports=[listening]).run()).split() == ["True", *refused]
+    assert (await make(program).run(online=True)).split() == ["False", *refused]
+    assert (await make(program, ports=[listening]).run(online=True)).split() == ["True", *refused]
+
+
+async def test_only_who_needs_the_index_is_told_of_it_and_reaches_it(make: Make, listening: int) -> None:
+    program = f"""
+    print(sorted(name for name in os.environ if 'INDEX' in name))
+    try: print(socket.create_connection(('127.0.0.1', {listening}), 5) and 'reached')
+    except OSError as error: print('refused')
+    """
+    index = PackageIndex(url=f"http://me:secret@127.0.0.1:{listening}/simple", extra_urls="http://b/simple")
+    uv = make(program, ports=[listening], index=index)
+    assert (await uv.run(online=True)).splitlines() == ["['UV_DEFAULT_INDEX', 'UV_INDEX']", "reached"]
+    assert (await uv.run()).splitlines() == ["[]", "refused"]
+
+
+BOMBS = {
+    "many files in a flash": "for i in range(2_000): open(f'{FOLDER}/{i}', 'w')",
+    "many files and no end": "for i in range(2_000): open(f'{FOLDER}/{i}', 'w')\nimport time; time.sleep(1000)",
+    "large files": "for i in range(9): open(f'{FOLDER}/{i}', 'wb').write(bytes(4_000_000))",
+    "large files and no end": "for i in range(9): open(f'{FOLDER}/{i}', 'wb').write(bytes(4_000_000))\n"
+    "import time; time.sleep(1000)",
+}
+
+
+@pytest.mark.parametrize(("bomb", "place"), [*((bomb, "build") for bomb in BOMBS), ("large files and no end", "cache")])
+async def test_it_ends_where_it_grows_over_its_limits(
+    bomb: str, place: str, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(growth, "MAX_FILES", 1_000)
+    for name in ("build", "cache"):
+        (tmp_path / name).mkdir(exist_ok=True)
+    (tmp_path / "cache" / "before").write_bytes(bytes(30_000_000))
+    uv = make(f"FOLDER = {str(tmp_path / place)!r}\n{BOMBS[bomb]}", disk_bytes=20_000_000)
+    limit = "1000 files" if "many" in bomb else r"0\.02 GB on the disk"
+    async with asyncio.timeout(60):
+        with pytest.raises(EnvironmentBuildError, match=rf"the limit of {limit} was reached while the environment"):
+            await uv.run(writable=[tmp_path / "build"])
+
+
+async def test_processor_time_over_the_limit_is_named(make: Make) -> None:
+    uv = make("while True: pass", limits=Limits(cpu_seconds=1))
+    with pytest.raises(EnvironmentBuildError, match="the CPU time limit of 1 seconds was reached"):
+        await uv.run()
 
 
 async def test_it_stops_at_its_limits(make: Make, tmp_path: Path) -> None:
@@ -180,7 +235,7 @@ def test_the_index_tells_what_a_build_reaches() -> None:
     assert index.ports() == [80, 443, 8443]
     assert index.folders() == [Path("/srv/wheels")]
     line = BuildSandbox(minimum="none", limits=LIMITS, ports=index.ports(), readable=index.folders()).command(
-        ["uv"], stage=Path("/s"), readable=[], writable=[]
+        ["uv"], stage=Path("/s"), readable=[], writable=[], online=True
     )
     assert "secret" not in " ".join(line)
 

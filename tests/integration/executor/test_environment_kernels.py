@@ -18,7 +18,7 @@ from services.executor.kernels.commands import KernelCommand
 from services.executor.kernels.forked import BUILT, ForkedKernels
 from services.executor.kernels.forkserver.confinement import Limits
 from services.executor.kernels.port import KernelRequest, KernelStartError
-from tests.support.kernels import KERNEL_PYTHON, Session, forked_source, processes_named, until
+from tests.support.kernels import KERNEL_PYTHON, Session, forked_source, plain_source, processes_named, until
 
 LIMITS = Limits(memory_bytes=500_000_000, processes=60, open_files=512, file_bytes=10_000_000, cpu_seconds=30)
 
@@ -142,6 +142,35 @@ open(os.environ['ATELIER_RUN_DIR'] + '/work/reached', 'w').write(repr((reached, 
         assert not told.endswith(" 0)") or source.isolation.user_namespace
     finally:
         await kernel.close()
+
+
+RUBBISH = """
+import os, time, zmq
+context, sockets = zmq.Context(), {}
+for number, kind in ((1, zmq.ROUTER), (2, zmq.XPUB), (4, zmq.ROUTER)):
+    sockets[number] = context.socket(kind)
+    sockets[number].bind(f"ipc://{os.environ['ATELIER_RUN_DIR']}/k/s-{number}")
+sockets[2].recv()
+while True:
+    sockets[2].send_multipart([b'x', b'<IDS|MSG>', b'forged', b'{}', b'[]', b'{}', b'{}'])
+    time.sleep(0.01)
+"""
+"""Speaks in the kernel's place, and speaks no Jupyter."""
+
+
+@pytest.mark.parametrize("confined", [True, False])
+async def test_what_speaks_rubbish_in_a_kernels_place_is_a_kernel_that_did_not_start(
+    source: ForkedKernels, environment: Path, tmp_path: Path, *, confined: bool
+) -> None:
+    make_hostile(environment, RUBBISH)
+    plain = plain_source()
+    await plain.open()
+    try:
+        with pytest.raises(KernelStartError, match="could not be understood"):
+            await (source if confined else plain).acquire(request(environment, tmp_path / "run"))
+    finally:
+        await plain.close()
+    assert not (tmp_path / "run").exists()
 
 
 class Eavesdropper:

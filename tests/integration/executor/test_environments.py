@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 import time
+import zipfile
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,11 +18,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+from services.executor.environments import shelf
 from services.executor.environments.base import BaseEnvironment
 from services.executor.environments.preparing import RESOLUTION_AGE_S, Environments, Prepared
 from services.executor.environments.rules import EnvironmentBuildError
+from services.executor.environments.sandbox import BuildSandbox
 from services.executor.environments.shelf import Shelf
 from services.executor.environments.uv import PackageIndex
+from services.executor.kernels.forkserver.confinement import Limits
 from shared.contracts.libraries import Library, PinnedLibrary
 from shared.contracts.notebooks import Environment
 
@@ -74,8 +79,8 @@ async def make(tmp_path: Path, kernel_python: Path) -> AsyncIterator[Make]:
         async def fetch(key: str, path: Path) -> None:
             path.write_text(f"KEY = {key!r}")
 
-        shelf = Shelf(tmp_path / "environments", max_bytes=max_bytes)
-        return Environments(base, shelf, uv=uv, index=PackageIndex(**index), sandbox=None, fetch=fetch, record=record)  # type: ignore[arg-type]
+        place = Shelf(tmp_path / "environments", max_bytes=max_bytes)
+        return Environments(base, place, uv=uv, index=PackageIndex(**index), sandbox=None, fetch=fetch, record=record)  # type: ignore[arg-type]
 
     await base.open()
     yield made
@@ -155,6 +160,23 @@ async def test_the_longest_unused_goes_and_never_one_in_use(make: Make, tmp_path
     last.close()
     (await prepare(environments, "xb")).close()
     assert held.environment_id not in built(tmp_path)
+
+
+async def test_what_is_left_of_old_requests_goes_in_time(make: Make, tmp_path: Path) -> None:
+    environments, root = make(), tmp_path / "environments"
+    await environments.open()
+    used = await prepare(environments, "xa")
+    long_ago = time.time() - shelf.KEPT_S - 60
+    for name in ("locks/gone.use", "locks/gone.build", "locks/fresh.use", "resolved/gone.json"):
+        (root / name).touch()
+    for file in (*root.glob("locks/*"), root / "resolved/gone.json"):
+        if file.name != "fresh.use":
+            os.utime(file, (long_ago, long_ago))
+    (await prepare(environments, "xb")).close()
+    names = {file.name for file in (*root.glob("locks/*"), *root.glob("resolved/*"))}
+    assert not names & {"gone.use", "gone.build", "gone.json"}
+    assert {"fresh.use", f"{used.environment_id}.use", shelf.CACHE_LOCK} <= names
+    used.close()
 
 
 async def test_the_resolvers_words_arrive_and_nothing_is_left(make: Make, tmp_path: Path) -> None:
@@ -246,3 +268,68 @@ async def test_what_cannot_be_had_is_refused(make: Make, tmp_path: Path) -> None
     with pytest.raises(EnvironmentBuildError, match="python3 kernels only"):
         await environments.prepare(Environment(packages=["xa"]), "r")
     assert calls(tmp_path) == []
+
+
+def wheel(path: Path, name: str, files: dict[str, bytes]) -> Path:
+    """A wheel of these files."""
+    described = {
+        f"{name}-1.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n".encode(),
+        f"{name}-1.dist-info/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    with zipfile.ZipFile(path / f"{name}-1-py3-none-any.whl", "w", zipfile.ZIP_DEFLATED) as archive:
+        for member, content in {f"{name}/__init__.py": b"", **files, **described}.items():
+            archive.writestr(member, content)
+        record = "".join(f"{member},,\n" for member in [*archive.namelist(), f"{name}-1.dist-info/RECORD"])
+        archive.writestr(f"{name}-1.dist-info/RECORD", record)
+    return path
+
+
+def wheel_library(name: str) -> PinnedLibrary:
+    brought = library(name, name)
+    described = brought.library.model_copy(update={"kind": "wheel", "file_name": f"{name}-1-py3-none-any.whl"})
+    return brought.model_copy(update={"library": described, "requires": []})
+
+
+@pytest.fixture
+async def real(tmp_path: Path, kernel_python: Path) -> Environments:
+    """With uv itself, in the sandbox that there is here; the libraries are the wheels in the test's folder."""
+    base = BaseEnvironment(kernel_python)
+
+    async def record(_prepared: Prepared) -> None:
+        """Nobody asks for it."""
+
+    async def fetch(key: str, path: Path) -> None:
+        shutil.copy(tmp_path / f"{key}-1-py3-none-any.whl", path)
+
+    environments = Environments(
+        base,
+        Shelf(tmp_path / "environments", max_bytes=10**9),
+        uv=None,
+        index=PackageIndex(url="http://me:secret@127.0.0.1:9/simple"),
+        sandbox=BuildSandbox(minimum="none", limits=Limits(file_bytes=10**9), disk_bytes=60_000_000),
+        fetch=fetch,
+        record=record,
+    )
+    await environments.open()
+    return environments
+
+
+async def test_an_uploaded_wheel_learns_nothing_of_the_index(real: Environments, tmp_path: Path) -> None:
+    """A line of the first one's `.pth` runs when uv looks at the environment to install the second."""
+    spy = b"import os, sys; open(sys.prefix + '/told', 'a').write(' '.join(os.environ.values()) + chr(10))\n"
+    wheel(tmp_path, "spy", {"spy.pth": spy})
+    wheel(tmp_path, "later", {})
+    wanted = Environment(custom_libraries=["spy", "later"])
+    prepared = await real.prepare(wanted, "python3", [wheel_library("spy"), wheel_library("later")])
+    prepared.close()
+    told = (prepared.python.parents[1] / "told").read_text()
+    assert "UTF-8" in told
+    assert "secret" not in told
+
+
+async def test_a_wheel_that_unfolds_to_more_than_may_be_is_refused_by_name(real: Environments, tmp_path: Path) -> None:
+    wheel(tmp_path, "bomb", {f"bomb/{number}": bytes(20_000_000) for number in range(5)})
+    with pytest.raises(EnvironmentBuildError, match=r"the limit of 0\.06 GB on the disk was reached"):
+        await real.prepare(Environment(custom_libraries=["bomb"]), "python3", [wheel_library("bomb")])
+    for place in ("building", "built", "scratch"):
+        assert not list((tmp_path / "environments" / place).iterdir())

@@ -13,10 +13,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+from services.executor.kernels import warm_server
+from services.executor.kernels.fork_link import ForkServerGone
 from services.executor.kernels.forked import ForkedKernels
+from services.executor.kernels.forked_kernel import ForkedKernel
 from services.executor.kernels.forkserver.confinement import Limits
-from services.executor.kernels.isolation import TooLittleIsolation
-from services.executor.kernels.port import KernelRequest
+from services.executor.kernels.isolation import Level, TooLittleIsolation
+from services.executor.kernels.plain import PlainKernel
+from services.executor.kernels.port import KernelRequest, KernelStartError
 from tests.support.kernels import KERNEL_PYTHON, Session, forked_source, until
 
 MEMORY = 300_000_000
@@ -342,24 +346,39 @@ async def test_too_little_isolation_is_refused_by_name(tmp_path: Path) -> None:
         await kernels.open()
 
 
-async def test_without_control_groups_a_watchdog_holds_the_memory(tmp_path: Path) -> None:
+HOGS = {
+    "one process": "for _ in range(60):\n    hog.append(bytes(10_000_000)[:-1] + b'x'); time.sleep(0.05)",
+    "children": (
+        "for _ in range(12):\n    if os.fork() == 0: hog = bytes(40_000_000)[:-1] + b'x'; time.sleep(60)\n"
+        "    time.sleep(0.1)\ntime.sleep(60)"
+    ),
+    "files in memory": (
+        "for i in range(60):\n    open(f'/dev/shm/{i}', 'wb').write(bytes(9_000_000)); time.sleep(0.05)\ntime.sleep(60)"
+    ),
+}
+
+
+@pytest.mark.parametrize("hog", HOGS)
+async def test_without_control_groups_a_watchdog_holds_the_memory(hog: str, tmp_path: Path) -> None:
     kernels = forked_source(tmp_path, imports=[], without_layers=["cgroups"], limits=HOSTILE_LIMITS)
     await kernels.open()
     try:
         assert not kernels.isolation.layers["cgroups"]["ok"]
         kernel = await kernels.acquire(KernelRequest(kernel_type="python3", run_dir=tmp_path / "run"))
-        code = (
-            "import time\nhog = []\n"
-            "for _ in range(60):\n    hog.append(bytes(10_000_000)[:-1] + b'x'); time.sleep(0.05)"
+        if hog == "files in memory" and not kernels.isolation.holds("mount"):
+            pytest.skip("this machine gives a kernel no file systems of its own")
+        refused, outcome = await Session(kernel).run(
+            "import os, time, warnings\nwarnings.simplefilter('ignore')\nhog = []\nos.memfd_create('x')", HOGS[hog]
         )
-        (outcome,) = await Session(kernel).run(code)
         await kernel.close()
         usage = kernel.usage()
     finally:
         await kernels.close()
     assert "memory limit of 0.3 GB reached" in (outcome.error_message or "")
+    assert refused.error_type == "PermissionError"
     assert usage is not None
     assert usage.method == "wait4"
+    assert usage.peak_memory_bytes > 250_000_000
 
 
 async def test_without_a_fork_server_kernels_start_plainly_where_that_is_allowed(tmp_path: Path) -> None:
@@ -378,6 +397,47 @@ async def test_without_a_fork_server_kernels_start_plainly_where_that_is_allowed
     (tmp_path / "strict").mkdir()
     with pytest.raises(TooLittleIsolation, match="plain processes"):
         await forked_source(tmp_path / "strict", python=broken, minimum="confined").open()
+
+
+@pytest.mark.parametrize("minimum", ["none", "confined"])
+async def test_a_server_that_cannot_be_started_again_leaves_plain_kernels_where_those_are_allowed(
+    minimum: Level, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warm_server, "RESTART_PAUSES_S", (0.0, 0.05))
+    python, broken = tmp_path / "python", tmp_path / "broken"
+    python.write_text(f'#!/bin/sh\n[ -e {broken} ] && exit 3\nexec {KERNEL_PYTHON} "$@"\n')
+    python.chmod(0o755)
+    kernels = forked_source(
+        tmp_path, imports=[], python=python, minimum=minimum, start_timeout_s=30 if minimum == "none" else 1
+    )
+    try:
+        await kernels.open()
+    except TooLittleIsolation as error:
+        pytest.skip(str(error))
+    request = KernelRequest(kernel_type="python3", run_dir=tmp_path / "run")
+    try:
+        assert kernels.server_pid is not None
+        broken.touch()
+        os.kill(kernels.server_pid, signal.SIGKILL)
+        await until(lambda: not kernels._server.up.is_set())
+        if minimum == "none":
+            kernel = await kernels.acquire(request)
+            assert isinstance(kernel, PlainKernel)
+            assert "ended while starting" in (await kernels.check())["plain"]
+            await kernel.close()
+        else:
+            with pytest.raises(KernelStartError, match="no fork server"):
+                await kernels.acquire(request)
+            with pytest.raises(ForkServerGone):
+                await kernels.check()
+        broken.unlink()
+        await until(kernels._server.up.is_set, within_s=60)
+        again = await kernels.acquire(KernelRequest(kernel_type="python3", run_dir=tmp_path / "again"))
+        assert isinstance(again, ForkedKernel)
+        assert "plain" not in await kernels.check()
+        await again.close()
+    finally:
+        await kernels.close()
 
 
 def _named(name: str) -> list[int]:

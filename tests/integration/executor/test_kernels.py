@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from services.executor.kernels import cells
 from services.executor.kernels.cells import MAX_CELL_OUTPUTS
 from services.executor.kernels.commands import KernelCommand
 from services.executor.kernels.plain import PlainKernels
@@ -83,6 +84,24 @@ async def test_20000_outputs_arrive_up_to_the_cap_and_then_the_cell_is_stopped(s
     assert len(session.notebook.cells[0].outputs) <= MAX_CELL_OUTPUTS + 1
 
 
+async def test_one_message_that_is_too_large_ends_its_cell_and_its_kernel(session: Session) -> None:
+    code = "from IPython.display import publish_display_data as p\np({'text/plain': 'x' * 70_000_000})\n"
+    (outcome,) = await session.run(code + "import time; time.sleep(60)", timeout_s=50)
+    assert (outcome.error_type, outcome.kernel_died) == ("OutputLimitError", True)
+    assert outcome.error_message is not None
+    assert "the limit of 64 MB for one output" in outcome.error_message
+
+
+async def test_a_flood_that_hears_no_interrupt_is_ended_before_it_fills_the_memory(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cells, "INTERRUPT_GRACE_S", 600.0)
+    code = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+    code += "from IPython.display import publish_display_data as p\nwhile True: p({'text/plain': 'x' * 5_000_000})"
+    (outcome,) = await session.run(code, timeout_s=500)
+    assert (outcome.error_type, outcome.kernel_died) == ("OutputLimitError", True)
+
+
 async def test_a_cell_over_its_time_is_interrupted_and_keeps_its_output(session: Session) -> None:
     (outcome,) = await session.run("print('before', flush=True)\nimport time\ntime.sleep(60)", timeout_s=1)
     assert (outcome.status, outcome.error_type) == ("Error", "TimeoutError")
@@ -125,7 +144,8 @@ async def test_progress_within_a_cell_is_passed_on_and_is_no_output(session: Ses
     code = (
         "from IPython.display import publish_display_data as p\n"
         "t = 'application/vnd.atelier.progress+json'\n"
-        "p({t: {'fraction': 0.5, 'message': 'half'}}); p({t: {'fraction': 'x'}}); p({t: 5})"
+        "p({t: {'fraction': 0.5, 'message': 'half'}}); p({t: {'fraction': 'x'}}); p({t: 5})\n"
+        "p({t: {'fraction': 'nan'}})"
     )
     (outcome,) = await session.run(code)
     assert outcome.status == "Success"

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import signal
 import struct
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from services.executor.kernels.forkserver import cgroups, headless, landlock, pages, seccomp, view
+from services.executor.kernels.forkserver import cgroups, footprint, headless, landlock, pages, seccomp, view
 from services.executor.kernels.forkserver.cgroups import Group, GroupLimits
+from services.executor.kernels.forkserver.confinement import Limits
 from services.executor.kernels.forkserver.wire import Decoder, encode
 from services.executor.kernels.isolation import NOTHING, Isolation, TooLittleIsolation
 from services.executor.kernels.port import KernelExit
@@ -30,11 +34,11 @@ def test_a_stream_out_of_step_is_refused() -> None:
         Decoder().feed(b"\xff\xff\xff\xff")
 
 
-def _verdict(number: int, argument: int = 0, architecture: int | None = None) -> int:
+def _verdict(number: int, argument: int = 0, architecture: int | None = None, *, counted: bool = True) -> int:
     """What the filter answers to a system call: an interpreter of the few instructions it is made of."""
     machine = seccomp.ARCHITECTURES[platform.machine()] if architecture is None else architecture
     data = struct.pack("=IIQQ", number, machine, 0, argument)
-    code = list(struct.iter_unpack("=HBBI", seccomp.program()))
+    code = list(struct.iter_unpack("=HBBI", seccomp.program(counted=counted)))
     at = accumulator = 0
     while True:
         instruction, if_true, if_false, value = code[at]
@@ -82,6 +86,63 @@ def test_a_control_group_tells_use_and_out_of_memory(tmp_path: Path) -> None:
     assert (group.cpu_seconds(), group.peak_memory_bytes(), group.out_of_memory()) == (1.5, 4096, False)
     (folder / "memory.events").write_text("oom 1\noom_kill 1\n")
     assert group.out_of_memory()
+
+
+@pytest.mark.skipif(platform.machine() not in seccomp.ARCHITECTURES, reason="no filter for this architecture")
+def test_without_a_control_group_there_is_no_memory_that_nobody_counts() -> None:
+    numbers = seccomp.UNCOUNTED[platform.machine()].values()
+    assert {_verdict(number) for number in numbers} == {seccomp.ALLOW}
+    assert {_verdict(number, counted=False) for number in numbers} == {seccomp.FAIL | 1}
+
+
+def test_the_watchdog_counts_files_in_memory_and_remembers_the_most_of_all_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two processes of one kernel, of a keeper whose number is 1; the pages of one are shared with the server."""
+    resident, proportional, files = {10: 300, 11: 200}, {10: 100, 11: 150}, [50]
+    monkeypatch.setattr(footprint, "_descendants", lambda keepers: {keeper: [10, 11] for keeper in keepers})
+    monkeypatch.setattr(footprint, "_resident", resident.__getitem__)
+    monkeypatch.setattr(footprint, "_proportional", proportional.__getitem__)
+    monkeypatch.setattr(footprint, "_files_in_memory", lambda _pids: files[0])
+    watchdog = footprint.Footprints(in_views=True)
+    limits = {1: Limits(memory_bytes=400)}
+    assert list(watchdog.over(limits)) == []
+    assert watchdog.peak(1) == 300
+    files[0] = 200
+    assert list(watchdog.over(limits)) == [(1, "memory")]
+    assert watchdog.peak(1) == 450
+    files[0] = 0
+    assert list(watchdog.over(limits)) == []
+    assert watchdog.peak(1) == 450
+    watchdog.forget(1)
+    assert watchdog.peak(1) == 0
+
+
+def test_outside_of_a_view_the_machines_devices_are_out_of_reach() -> None:
+    paths = view.readable([], in_view=False)
+    assert "/dev" not in paths
+    assert {path for path in paths if path.startswith("/dev")} == {f"/dev/{name}" for name in view.DEVICES}
+
+
+def test_what_a_killed_server_has_left_is_ended_with_its_group(tmp_path: Path) -> None:
+    """Not what one of another pid namespace has, whose number says nothing here."""
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    here = Path("/proc/self/ns/pid").stat().st_ino
+    left = [subprocess.Popen(["sleep", "1000"]) for _ in range(3)]
+    owners = (f"{ended.pid}-{here}", f"{ended.pid}-{here + 1}", f"{os.getpid()}-{here}")
+    for owner, process in zip(owners, left, strict=True):
+        group = tmp_path / f"{cgroups.PREFIX}{owner}-abc" / "k1"
+        group.mkdir(parents=True)
+        (group / "cgroup.procs").write_text(f"0\n{process.pid}\n")
+    cgroups._clear_abandoned(tmp_path)
+    try:
+        assert left[0].wait(20) == -signal.SIGKILL
+        assert [process.poll() for process in left[1:]] == [None, None]
+    finally:
+        for process in left:
+            process.kill()
+            process.wait()
 
 
 def test_the_view_names_outermost_folders_once(tmp_path: Path) -> None:

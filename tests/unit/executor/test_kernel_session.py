@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from jupyter_client.session import Session
 
-from services.executor.kernels.connecting import RunClient
+from services.executor.kernels.client import RunClient
 from services.executor.kernels.session import RunSession
 
 KEY = b"k" * 32

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 PREFIX = "atelier-"
-"""Beginning of the name of a server's group, followed by the server's process id and a random part."""
+"""Beginning of the name of a server's group, followed by the server's process id, what namespace that is a number of,
+and a random part."""
+
+REMOVE_TRIES, REMOVE_PAUSE_S = 50, 0.01
+"""How often, and with what pause in seconds, an abandoned group is tried whose processes are on their way out."""
 
 CONTROLLERS = ("memory", "pids", "cpu", "cpuacct")
 
@@ -112,7 +118,7 @@ class Groups:
     def __init__(self) -> None:
         self.version = 0
         self._base: dict[str, Path] = {}
-        name = f"{PREFIX}{os.getpid()}-{os.urandom(3).hex()}"
+        name = f"{PREFIX}{os.getpid()}-{_own_pid_namespace()}-{os.urandom(3).hex()}"
         for version, found in ((2, _version_2()), (1, _version_1())):
             usable = {}
             for controller, parent in found.items():
@@ -194,12 +200,34 @@ def _version_2() -> dict[str, Path]:
 
 
 def _clear_abandoned(parent: Path) -> None:
-    """Remove the groups of servers that are gone; one that is wrongly taken for that makes its own again."""
+    """End what servers that are gone have left, and remove their groups. Of a server's own number is judged only in
+    the namespace that it is a number of: elsewhere another process has it, or none."""
     with contextlib.suppress(OSError):
-        for base in parent.glob(f"{PREFIX}*-*"):
+        for base in parent.glob(f"{PREFIX}*-{_own_pid_namespace()}-*"):
             owner = base.name.removeprefix(PREFIX).partition("-")[0]
-            if not Path("/proc", owner).exists():
-                _remove_tree(base)
+            if Path("/proc", owner).exists():
+                continue
+            for _ in range(REMOVE_TRIES):
+                if not _kill_members(base):
+                    break
+                time.sleep(REMOVE_PAUSE_S)
+            _remove_tree(base)
+
+
+def _own_pid_namespace() -> int:
+    return os.stat("/proc/self/ns/pid").st_ino
+
+
+def _kill_members(base: Path) -> bool:
+    """Whether there were any. Without a pid namespace a kernel's children outlive a server that was killed."""
+    found = False
+    for listing in base.glob("*/cgroup.procs"):
+        with contextlib.suppress(OSError):  # the last one has just ended
+            for pid in map(int, listing.read_text(encoding="ascii").split()):
+                if pid > 0:  # 0 stands for one of another namespace, and for all of ours
+                    found = True
+                    os.kill(pid, signal.SIGKILL)
+    return found
 
 
 def _remove_tree(base: Path) -> None:

@@ -11,11 +11,17 @@ from services.executor.kernels.forkserver.confinement import Limits
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
-class Footprints:
-    """Sums over each keeper's descendants."""
+IN_MEMORY = ("tmp", "dev/shm")
+"""Of a kernel's view, file systems that lie in memory."""
 
-    def __init__(self) -> None:
-        self.peaks: dict[int, int] = {}
+
+class Footprints:
+    """Sums over each keeper's descendants; `in_views` where each has file systems in memory of its own."""
+
+    def __init__(self, *, in_views: bool = False) -> None:
+        self._in_views = in_views
+        self._peaks: dict[int, int] = {}
+        self._seen: dict[int, int] = {}
 
     def over(self, keepers: Mapping[int, Limits]) -> Iterator[tuple[int, str]]:
         """The keepers whose kernels use more than their limits allow, and of what."""
@@ -27,18 +33,30 @@ class Footprints:
             if limits.processes is not None and len(pids) > limits.processes:
                 yield keeper, "processes"
                 continue
-            if limits.memory_bytes is None:
-                continue
-            # Cheap first: resident pages count shared ones too, so the sum is never less than the truth.
-            if sum(_resident(pid) for pid in pids) > limits.memory_bytes:
-                used = sum(_proportional(pid) for pid in pids)
-                self.peaks[keeper] = max(self.peaks.get(keeper, 0), used)
-                if used > limits.memory_bytes:
-                    yield keeper, "memory"
+            if self._memory_of(keeper, pids, limits.memory_bytes):
+                yield keeper, "memory"
+
+    def _memory_of(self, keeper: int, pids: list[int], limit: int | None) -> bool:
+        """Note a new peak; whether the limit is passed."""
+        files = _files_in_memory(pids) if self._in_views else 0
+        # Cheap first: resident pages count shared ones too, so the sum is never less than the truth.
+        resident = files + sum(_resident(pid) for pid in pids)
+        over = limit is not None and resident > limit
+        if not over and resident <= self._seen.get(keeper, 0):
+            return False
+        self._seen[keeper] = max(resident, self._seen.get(keeper, 0))
+        used = files + sum(_proportional(pid) for pid in pids)
+        self._peaks[keeper] = max(self._peaks.get(keeper, 0), used)
+        return limit is not None and used > limit
+
+    def peak(self, keeper: int) -> int:
+        """The most memory in bytes that was seen of a kernel's processes together; 0 when it was not looked at."""
+        return self._peaks.get(keeper, 0)
 
     def forget(self, keeper: int) -> None:
         """A kernel has gone."""
-        self.peaks.pop(keeper, None)
+        self._peaks.pop(keeper, None)
+        self._seen.pop(keeper, None)
 
 
 def _descendants(keepers: set[int]) -> dict[int, list[int]]:
@@ -61,6 +79,17 @@ def _descendants(keepers: set[int]) -> dict[int, list[int]]:
             if above == 0:
                 break
     return members
+
+
+def _files_in_memory(pids: list[int]) -> int:
+    """Bytes of the files that lie in the memory of a kernel's view."""
+    for pid in pids:
+        try:
+            found = [os.statvfs(f"/proc/{pid}/root/{name}") for name in IN_MEMORY]
+        except OSError:
+            continue  # it has ended, or may not be looked at
+        return sum((one.f_blocks - one.f_bfree) * one.f_frsize for one in found)
+    return 0
 
 
 def _resident(pid: int) -> int:

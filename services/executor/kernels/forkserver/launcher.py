@@ -1,4 +1,5 @@
-"""Runs one command in the sandbox that kernels have, but with the network: a build of an environment.
+"""Runs one command in the sandbox that kernels have, with the network where it is asked for: a build of an
+environment.
 
 It stands alone like the fork server: the worker starts it with what `main` reads, and ends it to end the build. Of the
 layers it applies those that hold here; where that is less than the operator wants, the command is not run.
@@ -25,14 +26,14 @@ NAMESPACES = system.CLONE_NEWPID | system.CLONE_NEWNS | system.CLONE_NEWIPC | sy
 
 
 def main() -> None:
-    """`argv` has the configuration as JSON and the command: what it may read and write, the ports it may connect to,
-    its limits, an empty folder `stage`, and `minimum`."""
+    """`argv` has the configuration as JSON and the command: what it may read and write, the ports it may connect to
+    where it is `online`, its limits, an empty folder `stage`, and `minimum`."""
     wanted: dict[str, Any] = json.loads(sys.argv[1])
     command = sys.argv[2:]
     confinement.die_with_parent()
     limits = Limits(**wanted["limits"])
     groups, group = _group(limits)
-    namespaces = "namespaces" not in wanted["without"] and _unshare()
+    namespaces = "namespaces" not in wanted["without"] and _unshare(online=wanted["online"])
     missing = [] if namespaces or wanted["minimum"] != "strong" else ["pid and mount namespaces"]
     abi = landlock.abi()
     if wanted["minimum"] != "none" and (abi == 0 or (abi < landlock.CONFINING_ABI and not namespaces)):
@@ -43,11 +44,16 @@ def main() -> None:
     pid = os.fork()
     if pid == 0:
         _become(wanted, command, limits, group, namespaces=namespaces)
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    _, ended, usage = os.wait4(pid, 0)
+    status = os.waitstatus_to_exitcode(ended)
     if group is not None:
         group.remove()
     if groups is not None:
         groups.close()
+    # Process 1 of a namespace hears no warning: it is killed a little later.
+    over = limits.cpu_seconds is not None and usage.ru_utime + usage.ru_stime >= limits.cpu_seconds
+    if status == -signal.SIGXCPU or (status == -signal.SIGKILL and over):
+        sys.stderr.write(f"error: the CPU time limit of {limits.cpu_seconds} seconds was reached\n")
     sys.exit(status if status >= 0 else 128 - status)
 
 
@@ -61,14 +67,15 @@ def _group(limits: Limits) -> tuple[Groups | None, Group | None]:
     return None, None
 
 
-def _unshare() -> bool:
-    """Whether the next child is process 1 of a namespace, with mounts of its own."""
+def _unshare(*, online: bool) -> bool:
+    """Whether the next child is process 1 of a namespace, with mounts of its own and, unless `online`, no network."""
+    network = 0 if online else system.CLONE_NEWNET
     try:
         if system.is_privileged():
-            system.unshare(NAMESPACES)
+            system.unshare(NAMESPACES | network)
         elif confinement.user_namespace_is_of_use():
             confinement.enter_user_namespace()
-            system.unshare(system.CLONE_NEWIPC | system.CLONE_NEWUTS)
+            system.unshare(system.CLONE_NEWIPC | system.CLONE_NEWUTS | network)
         else:
             return False
     except OSError:
@@ -101,7 +108,7 @@ def _become(
                 [*wanted["writable"], *devices, "/dev/shm", *(["/tmp"] if namespaces else [])],  # noqa: S108
                 connect_to=wanted["ports"],
             )
-        seccomp.install(inet=True)
+        seccomp.install(inet=wanted["online"])
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.execvpe(command[0], command, os.environ)  # noqa: S606 - there is no shell
     except OSError as error:

@@ -64,6 +64,12 @@ DENIED: dict[str, dict[str, int]] = {
 }  # fmt: skip
 """Calls that fail with EPERM, by architecture (asm/unistd.h). io_uring is among them: it opens sockets unseen."""
 
+UNCOUNTED = {
+    "x86_64": {"shmget": 29, "memfd_create": 319, "memfd_secret": 447},
+    "aarch64": {"shmget": 194, "memfd_create": 279, "memfd_secret": 447},
+}
+"""Calls that make memory which belongs to no process: only a control group counts it. Denied where there is none."""
+
 SOCKET = {"x86_64": 41, "aarch64": 198}
 CLONE = {"x86_64": 56, "aarch64": 220}
 CLONE3 = 435
@@ -73,15 +79,16 @@ UNFILTERED = {"mknod", "mknodat"}
 """Named pipes and sockets are made by these too; devices are held off by the missing capability and nodev mounts."""
 
 
-def program(*, inet: bool = False) -> bytes:
+def program(*, inet: bool = False, counted: bool = True) -> bytes:
     """The filter as struct sock_filter entries. Raises OSError on an architecture that it is not written for.
 
-    `inet` lets the internet's sockets through: for who has a network namespace of its own, or is to use the network."""
+    `inet` lets the internet's sockets through: for who has a network namespace of its own, or is to use the network.
+    Unless memory is `counted` by a control group, none is to be had that belongs to no process."""
     machine = platform.machine()
     if machine not in ARCHITECTURES:
         raise OSError(f"no system call filter for {machine}")
     numbers = [number for name, number in DENIED[machine].items() if name not in UNFILTERED]
-    numbers += list(_COMMON.values())
+    numbers += [*_COMMON.values(), *(() if counted else UNCOUNTED[machine].values())]
     code: list[bytes] = []
 
     def add(instruction: int, value: int, if_true: int = 0, if_false: int = 0) -> None:
@@ -113,9 +120,9 @@ def program(*, inet: bool = False) -> bytes:
     return b"".join(code)
 
 
-def install(*, inet: bool = False) -> None:
+def install(*, inet: bool = False, counted: bool = True) -> None:
     """Filter this process and its children for good; `no_new_privs` must be set. Raises OSError."""
-    code = program(inet=inet)
+    code = program(inet=inet, counted=counted)
     buffer = ctypes.create_string_buffer(code, len(code))
     header = struct.pack("@HP", len(code) // 8, ctypes.addressof(buffer))
     holder = ctypes.create_string_buffer(header, len(header))

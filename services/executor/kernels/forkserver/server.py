@@ -40,7 +40,7 @@ class Server:
         self._watched = select.poll()
         self._by_descriptor: dict[int, Entry] = {}
         self._retiring = False
-        self._footprints = Footprints()
+        self._footprints = Footprints(in_views=forker.plan.has("mount"))
 
     def serve(self, ready: dict[str, Any]) -> None:
         """Answer until the worker goes away."""
@@ -141,6 +141,8 @@ class Server:
             seconds, peak = group.cpu_seconds(), group.peak_memory_bytes()
             if seconds is not None and peak is not None:
                 use, method = {"cpuSeconds": round(seconds, 4), "peakMemoryBytes": peak}, "cgroup"
+        elif use["peakMemoryBytes"] is not None:
+            use["peakMemoryBytes"] = max(use["peakMemoryBytes"], self._footprints.peak(entry.pid))
         if message["status"] == -signal.SIGXCPU:
             cause = "cpu"
         self._tell(

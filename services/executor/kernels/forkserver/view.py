@@ -78,9 +78,11 @@ def copy_etc(folder: Path) -> None:
 
 
 def readable(environment: list[str], *, in_view: bool) -> list[str]:
-    """Paths that a kernel may read. Outside of a view `/etc` is the machine's own, with passwords and private keys."""
+    """Paths that a kernel may read. Outside of a view `/etc` and `/dev` are the machine's own, with passwords,
+    private keys and disks."""
     etc = ["/etc"] if in_view else [f"/etc/{name}" for name in (*ETC, "group", "hosts", "passwd")]
-    return [*SYSTEM, *etc, "/proc", "/dev", PROCESSORS, *environment]
+    devices = ["/dev"] if in_view else [f"/dev/{name}" for name in DEVICES]
+    return [*SYSTEM, *etc, "/proc", *devices, PROCESSORS, *environment]
 
 
 def enter(
