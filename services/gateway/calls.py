@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,10 +18,8 @@ from services.gateway.bodies import Expected, NoMembers
 from services.gateway.frame import REQUEST_ID
 from services.gateway.model import Principal, Role
 from shared.contracts.base import Caller, Command, Idempotency, Scope
-from shared.contracts.datasets import GetDataset
-from shared.contracts.executions import GetExecution
-from shared.contracts.notebooks import CheckNotebook, Precondition
-from shared.errors import Fault, Forbidden, Invalid
+from shared.contracts.notebooks import Precondition
+from shared.errors import Fault, Invalid, NotFound
 
 if TYPE_CHECKING:
     from services.gateway.gateway import Gateway
@@ -30,8 +30,16 @@ LONGEST_CHANGE_MESSAGE = 2_000
 LONGEST_IDEMPOTENCY_KEY = 255
 """Characters of an Idempotency-Key at most."""
 
+LONGEST_NAME = 200
+"""Characters at most of what a template or a library can be called."""
+
 SCOPE = "/api/{tenantId}/{projectId}"
 """What the paths of SPEC.md are relative to."""
+
+_ID_IN_PATH = re.compile(r"{(?!cellId)(\w+Id)}")
+"""An id in a call's path; a cell's is a word of the notebook's own."""
+
+_GUID = "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -93,12 +101,25 @@ class Call:
     streams: bool = False  # may take longer than ANSWER_S
     refusals: tuple[int, ...] = field(default=())
     notes: str = ""
+    sight: Callable[[Asked], Awaitable[None]] | None = None
+    """Raises NotFound unless the thing in the address exists, where its ids alone do not tell; for 404 before 403."""
 
     @property
     def name(self) -> str:
         """The operation's name, from its handler: `create_notebook` is `createNotebook`."""
         first, *rest = self.handler.__name__.split("_")
         return first + "".join(part.capitalize() for part in rest)
+
+    @property
+    def route(self) -> str:
+        """The path as the router takes it: only a GUID is an id, so that a word beside ids (`notebook/upload`) is an
+        address of its own, with methods of its own."""
+        return _ID_IN_PATH.sub(rf"{{\1:{_GUID}}}", self.path)
+
+    @property
+    def id_names(self) -> list[str]:
+        """What the ids in the path are called."""
+        return _ID_IN_PATH.findall(self.path)
 
 
 class Asked:
@@ -109,7 +130,8 @@ class Asked:
         self.call = call
         self.request = request
         self._principal = principal
-        self.ids: dict[str, UUID] = {}
+        self.ids = {name: UUID(request.match_info[name]) for name in call.id_names}
+        self.began = time.monotonic()
         self.query: Any = None
         self.body: Any = None
 
@@ -178,14 +200,14 @@ class Asked:
         """The state that the caller expects: `If-Match`, else `etag` or `dateModified` in the body."""
         header = self.request.headers.get("If-Match")
         if header is not None:
-            return Precondition() if header.strip() == "*" else Precondition(etag=_entity_tag(header))
+            return Precondition() if header.strip() == "*" else Precondition(etag=_entity_tags(header))
         expected = self.body if isinstance(self.body, Expected) else None
         if expected is None and isinstance(self.body, dict):
             members = {name: self.body.get(name) for name in ("etag", "dateModified")}
             expected = Expected.model_validate(members, by_alias=True, by_name=False)
         if expected is None:
             return Precondition()
-        etag = _entity_tag(expected.etag) if expected.etag else None
+        etag = _entity_tags(expected.etag) if expected.etag else None
         return Precondition(etag=etag, date_modified=None if etag else expected.date_modified)
 
     def change_message(self) -> str | None:
@@ -199,29 +221,19 @@ class Asked:
             raise Invalid(f"X-Change-Message {message}.", faults=[Fault(path="X-Change-Message", message=message)])
         return text or None
 
-    async def require(self, role: Role) -> None:
-        """Raise Forbidden unless the caller has `role`; NotFound when the thing in the address does not exist."""
-        if self.principal.may(role):
-            return
-        await self._see()
-        raise Forbidden(f"This call needs the role {role.name}; the credential has {self.principal.role.name}.")
-
-    async def _see(self) -> None:
-        """Raise NotFound unless what the address names exists (SPEC.md: 403 only for what the caller can see)."""
-        who: dict[str, Any] = {"scope": self.scope, "caller": self.caller} if "projectId" in self.ids else {}
-        if "executionId" in self.ids:
-            notebook_id = self.ids.get("notebookId")
-            await self.ask(GetExecution(**who, execution_id=self.execution_id, notebook_id=notebook_id))
-        elif "notebookId" in self.ids:
-            await self.ask(CheckNotebook(**who, notebook_id=self.notebook_id))
-        elif "datasetId" in self.ids:
-            await self.ask(GetDataset(**who, dataset_id=self.dataset_id))
+    def word(self, name: str, *, longest: int, missing: str) -> str:
+        """A part of the address that is no id. Raises NotFound, with the sentence `missing`, for one that nothing can
+        be called."""
+        text = self.request.match_info[name]
+        if len(text) > longest or not text.isprintable():
+            raise NotFound(missing)
+        return text
 
 
-def _entity_tag(text: str) -> str:
-    """The bare value of an entity tag, quoted or not."""
-    tag = text.strip().removeprefix("W/")
-    if "," in tag or not tag.isascii():
-        message = "must be one entity tag"
+def _entity_tags(text: str) -> str:
+    """The bare values of one entity tag or a list of them, quoted or not, with commas between. Raises Invalid."""
+    tags = [tag.strip().removeprefix("W/").removeprefix('"').removesuffix('"') for tag in text.split(",")]
+    if not all(tag.isascii() and tag.isprintable() and tag and '"' not in tag for tag in tags):
+        message = "must be an entity tag, or several with commas between"
         raise Invalid(f"If-Match {message}.", faults=[Fault(path="If-Match", message=message)])
-    return tag.removeprefix('"').removesuffix('"')
+    return ", ".join(tags)

@@ -3,44 +3,58 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable
 from typing import Any
-from uuid import UUID
 
 from aiohttp import web
 
-from services.gateway import decoding, reading
+from services.gateway import decoding, reading, standing
 from services.gateway.calls import Answer, Answered, Asked, Call, Json
 from services.gateway.gateway import Gateway
-from shared.errors import Fault, NotFound, OutcomeUnknown, Unavailable
+from shared.errors import Conflict, Fault, NotFound, OutcomeUnknown, Unavailable
 
 ANSWER_S = 24.0
-"""Every call that does not stream is answered within this many seconds (SPEC.md: 25, clients give up at 30)."""
-
-_GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+"""Every call that does not stream is answered within this many seconds (SPEC.md: 25, clients give up at 30). Of a
+streaming one, credential, sight, query and body are checked within that."""
 
 
 def handler_of(call: Call, gateway: Gateway) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """The aiohttp handler of a call: credential, sight, role, query and body are checked in this order."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        principal = None
-        if call.role is not None:
-            principal = await gateway.authenticator.principal(request.headers.get("Authorization"))
-        asked = Asked(gateway, call, request, principal)
-        asked.ids = _ids(request)
-        if principal is not None and "projectId" in asked.ids and not principal.sees(asked.scope):
-            raise NotFound("There is no such project, or you may not see it.")
-        if call.role is not None:
-            await asked.require(call.role)
-        await _take_in(asked)
-        answer = await _in_time(asked)
+        begun = False
+        try:
+            async with asyncio.timeout(ANSWER_S) as limit:
+                asked = await _admitted(call, gateway, request)
+                await _take_in(asked)
+                begun = True
+                if call.streams:
+                    limit.reschedule(None)
+                answer = await _carried_out(asked)
+        except TimeoutError as error:
+            if call.method == "GET" or not begun:
+                raise Unavailable("The answer took too long; try again shortly.") from error
+            raise OutcomeUnknown(
+                "The change took too long; whether it took effect is not known. Look at the present state."
+            ) from error
         if isinstance(answer, web.StreamResponse):
             return answer
         return json_response(answer if isinstance(answer, Answered) else Answered(model=answer), call.status)
 
     return handle
+
+
+async def _admitted(call: Call, gateway: Gateway, request: web.Request) -> Asked:
+    """The request of a caller who may make it. Raises Unauthorized, NotFound, Forbidden."""
+    principal = None
+    if call.role is not None:
+        principal = await gateway.authenticator.principal(request.headers.get("Authorization"))
+    asked = Asked(gateway, call, request, principal)
+    if principal is not None and "projectId" in asked.ids and not principal.sees(asked.scope):
+        raise NotFound("There is no such project, or you may not see it.")
+    if call.role is not None:
+        await standing.require(asked, call.role)
+    return asked
 
 
 async def _take_in(asked: Asked) -> None:
@@ -53,19 +67,12 @@ async def _take_in(asked: Asked) -> None:
     decoding.refuse(faults)
 
 
-async def _in_time(asked: Asked) -> Answer:
-    """Carry the call out, within ANSWER_S unless it streams. Raises Unavailable or OutcomeUnknown when that is over."""
-    if asked.call.streams:
-        return await asked.call.handler(asked)
+async def _carried_out(asked: Asked) -> Answer:
+    """What the handler answers. Raises whatever the services do; a conflict says which state it is about."""
     try:
-        async with asyncio.timeout(ANSWER_S):
-            return await asked.call.handler(asked)
-    except TimeoutError as error:
-        if asked.call.method == "GET":
-            raise Unavailable("The answer took too long; try again shortly.") from error
-        raise OutcomeUnknown(
-            "The change took too long; whether it took effect is not known. Look at the present state."
-        ) from error
+        return await asked.call.handler(asked)
+    except Conflict as conflict:
+        raise await standing.with_state(asked, conflict) from None
 
 
 async def _body(body: Json, request: web.Request, limit: int, faults: list[Fault]) -> Any:
@@ -91,14 +98,3 @@ def json_response(answer: Answered, status: int) -> web.Response:
         headers["ETag"] = '"' + answer.etag.strip('"') + '"'
     body = answer.model.model_dump_json(by_alias=True).encode()
     return web.Response(body=body, status=answer.status or status, headers=headers)
-
-
-def _ids(request: web.Request) -> dict[str, UUID]:
-    """The GUIDs of the address. Raises NotFound for a malformed one: no such thing can exist."""
-    found = {}
-    for name, text in request.match_info.items():
-        if name.endswith("Id") and name != "cellId":  # a cell's id is a word of the notebook's own
-            if not _GUID.fullmatch(text):
-                raise NotFound("There is no such thing: the address holds a malformed id.")
-            found[name] = UUID(text)
-    return found

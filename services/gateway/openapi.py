@@ -123,15 +123,11 @@ def _path_parameters(call: Call) -> list[Document]:
             "name": name,
             "in": "path",
             "required": True,
-            "schema": {"type": "string", "format": "uuid"} if _is_guid(name) else {"type": "string"},
+            "schema": {"type": "string", "format": "uuid"} if name in call.id_names else {"type": "string"},
             "example": _EXAMPLE_IDS[name],
         }
         for name in re.findall(r"{(\w+)}", call.path)
     ]
-
-
-def _is_guid(name: str) -> bool:
-    return name.endswith("Id") and name != "cellId"
 
 
 def _query_parameters(call: Call) -> list[Document]:

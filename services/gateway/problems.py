@@ -110,7 +110,7 @@ def of_http(error: web.HTTPException, *, method: str, instance: str, request_id:
     """aiohttp's own refusals in the same shape: unknown route, wrong method, body too large."""
     headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
     details = {
-        404: "There is no such address.",
+        404: "There is no such address, or an id in it is no GUID.",
         405: f"{method} is not possible here; the Allow header lists what is.",
         413: "The body is too large.",
     }

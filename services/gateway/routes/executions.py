@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
-from services.gateway import event_stream, examples
+from services.gateway import event_stream, examples, standing
 from services.gateway.bodies import EventsQuery, ExecutionsQuery, NoMembers, RemoveExecutionQuery, StatusQuery
 from services.gateway.calls import SCOPE, Answered, Asked, Call, Json
 from services.gateway.dispatch import json_response
@@ -28,6 +28,7 @@ from shared.contracts.executions import (
     RerunRequest,
     StartExecution,
 )
+from shared.contracts.notebooks import CheckNotebook
 
 EXECUTION = f"{SCOPE}/notebook/{{notebookId}}/execution/{{executionId}}"
 """Where a run is found."""
@@ -85,17 +86,13 @@ async def get_execution(asked: Asked) -> Execution:
 async def list_executions(asked: Asked) -> ExecutionPage:
     """`GET notebook/{notebookId}/executions`."""
     query: ExecutionsQuery = asked.query
-    return await asked.ask(
-        ListExecutions(
-            scope=asked.scope,
-            caller=asked.caller,
-            notebook_id=asked.notebook_id,
-            status=query.status,
-            page=query.page,
-            page_size=query.page_size,
-            cursor=query.cursor,
-        )
+    about: dict[str, Any] = {"scope": asked.scope, "caller": asked.caller, "notebook_id": asked.notebook_id}
+    page = await asked.ask(
+        ListExecutions(**about, status=query.status, page=query.page, page_size=query.page_size, cursor=query.cursor)
     )
+    if page.total_count == 0:  # executor does not know whether there is such a notebook
+        await asked.ask(CheckNotebook(**about))
+    return page
 
 
 async def cancel_execution(asked: Asked) -> Execution:
@@ -112,7 +109,7 @@ async def remove_execution(asked: Asked) -> Any:
     query: RemoveExecutionQuery = asked.query
     if not query.purge:
         return await cancel_execution(asked)
-    await asked.require(Role.editor)
+    await standing.require(asked, Role.editor)
     done = await asked.ask(
         PurgeExecution(
             scope=asked.scope, caller=asked.caller, execution_id=asked.execution_id, notebook_id=asked.notebook_id

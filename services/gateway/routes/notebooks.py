@@ -118,7 +118,7 @@ async def update_notebook(asked: Asked) -> Answered:
         scope=asked.scope,
         caller=asked.caller,
         notebook_id=asked.notebook_id,
-        patch=patch,
+        patch={name: value for name, value in patch.items() if name not in ("etag", "dateModified")},
         precondition=asked.precondition(),
         change_message=asked.change_message(),
     )
@@ -132,7 +132,12 @@ async def delete_notebook(asked: Asked) -> Any:
     about: dict[str, Any] = {"scope": asked.scope, "caller": asked.caller, "notebook_id": asked.notebook_id}
     precondition = asked.precondition()
     await asked.ask(CheckNotebook(**about, precondition=precondition))
-    await asked.ask(BlockNotebook(**about, force=query.force, precondition=precondition))
+    try:
+        await asked.ask(BlockNotebook(**about, force=query.force, precondition=precondition))
+    except Unavailable as error:
+        if error.extra.get("outcomeUnknown"):  # it gave up when it had cancelled executions already
+            raise OutcomeUnknown(error.detail) from error
+        raise
     try:
         await asked.ask(DeleteNotebook(**about))
     except NotFound:
