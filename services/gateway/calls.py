@@ -101,6 +101,8 @@ class Call:
     streams: bool = False  # may take longer than ANSWER_S
     refusals: tuple[int, ...] = field(default=())
     notes: str = ""
+    check: Callable[[Asked], Awaitable[Any]] | None = None
+    """Asks a service what is wrong with the body, and changes nothing: for the faults beside those of its shape."""
     sight: Callable[[Asked], Awaitable[None]] | None = None
     """Raises NotFound unless the thing in the address exists, where its ids alone do not tell; for 404 before 403."""
 
@@ -182,25 +184,35 @@ class Asked:
         """The answer of the service that `command` is for."""
         return await self.gateway.requests.ask(command, patience_s=patience_s, correlation=self.request[REQUEST_ID])
 
-    def idempotency(self, content: BaseModel, *, file_sha256: str | None = None) -> Idempotency | None:
-        """The Idempotency-Key of the request, if it has one, with a hash of its decoded fields and file."""
+    def idempotency_key(self) -> str | None:
+        """The Idempotency-Key of the request, if it has one. Raises Invalid."""
         key = self.request.headers.get("Idempotency-Key")
-        if key is None:
-            return None
-        if not key.isascii() or not key.isprintable() or not 0 < len(key) <= LONGEST_IDEMPOTENCY_KEY:
+        if key is not None and not (key.isascii() and key.isprintable() and 0 < len(key) <= LONGEST_IDEMPOTENCY_KEY):
             message = f"must be 1 to {LONGEST_IDEMPOTENCY_KEY} printable ASCII characters"
             raise Invalid(f"Idempotency-Key {message}.", faults=[Fault(path="Idempotency-Key", message=message)])
+        return key
+
+    def idempotency(self, content: BaseModel, *, file_sha256: str | None = None) -> Idempotency | None:
+        """The Idempotency-Key of the request, if it has one, with a hash of its decoded fields and file."""
+        key = self.idempotency_key()
+        if key is None:
+            return None
         fields = orjson.dumps(content.model_dump(mode="json", by_alias=True), option=orjson.OPT_SORT_KEYS)
         fingerprint = hashlib.sha256(fields + b"\n" + (file_sha256 or "").encode()).hexdigest()
         ids = " ".join(f"{name}={value}" for name, value in sorted(self.ids.items()))
         route = f"{self.principal.credential} {self.call.name} {ids}"
         return Idempotency(key=key, route=route, fingerprint=fingerprint)
 
+    def if_match(self) -> str | None:
+        """The entity tags in `If-Match`, or `*`. Raises Invalid."""
+        header = self.request.headers.get("If-Match")
+        return None if header is None else _entity_tags(header)
+
     def precondition(self) -> Precondition:
         """The state that the caller expects: `If-Match`, else `etag` or `dateModified` in the body."""
-        header = self.request.headers.get("If-Match")
+        header = self.if_match()
         if header is not None:
-            return Precondition() if header.strip() == "*" else Precondition(etag=_entity_tags(header))
+            return Precondition() if header == "*" else Precondition(etag=header)
         expected = self.body if isinstance(self.body, Expected) else None
         if expected is None and isinstance(self.body, dict):
             members = {name: self.body.get(name) for name in ("etag", "dateModified")}

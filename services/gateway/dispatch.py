@@ -6,12 +6,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import structlog
 from aiohttp import web
 
-from services.gateway import decoding, reading, standing
+from services.gateway import decoding, mending, reading, standing
 from services.gateway.calls import Answer, Answered, Asked, Call, Json
 from services.gateway.gateway import Gateway
-from shared.errors import Conflict, Fault, NotFound, OutcomeUnknown, Unavailable
+from shared.errors import AtelierError, Conflict, Fault, Invalid, NotFound, OutcomeUnknown, Unavailable
+
+log = structlog.get_logger(__name__)
 
 ANSWER_S = 24.0
 """Every call that does not stream is answered within this many seconds (SPEC.md: 25, clients give up at 30). Of a
@@ -58,13 +61,48 @@ async def _admitted(call: Call, gateway: Gateway, request: web.Request) -> Asked
 
 
 async def _take_in(asked: Asked) -> None:
-    """Check query and body. Raises Invalid with every fault of both."""
+    """Check headers, query and body. Raises Invalid with every fault of all, those that a service knows of included."""
     call, request = asked.call, asked.request
     faults: list[Fault] = []
+    _check_headers(asked, faults)
     asked.query = decoding.check_query(call.query, request.query.items(), faults=faults)
     if isinstance(call.body, Json):
-        asked.body = await _body(call.body, request, asked.gateway.settings.json_max_bytes, faults)
+        try:
+            asked.body = await _body(asked, call.body, faults)
+        except Invalid as error:
+            faults += error.faults
+    if faults and call.check is not None and asked.body is not None:
+        faults += await further_faults(faults, call.check(asked))
     decoding.refuse(faults)
+
+
+def _check_headers(asked: Asked, faults: list[Fault]) -> None:
+    """Add what is wrong with the headers that the call honours."""
+    call = asked.call
+    for honoured, read in (
+        (call.creates or call.idempotent, asked.idempotency_key),
+        (call.conditional, asked.if_match),
+        (call.explained, asked.change_message),
+    ):
+        if honoured:
+            try:
+                read()
+            except Invalid as error:
+                faults += error.faults
+
+
+async def further_faults(known: list[Fault], check: Awaitable[Any]) -> list[Fault]:
+    """What a service finds wrong beside the faults that are known already. Raises NotFound when what the call is about
+    does not exist; a service that cannot be asked finds nothing."""
+    try:
+        await check
+    except Invalid as error:
+        return mending.beside(known, error.faults)
+    except NotFound:
+        raise
+    except AtelierError as error:
+        log.info("faults told without a service's", reason=error.detail)
+    return []
 
 
 async def _carried_out(asked: Asked) -> Answer:
@@ -75,15 +113,20 @@ async def _carried_out(asked: Asked) -> Answer:
         raise await standing.with_state(asked, conflict) from None
 
 
-async def _body(body: Json, request: web.Request, limit: int, faults: list[Fault]) -> Any:
-    raw = await reading.whole_body(request, limit=limit)
+async def _body(asked: Asked, body: Json, faults: list[Fault]) -> Any:
+    """The checked body; what is left of it when it has faults and a service may find more; else None."""
+    raw = await reading.whole_body(asked.request, limit=asked.gateway.settings.json_max_bytes)
     data = await decoding.parse_json(raw)
     if data is None:
         if not body.optional:
             faults.append(Fault(path="", message="needs a JSON body"))
             return None
         data = {}
-    checked = decoding.check(body.model, data, faults=faults, nulls_are_absent=body.nulls_are_absent)
+    how = {"nulls_are_absent": body.nulls_are_absent, "strict": True}
+    checked = decoding.check(body.model, data, faults=faults, **how)
+    if checked is None and asked.call.check is not None:
+        data = mending.mended(body.model, data, **how)
+        checked = None if data is None else decoding.check(body.model, data, faults=[], **how)
     return data if body.as_sent else checked
 
 

@@ -189,17 +189,32 @@ class CreateNotebook(CatalogCommand, Command[Notebook]):
     change_message: str | None = None
 
 
-class ImportNotebook(CatalogCommand, Command[Notebook]):
-    """Make a notebook from an uploaded .ipynb or .py file (text of `file`, already UTF-8)."""
+class CheckDraft(CatalogCommand, Command[Nothing]):
+    """Everything that CreateNotebook checks, and nothing kept."""
 
-    write = True
+    draft: NotebookDraft
+
+
+class NotebookFile(Wire):
+    """An uploaded .ipynb or .py file (text of `file`, already UTF-8), and what is said about it."""
+
     file_name: str
     file: str
     notebook_name: Name | None = None
     notebook_description: Text | None = None
     kernel_type: KernelType | None = None
     integration: Integration
+
+
+class ImportNotebook(NotebookFile, CatalogCommand, Command[Notebook]):
+    """Make a notebook from an uploaded file."""
+
+    write = True
     change_message: str | None = None
+
+
+class CheckImport(NotebookFile, CatalogCommand, Command[Nothing]):
+    """Everything that ImportNotebook checks, and nothing kept."""
 
 
 class UpdateNotebook(CatalogCommand, Command[Notebook]):
@@ -210,6 +225,13 @@ class UpdateNotebook(CatalogCommand, Command[Notebook]):
     patch: dict[str, Any]
     precondition: Precondition = Precondition()
     change_message: str | None = None
+
+
+class CheckUpdate(CatalogCommand, Command[Nothing]):
+    """Everything that UpdateNotebook checks but the precondition, and nothing changed."""
+
+    notebook_id: UUID
+    patch: dict[str, Any]
 
 
 class AddCell(CatalogCommand, Command[Notebook]):

@@ -38,9 +38,7 @@ async def start_execution(asked: Asked) -> Answered:
     """`POST notebook/{notebookId}/execute`."""
     request: ExecutionRequest = asked.body
     if request.dry_run:
-        check = CheckExecution(scope=asked.scope, caller=asked.caller, notebook_id=asked.notebook_id, request=request)
-        plan: DryRun = await asked.ask(check)
-        return Answered(model=plan, status=200)
+        return Answered(model=await check_start(asked), status=200)
     execution = await asked.ask(
         StartExecution(
             scope=asked.scope,
@@ -55,13 +53,32 @@ async def start_execution(asked: Asked) -> Answered:
     return Answered(model=execution, location=location)
 
 
+async def check_start(asked: Asked) -> DryRun:
+    """What a run would do. Raises Invalid with what executor finds wrong with the body."""
+    return await asked.ask(
+        CheckExecution(scope=asked.scope, caller=asked.caller, notebook_id=asked.notebook_id, request=asked.body)
+    )
+
+
+async def check_rerun(asked: Asked) -> DryRun:
+    """What a rerun would do. Raises Invalid with what executor finds wrong with the body."""
+    return await asked.ask(
+        CheckRerun(
+            scope=asked.scope,
+            caller=asked.caller,
+            notebook_id=asked.notebook_id,
+            rerun_of=asked.execution_id,
+            request=asked.body,
+        )
+    )
+
+
 async def rerun_execution(asked: Asked) -> Answered:
     """`POST …/execution/{executionId}/rerun`."""
     request: RerunRequest = asked.body
     who: dict[str, Any] = {"scope": asked.scope, "caller": asked.caller, "notebook_id": asked.notebook_id}
     if request.dry_run:
-        plan: DryRun = await asked.ask(CheckRerun(**who, rerun_of=asked.execution_id, request=request))
-        return Answered(model=plan, status=200)
+        return Answered(model=await check_rerun(asked), status=200)
     command = RerunExecution(
         **who,
         idempotency=asked.idempotency(request),
@@ -141,6 +158,7 @@ CALLS = (
         tag="Executions",
         summary="Execute a notebook",
         handler=start_execution,
+        check=check_start,
         role=Role.runner,
         body=Json(model=ExecutionRequest, optional=True, example=examples.EXECUTION_REQUEST),
         reply=Execution,
@@ -204,6 +222,7 @@ CALLS = (
         tag="Executions",
         summary="Repeat an execution",
         handler=rerun_execution,
+        check=check_rerun,
         role=Role.runner,
         body=Json(model=RerunRequest, optional=True, example=examples.RERUN_REQUEST),
         reply=Execution,

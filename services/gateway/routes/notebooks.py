@@ -14,7 +14,9 @@ from services.gateway.dispatch import json_response
 from services.gateway.model import Role
 from shared.contracts.executions import BlockNotebook, GetNotebookActivity, NotebookActivity
 from shared.contracts.notebooks import (
+    CheckDraft,
     CheckNotebook,
+    CheckUpdate,
     CreateNotebook,
     DeleteNotebook,
     ExportNotebook,
@@ -45,6 +47,11 @@ async def create_notebook(asked: Asked) -> Answered:
         change_message=asked.change_message(),
     )
     return created(asked, await asked.ask(command))
+
+
+async def check_draft(asked: Asked) -> None:
+    """What catalog finds wrong with the body of `POST notebook`."""
+    await asked.ask(CheckDraft(scope=asked.scope, caller=asked.caller, draft=asked.body))
 
 
 async def get_notebook(asked: Asked) -> Answered | NotebookPage:
@@ -113,17 +120,28 @@ async def list_notebooks(asked: Asked) -> NotebookPage:
 
 async def update_notebook(asked: Asked) -> Answered:
     """`PUT notebook/{notebookId}`."""
-    patch: dict[str, Any] = asked.body
     command = UpdateNotebook(
         scope=asked.scope,
         caller=asked.caller,
         notebook_id=asked.notebook_id,
-        patch={name: value for name, value in patch.items() if name not in ("etag", "dateModified")},
+        patch=_patch(asked),
         precondition=asked.precondition(),
         change_message=asked.change_message(),
     )
     notebook = await asked.ask(command)
     return Answered(model=notebook, etag=notebook.etag)
+
+
+async def check_update(asked: Asked) -> None:
+    """What catalog finds wrong with the body of `PUT notebook/{notebookId}`."""
+    await asked.ask(
+        CheckUpdate(scope=asked.scope, caller=asked.caller, notebook_id=asked.notebook_id, patch=_patch(asked))
+    )
+
+
+def _patch(asked: Asked) -> dict[str, Any]:
+    """What is to be merged: the state that the body expects is the precondition's, and `If-Match` goes before it."""
+    return {name: value for name, value in asked.body.items() if name not in ("etag", "dateModified")}
 
 
 async def delete_notebook(asked: Asked) -> Any:
@@ -170,6 +188,7 @@ CALLS = (
         tag="Notebooks",
         summary="Create a notebook",
         handler=create_notebook,
+        check=check_draft,
         role=Role.editor,
         body=Json(model=NotebookDraft, example=examples.DRAFT),
         reply=Notebook,
@@ -207,6 +226,7 @@ CALLS = (
         tag="Notebooks",
         summary="Change a notebook",
         handler=update_notebook,
+        check=check_update,
         role=Role.editor,
         body=Json(model=NotebookPatch, optional=True, as_sent=True, nulls_are_absent=False, example=examples.PATCH),
         reply=Notebook,

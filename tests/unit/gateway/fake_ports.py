@@ -17,12 +17,12 @@ from services.gateway.gateway import Gateway
 from services.gateway.model import Principal, Role
 from services.gateway.store import key_hash
 from services.gateway.transfers import Transfers
-from shared.contracts.base import Command, Scope
+from shared.contracts.base import Command, Nothing, Scope
 from shared.contracts.datasets import Dataset, UploadTicket
-from shared.contracts.executions import Execution
+from shared.contracts.executions import CheckExecution, CheckRerun, Execution
 from shared.contracts.libraries import Library, PinnedLibrary
 from shared.contracts.lineage import RunTrace
-from shared.contracts.notebooks import Notebook
+from shared.contracts.notebooks import CheckDraft, CheckImport, CheckUpdate, Notebook
 from shared.errors import NotFound
 
 TENANT, PROJECT = UUID(examples.TENANT), UUID(examples.PROJECT)
@@ -52,7 +52,8 @@ class FakeRequests:
     """Answers commands with what the test put there, and remembers them."""
 
     def __init__(self) -> None:
-        self.answers: dict[type[Command[Any]], Any] = {}
+        checks = (CheckDraft, CheckImport, CheckUpdate, CheckExecution, CheckRerun)
+        self.answers: dict[type[Command[Any]], Any] = dict.fromkeys(checks, Nothing())
         self.asked: list[Command[Any]] = []
         self.patience: list[float] = []
 
