@@ -52,10 +52,10 @@ def new_binding(patch: Json) -> Any:
     return integration.get("datasetBinding") if isinstance(integration, dict) else None
 
 
-def update(current: Definition, patch: Json, numbering: Numbering, known: Sequence[Fault] = ()) -> Definition:
-    """`current` with `patch` merged in. Raises Invalid with every fault, the `known` ones included, or TooLarge."""
+def update(current: Definition, patch: Json, numbering: Numbering, others: Sequence[Fault] = ()) -> Definition:
+    """`current` with `patch` merged in. Raises Invalid with every fault, the `others` included, or TooLarge."""
     check_depth(patch)
-    found = [*known, *faults.unknown_members(patch, _SETTINGS | READ_ONLY | {"cells"})]
+    found = [*others, *faults.unknown_members(patch, _SETTINGS | READ_ONLY | {"cells"})]
     wanted = {name: value for name, value in patch.items() if name in _SETTINGS}
     for name, model in _PARTS.items():
         if isinstance(wanted.get(name), dict):

@@ -74,6 +74,23 @@ class Answered:
     etag: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Also:
+    """An answer of a call beside its usual one, for the documentation."""
+
+    status: int
+    meaning: str
+    model: type[BaseModel] | None = None
+    example: Any = None
+
+
+OF_DOWNLOADS = (
+    Also(status=206, meaning="The part that `Range` asks for."),
+    Also(status=304, meaning="The bytes are still those that `If-None-Match` names."),
+    Also(status=416, meaning="`Range` asks for nothing that is there."),
+)
+"""What else a call answers that sends stored bytes."""
+
 Answer = BaseModel | Answered | web.StreamResponse
 CallHandler = Callable[["Asked"], Awaitable[Answer]]
 
@@ -100,6 +117,7 @@ class Call:
     explained: bool = False  # honours X-Change-Message
     streams: bool = False  # may take longer than ANSWER_S
     refusals: tuple[int, ...] = field(default=())
+    also: tuple[Also, ...] = ()
     notes: str = ""
     check: Callable[[Asked], Awaitable[Any]] | None = None
     """Asks a service what is wrong with the body, and changes nothing: for the faults beside those of its shape."""

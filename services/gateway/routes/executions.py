@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from services.gateway import event_stream, examples, standing
 from services.gateway.bodies import EventsQuery, ExecutionsQuery, NoMembers, RemoveExecutionQuery, StatusQuery
-from services.gateway.calls import SCOPE, Answered, Asked, Call, Json
+from services.gateway.calls import SCOPE, Also, Answered, Asked, Call, Json
 from services.gateway.dispatch import json_response
 from services.gateway.model import Role
 from services.gateway.waiting import status_after_change
@@ -29,6 +29,16 @@ from shared.contracts.executions import (
     StartExecution,
 )
 from shared.contracts.notebooks import CheckNotebook
+
+CHECKED = (
+    Also(
+        status=200,
+        meaning="With `dryRun`: what would run.",
+        model=DryRun,
+        example={"valid": True, "parameters": {"include_weekends": False}, "warnings": [], "totalCells": 12},
+    ),
+)
+"""What a call that starts runs answers when it is only to check."""
 
 EXECUTION = f"{SCOPE}/notebook/{{notebookId}}/execution/{{executionId}}"
 """Where a run is found."""
@@ -166,6 +176,7 @@ CALLS = (
         example=examples.STARTED_EXECUTION,
         creates=True,
         refusals=(409, 429),
+        also=CHECKED,
         notes="With `dryRun: true` nothing runs: 200 with `valid`, `parameters`, `warnings`, `totalCells`.",
     ),
     Call(
@@ -202,6 +213,7 @@ CALLS = (
         reply=Execution,
         status=202,
         example=examples.STARTED_EXECUTION,
+        also=(Also(status=204, meaning="With `purge=true`: the ended execution was removed."),),
         notes="202 with the status object when it cancels; with `purge=true` (role editor) 204 without a body.",
     ),
     Call(
@@ -230,6 +242,7 @@ CALLS = (
         example=examples.RERUN,
         creates=True,
         refusals=(409, 429),
+        also=CHECKED,
         notes="Runs the same notebook version on the same dataset version. Members that are given replace those of the "
         "execution; `parameters` are merged by name, and `dataset_id` among them chooses another dataset. The cells "
         "before `fromCell` are replayed to prepare: they do not count, and their output is not among the results. With "

@@ -10,6 +10,7 @@ import structlog
 from services.gateway import examples, transfers
 from services.gateway.bodies import DeleteQuery, Expected, NotebookPatch, NotebooksQuery, VersionQuery
 from services.gateway.calls import SCOPE, Answered, Asked, Call, Json
+from services.gateway.decoding import refuse
 from services.gateway.dispatch import json_response
 from services.gateway.model import Role
 from shared.contracts.executions import BlockNotebook, GetNotebookActivity, NotebookActivity
@@ -27,7 +28,7 @@ from shared.contracts.notebooks import (
     NotebookPage,
     UpdateNotebook,
 )
-from shared.errors import AtelierError, NotFound, OutcomeUnknown, Unavailable
+from shared.errors import AtelierError, Fault, NotFound, OutcomeUnknown, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -56,8 +57,11 @@ async def check_draft(asked: Asked) -> None:
 
 async def get_notebook(asked: Asked) -> Answered | NotebookPage:
     """`GET notebook/{notebookId}`; with the project's own id the project's notebooks (the vendor's client)."""
+    query: NotebooksQuery = asked.query
     if asked.notebook_id == asked.scope.project_id:
-        return await asked.ask(ListNotebooks(scope=asked.scope, caller=asked.caller))
+        return await list_notebooks(asked)
+    fields = type(query).model_fields
+    refuse([Fault(path=str(fields[name].alias), message="is for lists") for name in sorted(query.model_fields_set)])
     activity = asyncio.create_task(_activity(asked))
     try:
         notebook = await asked.ask(GetNotebook(scope=asked.scope, caller=asked.caller, notebook_id=asked.notebook_id))
@@ -216,9 +220,10 @@ CALLS = (
         summary="Read a notebook",
         handler=get_notebook,
         role=Role.viewer,
+        query=NotebooksQuery,
         reply=Notebook,
         example=examples.NOTEBOOK,
-        notes="With the project's own id the answer is the first page of the project's notebooks.",
+        notes="With the project's own id the answer is that of `notebooks`; only then there are query parameters.",
     ),
     Call(
         method="PUT",

@@ -19,6 +19,7 @@ from services.gateway.settings import LINK_LIFE_S
 from shared import ops
 from shared.contracts.base import Scope, Wire
 from shared.contracts.executions import DEFAULT_TIMEOUT_S, MAX_TIMEOUT_S, GetQuota
+from shared.errors import Unavailable
 
 DOCS_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
 """The documentation page loads nothing, from here or elsewhere, and runs no script."""
@@ -114,9 +115,14 @@ async def get_health(asked: Asked) -> Any:
     return await ops.healthz(asked.request)
 
 
-async def get_readiness(asked: Asked) -> Any:
-    """`GET /readyz`."""
-    return await ops.readyz(asked.gateway.readiness)(asked.request)
+async def get_readiness(asked: Asked) -> web.Response:
+    """`GET /readyz`. Raises Unavailable, with each dependency's state, when the process cannot work."""
+    ready, report = await asked.gateway.readiness.report()
+    if ready:
+        return web.json_response(report)
+    down = [name for name, check in report["checks"].items() if not check["ok"]]
+    reason = f"no answer from {', '.join(down)}" if down else str(report["status"])
+    raise Unavailable(f"The process cannot work: {reason}.", extra={"checks": report["checks"]})
 
 
 async def get_openapi(_asked: Asked) -> web.Response:

@@ -180,8 +180,11 @@ async def test_a_silent_executor_is_not_waited_for(api: Api, monkeypatch: pytest
 
 async def test_the_projects_own_id_lists_its_notebooks(api: Api) -> None:
     api.requests.on(ListNotebooks, NotebookPage(notebooks=[], total_count=0, page=1, page_size=20, has_next_page=False))
-    answer = await api.call("GET", f"notebook/{PROJECT}")
+    answer = await api.call("GET", f"notebook/{PROJECT}?page=2&search=x")
     assert answer.json["notebooks"] == []
+    asked = api.requests.last(ListNotebooks)
+    assert (asked.page, asked.search) == (2, "x")
+    assert set((await api.call("GET", f"{PATH}?page=2&sort=dateCreated")).faults) == {"page", "sort"}
 
 
 def commands(api: Api) -> list[str]:
