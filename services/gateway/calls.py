@@ -14,21 +14,16 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel
 
+from services.gateway import headers
 from services.gateway.bodies import Expected, NoMembers
 from services.gateway.frame import REQUEST_ID
 from services.gateway.model import Principal, Role
 from shared.contracts.base import Caller, Command, Idempotency, Scope
 from shared.contracts.notebooks import Precondition
-from shared.errors import Fault, Invalid, NotFound
+from shared.errors import NotFound
 
 if TYPE_CHECKING:
     from services.gateway.gateway import Gateway
-
-LONGEST_CHANGE_MESSAGE = 2_000
-"""Characters of an X-Change-Message at most."""
-
-LONGEST_IDEMPOTENCY_KEY = 255
-"""Characters of an Idempotency-Key at most."""
 
 LONGEST_NAME = 200
 """Characters at most of what a template or a library can be called."""
@@ -202,17 +197,9 @@ class Asked:
         """The answer of the service that `command` is for."""
         return await self.gateway.requests.ask(command, patience_s=patience_s, correlation=self.request[REQUEST_ID])
 
-    def idempotency_key(self) -> str | None:
-        """The Idempotency-Key of the request, if it has one. Raises Invalid."""
-        key = self.request.headers.get("Idempotency-Key")
-        if key is not None and not (key.isascii() and key.isprintable() and 0 < len(key) <= LONGEST_IDEMPOTENCY_KEY):
-            message = f"must be 1 to {LONGEST_IDEMPOTENCY_KEY} printable ASCII characters"
-            raise Invalid(f"Idempotency-Key {message}.", faults=[Fault(path="Idempotency-Key", message=message)])
-        return key
-
     def idempotency(self, content: BaseModel, *, file_sha256: str | None = None) -> Idempotency | None:
         """The Idempotency-Key of the request, if it has one, with a hash of its decoded fields and file."""
-        key = self.idempotency_key()
+        key = headers.idempotency_key(self.request)
         if key is None:
             return None
         fields = orjson.dumps(content.model_dump(mode="json", by_alias=True), option=orjson.OPT_SORT_KEYS)
@@ -221,14 +208,9 @@ class Asked:
         route = f"{self.principal.credential} {self.call.name} {ids}"
         return Idempotency(key=key, route=route, fingerprint=fingerprint)
 
-    def if_match(self) -> str | None:
-        """The entity tags in `If-Match`, or `*`. Raises Invalid."""
-        header = self.request.headers.get("If-Match")
-        return None if header is None else _entity_tags(header)
-
     def precondition(self) -> Precondition:
         """The state that the caller expects: `If-Match`, else `etag` or `dateModified` in the body."""
-        header = self.if_match()
+        header = headers.if_match(self.request)
         if header is not None:
             return Precondition() if header == "*" else Precondition(etag=header)
         expected = self.body if isinstance(self.body, Expected) else None
@@ -237,19 +219,12 @@ class Asked:
             expected = Expected.model_validate(members, by_alias=True, by_name=False)
         if expected is None:
             return Precondition()
-        etag = _entity_tags(expected.etag) if expected.etag else None
+        etag = headers.entity_tags(expected.etag) if expected.etag else None
         return Precondition(etag=etag, date_modified=None if etag else expected.date_modified)
 
     def change_message(self) -> str | None:
-        """Why a change is made, from `X-Change-Message`; headers are bytes, and these are read as UTF-8."""
-        given = self.request.headers.get("X-Change-Message")
-        if given is None:
-            return None
-        text = given.encode("utf-8", "surrogateescape").decode("utf-8", "replace").strip()
-        if len(text) > LONGEST_CHANGE_MESSAGE:
-            message = f"must be at most {LONGEST_CHANGE_MESSAGE} characters"
-            raise Invalid(f"X-Change-Message {message}.", faults=[Fault(path="X-Change-Message", message=message)])
-        return text or None
+        """Why a change is made, from `X-Change-Message`."""
+        return headers.change_message(self.request)
 
     def word(self, name: str, *, longest: int, missing: str) -> str:
         """A part of the address that is no id. Raises NotFound, with the sentence `missing`, for one that nothing can
@@ -258,12 +233,3 @@ class Asked:
         if len(text) > longest or not text.isprintable():
             raise NotFound(missing)
         return text
-
-
-def _entity_tags(text: str) -> str:
-    """The bare values of one entity tag or a list of them, quoted or not, with commas between. Raises Invalid."""
-    tags = [tag.strip().removeprefix("W/").removeprefix('"').removesuffix('"') for tag in text.split(",")]
-    if not all(tag.isascii() and tag.isprintable() and tag and '"' not in tag for tag in tags):
-        message = "must be an entity tag, or several with commas between"
-        raise Invalid(f"If-Match {message}.", faults=[Fault(path="If-Match", message=message)])
-    return ", ".join(tags)

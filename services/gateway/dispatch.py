@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from services.gateway import decoding, mending, reading, standing
+from services.gateway import decoding, headers, mending, reading, standing
 from services.gateway.calls import Answer, Answered, Asked, Call, Json
 from services.gateway.gateway import Gateway
 from shared.errors import AtelierError, Conflict, Fault, Invalid, NotFound, OutcomeUnknown, Unavailable
@@ -80,13 +80,13 @@ def _check_headers(asked: Asked, faults: list[Fault]) -> None:
     """Add what is wrong with the headers that the call honours."""
     call = asked.call
     for honoured, read in (
-        (call.creates or call.idempotent, asked.idempotency_key),
-        (call.conditional, asked.if_match),
-        (call.explained, asked.change_message),
+        (call.creates or call.idempotent, headers.idempotency_key),
+        (call.conditional, headers.if_match),
+        (call.explained, headers.change_message),
     ):
         if honoured:
             try:
-                read()
+                read(asked.request)
             except Invalid as error:
                 faults += error.faults
 
@@ -134,10 +134,10 @@ def json_response(answer: Answered, status: int) -> web.Response:
     """A model as JSON, in camelCase, members without a value as null."""
     if status == 204:
         return web.Response(status=204)
-    headers = {"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store"}
+    sent = {"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store"}
     if answer.location is not None:
-        headers["Location"] = answer.location
+        sent["Location"] = answer.location
     if answer.etag is not None:
-        headers["ETag"] = '"' + answer.etag.strip('"') + '"'
+        sent["ETag"] = '"' + answer.etag.strip('"') + '"'
     body = answer.model.model_dump_json(by_alias=True).encode()
-    return web.Response(body=body, status=answer.status or status, headers=headers)
+    return web.Response(body=body, status=answer.status or status, headers=sent)

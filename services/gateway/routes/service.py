@@ -12,7 +12,8 @@ from pydantic import Field
 
 from services.gateway import asyncapi, docs_page, examples, openapi
 from services.gateway.bodies import MAX_PAGE_SIZE, MAX_WAIT_S
-from services.gateway.calls import LONGEST_IDEMPOTENCY_KEY, Asked, Call
+from services.gateway.calls import Asked, Call
+from services.gateway.headers import LONGEST_IDEMPOTENCY_KEY
 from services.gateway.model import Role
 from services.gateway.nesting import MAX_NESTING
 from services.gateway.settings import LINK_LIFE_S
