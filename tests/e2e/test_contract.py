@@ -35,7 +35,7 @@ async def test_executions_that_are_still_to_be_removed_are_not_seen(stack: Stack
     execution_id = (await own.run(notebook_id))["executionId"]
     connection = await asyncpg.connect(stack.postgres_dsn)
     try:
-        await connection.execute("UPDATE executor.notebook SET blocked_at = now() WHERE notebook_id = $1", notebook_id)
+        await connection.execute("UPDATE executor.notebook SET deleting_at = now() WHERE notebook_id = $1", notebook_id)
     finally:
         await connection.close()
     status, page, _ = await own.get(f"notebook/{notebook_id}/executions")
