@@ -8,9 +8,8 @@ import pytest
 from shared.database import translated
 from shared.errors import Unavailable
 
-
-class DoesNotFit(asyncpg.InterfaceError, ValueError):
-    """As asyncpg raises for a value that its column cannot hold."""
+DoesNotFit: type[Exception] = type("DoesNotFit", (asyncpg.InterfaceError, ValueError), {})
+"""As asyncpg raises it for a value that its column cannot hold."""
 
 
 async def test_a_lost_connection_is_an_outage() -> None:
