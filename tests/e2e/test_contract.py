@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import asyncpg
 import pytest
 
@@ -108,3 +109,52 @@ async def test_events_after_one_that_no_run_reaches_are_none(api: Api) -> None:
         )
         assert status == 200
         assert b"data:" not in events
+
+
+def paths(answer: tuple[int, Any, Any]) -> set[str]:
+    """Where the faults of a refusal are."""
+    status, problem, _ = answer
+    assert status == 400, problem
+    return {fault["path"] for fault in problem["errors"]}
+
+
+async def test_faults_of_shape_and_of_substance_come_in_one_round(api: Api) -> None:
+    nobody = "00000000-0000-4000-8000-000000000000"
+    draft = {
+        "notebookName": "",
+        "template": "nope",
+        "integration": {"scheduleExecution": "bad", "datasetBinding": nobody},
+        "initialCells": [{"cellType": "code", "tags": ["a,b"]}],
+    }
+    assert paths(await api.post("notebook", json=draft)) == {
+        "notebookName",
+        "template",
+        "integration.scheduleExecution",
+        "integration.datasetBinding",
+        "initialCells[0].tags[0]",
+    }
+    cells = [{"cellType": "code", "content": "n: int = 1", "tags": ["parameters"]}]
+    notebook = await api.create(initialCells=cells)
+    path = f"notebook/{notebook['notebookId']}"
+    run = {"timeout": 0, "cellTimeout": True, "parameters": {"n": "x", "dataset_id": nobody}}
+    assert paths(await api.post(f"{path}/execute", json=run)) == {
+        "timeout",
+        "cellTimeout",
+        "parameters.n",
+        "parameters.dataset_id",
+    }
+    patch = {
+        "kernelType": "cobol",
+        "integration": {"datasetBinding": nobody, "scheduleTimeZone": "Mars/Olympus"},
+        "cells": [{"cellType": "cod", "content": "1"}, {"cellType": "code", "tags": ["a,b"]}],
+    }
+    assert paths(await api.put(path, json=patch)) == {
+        "kernelType",
+        "integration.datasetBinding",
+        "integration.scheduleTimeZone",
+        "cells[0].cellType",
+        "cells[1].tags[0]",
+    }
+    form = aiohttp.FormData({"kernelType": "cobol", "datasetBinding": nobody})
+    form.add_field("file", b'{"nbformat": 4, "cells": {}}', filename="a.ipynb")
+    assert {"kernelType", "datasetBinding", "file.cells"} <= paths(await api.post("notebook/upload", data=form))
