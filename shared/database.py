@@ -61,6 +61,8 @@ async def translated() -> AsyncIterator[None]:
     try:
         yield
     except _DOWN as error:
+        if isinstance(error, ValueError):
+            raise  # asyncpg's own word for a value that does not fit its column: the database is well
         raise Unavailable("The database is not available; try again shortly.") from error
 
 

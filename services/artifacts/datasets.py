@@ -13,7 +13,7 @@ import orjson
 from services.artifacts import model, previews, storage, store
 from services.artifacts.store import queries
 from shared import tickets
-from shared.contracts.base import Nothing, Scope
+from shared.contracts.base import Nothing, Scope, in_utc
 from shared.contracts.datasets import (
     ColumnProfile,
     Dataset,
@@ -212,7 +212,7 @@ def _read_cursor(cursor: str) -> tuple[datetime, UUID]:
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
         moment, _, identity = text.partition("|")
-        return datetime.fromisoformat(moment), UUID(identity)
+        return in_utc(datetime.fromisoformat(moment)), UUID(identity)
     except (binascii.Error, ValueError) as error:
         message = "is not a cursor that a page gave"
         raise Invalid(f"cursor {message}", faults=[Fault(path="cursor", message=message)]) from error

@@ -6,7 +6,7 @@ import base64
 import binascii
 import hashlib
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
 from shared.contracts.base import Scope, rfc3339
@@ -56,13 +56,7 @@ def dataset_etag(version: int, sha256: str) -> str:
 
 def check_precondition(precondition: Precondition, *, etag: str, modified_at: datetime) -> None:
     """Raise Conflict, with the present `dateModified`, when the caller's belief about a dataset is stale."""
-    stale = precondition.etag is not None and precondition.etag.strip('"') != etag
-    if precondition.date_modified is not None:
-        believed = precondition.date_modified
-        if believed.tzinfo is None:
-            believed = believed.replace(tzinfo=UTC)
-        stale = stale or rfc3339(believed) != rfc3339(modified_at)
-    if stale:
+    if not precondition.holds(etag=etag, modified_at=modified_at):
         raise Conflict(
             "The dataset was changed by somebody else in the meantime; get it again and repeat the change.",
             extra={"dateModified": rfc3339(modified_at), "etag": etag},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from services.catalog import cell_ids, faults, validity
@@ -20,24 +20,47 @@ READ_ONLY = frozenset(wire_names(Cell)) - MEMBERS
 
 
 def replaced(document: Document, given: Any, numbering: Numbering, found: list[Fault]) -> Document:
-    """`document` with the cells that a PUT gives, in their order; all their faults are added to `found`."""
+    """`document` with the cells that a PUT gives, in their order; all their faults are added to `found`.
+
+    The array replaces (RFC 7396): a cell without `tags` or `metadata` has none from here on, also one that was there
+    before. Its attachments and outputs, which the API does not show, stay. Nobody empties a cell by not saying what is
+    in it: one that is there needs its `content`.
+    """
     if not isinstance(given, list):
         found.append(Fault(path="cells", message="must be an array of cells"))
         return document
     faulty: list[Fault] = []
     drafts = [_draft(item, f"cells[{index}]", faulty) for index, item in enumerate(given)]
     cells = [draft for draft in drafts if draft is not None]
-    faulty = faulty or draft_faults(cells, set(), "cells")
+    known = {cell["id"]: cell for cell in document.cells}
+    faulty = faulty or [*draft_faults(cells, set(), "cells"), *_silent(cells, known)]
     if not faulty:
-        known = {cell["id"]: cell for cell in document.cells}
         for draft in cells:
             numbering.see(draft.cell_id or "")
         document = document.with_cells(
-            [_merged(draft, known.get(draft.cell_id or ""), draft.cell_id or numbering.give()) for draft in cells]
+            [
+                _merged(_in_full(draft), known.get(draft.cell_id or ""), draft.cell_id or numbering.give())
+                for draft in cells
+            ]
         )
         faulty = _document_faults(document)
     found += faulty
     return document
+
+
+def _silent(cells: Sequence[CellDraft], known: Collection[str]) -> list[Fault]:
+    return [
+        Fault(path=f"cells[{index}].content", message="is required: the cell is there already")
+        for index, draft in enumerate(cells)
+        if draft.cell_id in known and "content" not in draft.model_fields_set
+    ]
+
+
+def _in_full(draft: CellDraft) -> CellDraft:
+    """The draft with what it does not say said: no metadata, no tags but those in the metadata."""
+    metadata = draft.metadata or {}
+    tags = draft.tags if draft.tags is not None or "tags" in metadata else []
+    return draft.model_copy(update={"metadata": metadata, "tags": tags})
 
 
 def _draft(item: Any, path: str, found: list[Fault]) -> CellDraft | None:
@@ -106,7 +129,7 @@ def draft_faults(drafts: Sequence[CellDraft], taken: set[str], prefix: str) -> l
 
 
 def _merged(draft: CellDraft, present: Json | None, cell_id: str) -> Json:
-    """The cell a draft asks for. What it does not mention of a cell that exists stays: source, metadata and so on."""
+    """The cell a draft asks for. What it does not say of a cell that exists stays, as does what no draft can say."""
     if present is None:
         metadata = metadata_with({}, draft.metadata, draft.tags)
         return new_cell(cell_id, draft.cell_type, draft.content, metadata)

@@ -10,12 +10,13 @@ from uuid import UUID
 
 from pydantic import TypeAdapter, ValidationError
 
-from services.catalog import binding, cell_changes, faults, merge, store
+from services.catalog import binding, cell_changes, merge, store
 from services.catalog.cell_ids import Numbering
 from services.catalog.model import Definition, check_precondition, next_modification, next_version
-from shared.contracts.base import OptionalId
+from shared.contracts.base import Nothing, OptionalId
 from shared.contracts.notebooks import (
     AddCell,
+    CheckUpdate,
     DeleteCell,
     Notebook,
     NotebookUpdated,
@@ -43,13 +44,23 @@ async def update_notebook(app: Catalog, command: UpdateNotebook, context: Contex
     unbindable = await _binding_faults(app, command)
 
     def change(current: Definition, numbering: Numbering) -> Definition:
-        faults.refuse(unbindable, "The request")
-        return merge.update(current, command.patch, numbering)
+        return merge.update(current, command.patch, numbering, unbindable)
 
     async with app.turns.of(command.notebook_id, context.deadline), context.transaction() as transaction:
         return transaction.reply(
             await apply(transaction, command, change, precondition=precondition, message=command.change_message)
         )
+
+
+async def check_update(app: Catalog, command: CheckUpdate, _context: Context) -> Nothing:
+    """Everything that `update_notebook` checks but the precondition; nothing is changed."""
+    unbindable = await _binding_faults(app, command)
+    async with app.database.connection() as connection:
+        reader = store.Outside(connection)
+        current = await store.found(reader, store.queries.version, command.scope, command.notebook_id, None)
+    # No cell is kept: which number comes next does not matter.
+    await asyncio.to_thread(merge.update, store.definition(current), command.patch, Numbering(), unbindable)
+    return Nothing()
 
 
 async def add_cell(app: Catalog, command: AddCell, context: Context) -> Notebook:
@@ -141,7 +152,7 @@ def kept_message(message: str | None) -> str | None:
     return (message or "").replace("\x00", "").strip()[:MESSAGE_LENGTH] or None
 
 
-async def _binding_faults(app: Catalog, command: UpdateNotebook) -> list[Fault]:
+async def _binding_faults(app: Catalog, command: UpdateNotebook | CheckUpdate) -> list[Fault]:
     """A fault when the patch binds another dataset than the present one, and there is none such.
 
     Asked before the transaction, which must not wait for another service. A binding that stays is not asked about: its

@@ -15,8 +15,10 @@ from services.catalog.kernels import SPECS
 from services.catalog.limits import check_depth, check_size
 from services.catalog.model import FIRST_VERSION, Definition
 from services.catalog.shelf import Template
-from shared.contracts.base import Caller, Scope
+from shared.contracts.base import Caller, Nothing, Scope
 from shared.contracts.notebooks import (
+    CheckDraft,
+    CheckImport,
     CreateNotebook,
     Environment,
     ImportNotebook,
@@ -35,22 +37,7 @@ if TYPE_CHECKING:
 
 async def create_notebook(app: Catalog, command: CreateNotebook, context: Context) -> Notebook:
     """A notebook at version 1.0.0: the template's cells first, then the initial ones."""
-    draft = command.draft
-    found: list[Fault] = []
-    template = None
-    if draft.template:
-        try:
-            template = await project_templates.choose(app, command.scope, draft.template)
-        except Invalid as error:
-            found += error.faults
-    definition, numbering = await asyncio.to_thread(_definition, draft, template, found)
-    found += await binding.faults_of(
-        app.requests,
-        command.scope,
-        command.caller,
-        definition.integration.dataset_binding,
-        "integration.datasetBinding",
-    )
+    definition, numbering, found = await _drafted(app, command)
     async with context.transaction() as transaction:
         # Faults come second: a request that is asked again, and was fine then, gets its first answer.
         faults.refuse(found, "The notebook")
@@ -61,23 +48,51 @@ async def create_notebook(app: Catalog, command: CreateNotebook, context: Contex
         return transaction.reply(notebook.model_copy(update={"session": session}))
 
 
+async def check_draft(app: Catalog, command: CheckDraft, _context: Context) -> Nothing:
+    """Everything that `create_notebook` checks; nothing is kept."""
+    *_, found = await _drafted(app, command)
+    faults.refuse(found, "The notebook")
+    return Nothing()
+
+
+async def _drafted(app: Catalog, command: CreateNotebook | CheckDraft) -> tuple[Definition, Numbering, list[Fault]]:
+    """What a draft asks for, and all that is wrong with it."""
+    draft = command.draft
+    found: list[Fault] = []
+    template = None
+    if draft.template:
+        try:
+            template = await project_templates.choose(app, command.scope, draft.template)
+        except Invalid as error:
+            found += error.faults
+    definition, numbering = await asyncio.to_thread(_definition, draft, template, found)
+    found += await _unbindable(app, command, definition.integration, "integration.datasetBinding")
+    return definition, numbering, found
+
+
+async def _unbindable(
+    app: Catalog,
+    command: CreateNotebook | CheckDraft | ImportNotebook | CheckImport,
+    integration: Integration,
+    path: str,
+) -> list[Fault]:
+    return await binding.faults_of(app.requests, command.scope, command.caller, integration.dataset_binding, path)
+
+
 async def import_notebook(app: Catalog, command: ImportNotebook, context: Context) -> Notebook:
     """A notebook from a file, with what was made of it in `parsing`."""
-    imported = await asyncio.to_thread(importing.read, command.file_name, command.file, command.kernel_type)
-    found = await binding.faults_of(
-        app.requests, command.scope, command.caller, command.integration.dataset_binding, "datasetBinding"
-    )
-    found += schedule.faults_of(command.integration, "integration")
-    definition = Definition(
-        name=command.notebook_name or importing.name_for(command.file_name),
-        description=command.notebook_description,
-        kernel_type=imported.kernel_type,
-        integration=command.integration,
-        environment=Environment(),
-        document=imported.document,
-    )
+    imported, refusal = await _imported(app, command)
     async with context.transaction() as transaction:
-        faults.refuse(found, "The upload")
+        if imported is None or refusal is not None:
+            raise refusal or LookupError("what was not read has its reason")
+        definition = Definition(
+            name=command.notebook_name or importing.name_for(command.file_name),
+            description=command.notebook_description,
+            kernel_type=imported.kernel_type,
+            integration=command.integration,
+            environment=Environment(),
+            document=imported.document,
+        )
         notebook = await insert(
             transaction,
             command.scope,
@@ -89,6 +104,30 @@ async def import_notebook(app: Catalog, command: ImportNotebook, context: Contex
         return transaction.reply(notebook.model_copy(update={"parsing": imported.parsing}))
 
 
+async def check_import(app: Catalog, command: CheckImport, _context: Context) -> Nothing:
+    """Everything that `import_notebook` checks; nothing is kept."""
+    _, refusal = await _imported(app, command)
+    if refusal is not None:
+        raise refusal
+    return Nothing()
+
+
+async def _imported(
+    app: Catalog, command: ImportNotebook | CheckImport
+) -> tuple[importing.Imported | None, Invalid | None]:
+    """The file as it was read, and the refusal of all that is wrong with it and with what was said about it."""
+    imported = refusal = None
+    try:
+        imported = await asyncio.to_thread(importing.read, command.file_name, command.file, command.kernel_type)
+    except Invalid as error:
+        refusal = error
+    found = await _unbindable(app, command, command.integration, "datasetBinding")
+    found += schedule.faults_of(command.integration, "integration")
+    if found:
+        refusal = faults.refusal([*(refusal.faults if refusal else []), *found], "The upload")
+    return imported, refusal
+
+
 def _definition(draft: NotebookDraft, template: Template | None, found: list[Fault]) -> tuple[Definition, Numbering]:
     """What the draft asks for; its faults are added to `found`."""
     drafts = draft.initial_cells or []
@@ -98,7 +137,8 @@ def _definition(draft: NotebookDraft, template: Template | None, found: list[Fau
         found += unsuitable
         template = None
     found += schedule.faults_of(integration, "integration")
-    found += draft_faults(drafts, set(), "initialCells")
+    wrong_ids = draft_faults(drafts, set(), "initialCells")
+    found += wrong_ids
     own_ids = {cell.cell_id or "" for cell in drafts}
     numbering = Numbering(known=own_ids)
     given = template.cells_for(draft.kernel_type, numbering, own_ids) if template else []
@@ -106,7 +146,7 @@ def _definition(draft: NotebookDraft, template: Template | None, found: list[Fau
     body["cells"] = [*given, *cells_of_drafts(drafts, numbering)]
     body["metadata"] = {**body["metadata"], **SPECS[draft.kernel_type]}
     document = Document(body=body)
-    if not found:
+    if not wrong_ids:
         found += [
             Fault(path=_in_draft(fault.path, len(given)), message=fault.message) for fault in validity.faults_of(body)
         ]

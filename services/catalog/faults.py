@@ -41,12 +41,17 @@ def unknown_members(given: Iterable[str], known: Iterable[str], prefix: str = ""
 def refuse(faults: Sequence[Fault], what: str) -> None:
     """Raise Invalid when there are faults; `what` begins its sentence (`The notebook`)."""
     if faults:
-        count = f"{len(faults)} faults" if len(faults) > 1 else "a fault"
-        first = faults[0]
-        raise Invalid(
-            f"{what} has {count}: {first.path}: {first.message}" + (", and more." if len(faults) > 1 else "."),
-            faults=list(faults[:MOST_FAULTS]),
-        )
+        raise refusal(faults, what)
+
+
+def refusal(faults: Sequence[Fault], what: str) -> Invalid:
+    """The error that names the faults, of which there is at least one."""
+    count = f"{len(faults)} faults" if len(faults) > 1 else "a fault"
+    first = faults[0]
+    return Invalid(
+        f"{what} has {count}: {first.path}: {first.message}" + (", and more." if len(faults) > 1 else "."),
+        faults=list(faults[:MOST_FAULTS]),
+    )
 
 
 def _message(problem: Any) -> str:

@@ -19,6 +19,9 @@ from shared.subscriber import EventHandler
 COMMANDS: Mapping[type[Command[Any]], Handler] = {
     commands.CreateNotebook: creating.create_notebook,
     commands.ImportNotebook: creating.import_notebook,
+    commands.CheckDraft: creating.check_draft,
+    commands.CheckImport: creating.check_import,
+    commands.CheckUpdate: changing.check_update,
     commands.UpdateNotebook: changing.update_notebook,
     commands.AddCell: changing.add_cell,
     commands.UpdateCell: changing.update_cell,

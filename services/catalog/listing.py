@@ -13,6 +13,7 @@ import asyncpg
 import orjson
 
 from services.catalog import faults
+from shared.contracts.base import in_utc
 from shared.contracts.notebooks import ListNotebooks, NotebookPage, NotebookSummary
 from shared.errors import Fault
 
@@ -189,10 +190,9 @@ def _place(cursor: str, sort: str) -> tuple[Any, UUID] | None:
             return (key, place) if key is not None and "\x00" not in key else None
         if key is None:
             return (None, place) if sort.endswith("lastExecutionDate") else None
-        moment = datetime.fromisoformat(key)
+        return in_utc(datetime.fromisoformat(key)), place
     except (ValueError, TypeError, AttributeError):
         return None
-    return (moment, place) if moment.tzinfo is not None else None
 
 
 def _summary(row: asyncpg.Record) -> NotebookSummary:

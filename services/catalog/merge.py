@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import Field, TypeAdapter
@@ -51,10 +52,10 @@ def new_binding(patch: Json) -> Any:
     return integration.get("datasetBinding") if isinstance(integration, dict) else None
 
 
-def update(current: Definition, patch: Json, numbering: Numbering) -> Definition:
-    """`current` with `patch` merged in. Raises Invalid with every fault, or TooLarge."""
+def update(current: Definition, patch: Json, numbering: Numbering, others: Sequence[Fault] = ()) -> Definition:
+    """`current` with `patch` merged in. Raises Invalid with every fault, the `others` included, or TooLarge."""
     check_depth(patch)
-    found = faults.unknown_members(patch, _SETTINGS | READ_ONLY | {"cells"})
+    found = [*others, *faults.unknown_members(patch, _SETTINGS | READ_ONLY | {"cells"})]
     wanted = {name: value for name, value in patch.items() if name in _SETTINGS}
     for name, model in _PARTS.items():
         if isinstance(wanted.get(name), dict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from uuid import UUID
 
@@ -73,20 +73,8 @@ def next_modification(previous: datetime, now: datetime) -> datetime:
 
 def check_precondition(precondition: Precondition, *, etag: str, modified_at: datetime) -> None:
     """Raise Conflict, with the present `dateModified`, when the caller's belief is stale."""
-    stale = precondition.etag is not None and not _etag_matches(precondition.etag, etag)
-    if precondition.date_modified is not None:
-        believed = precondition.date_modified
-        if believed.tzinfo is None:
-            believed = believed.replace(tzinfo=UTC)
-        stale = stale or whole_milliseconds(believed) != modified_at
-    if stale:
+    if not precondition.holds(etag=etag, modified_at=modified_at):
         raise Conflict(
             "The notebook was changed by somebody else in the meantime; get it again and repeat the change.",
             extra={"dateModified": rfc3339(modified_at), "etag": etag},
         )
-
-
-def _etag_matches(given: str, present: str) -> bool:
-    """Whether an `If-Match` value (`*`, one tag or a list; RFC 9110 section 13.1.1) or a bare etag names `present`."""
-    tags = [tag.strip() for tag in given.split(",")]
-    return "*" in tags or present in [tag.strip('"') for tag in tags]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from datetime import datetime
 from uuid import UUID
 
 import orjson
+from pydantic import TypeAdapter
 
+from shared.contracts.base import Moment
 from shared.errors import Fault, Invalid
+
+_PLACE = TypeAdapter(tuple[Moment, UUID])
 
 
 def cursor(moment: datetime, identity: UUID) -> str:
@@ -22,17 +25,9 @@ def place(text: str | None) -> tuple[datetime, UUID] | None:
     if not text:
         return None
     try:
-        moment, identity = orjson.loads(base64.urlsafe_b64decode(text))
-        found = datetime.fromisoformat(moment), UUID(identity)
-    except (ValueError, TypeError, AttributeError, binascii.Error) as error:
-        raise _refusal() from error
-    if found[0].tzinfo is None:
-        raise _refusal()
-    return found
-
-
-def _refusal() -> Invalid:
-    return Invalid(
-        "The cursor cannot be read.",
-        faults=[Fault(path="cursor", message="is none that a page of this list has given out")],
-    )
+        return _PLACE.validate_json(base64.urlsafe_b64decode(text), strict=True)
+    except ValueError as error:
+        raise Invalid(
+            "The cursor cannot be read.",
+            faults=[Fault(path="cursor", message="is none that a page of this list has given out")],
+        ) from error

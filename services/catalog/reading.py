@@ -21,6 +21,7 @@ from shared.contracts.notebooks import (
     ListNotebooks,
     Notebook,
     NotebookPage,
+    NotebookState,
     PinnedNotebook,
     PinNotebook,
 )
@@ -51,12 +52,12 @@ async def list_notebooks(app: Catalog, command: ListNotebooks, _context: Context
         return await listing.page(connection, command)
 
 
-async def check_notebook(app: Catalog, command: CheckNotebook, _context: Context) -> Nothing:
-    """Whether the notebook exists and the precondition holds."""
+async def check_notebook(app: Catalog, command: CheckNotebook, _context: Context) -> NotebookState:
+    """The notebook's state, if it exists and the precondition holds."""
     async with app.database.connection() as connection:
         row = await store.found(store.Outside(connection), store.queries.standing, command.scope, command.notebook_id)
     check_precondition(command.precondition, etag=row["etag"], modified_at=row["modified_at"])
-    return Nothing()
+    return NotebookState(etag=row["etag"], date_modified=row["modified_at"])
 
 
 async def check_dataset_unbound(app: Catalog, command: CheckDatasetUnbound, _context: Context) -> Nothing:

@@ -51,12 +51,15 @@ INSERT INTO execution_event (execution_id, sequence, body) SELECT $1, * FROM unn
 UPDATE notebook SET execution_count = execution_count + 1, last_accepted_at = $2 WHERE notebook_id = $1
 
 -- name: find
--- A run by id; the notebook may be left open.
-SELECT * FROM execution WHERE execution_id = $1 AND tenant_id = $2 AND project_id = $3
+-- A run by id; the notebook may be left open. As in all that clients read: none of a notebook that was deleted, whose
+-- runs are removed a moment later.
+SELECT e.* FROM execution e WHERE execution_id = $1 AND tenant_id = $2 AND project_id = $3
 AND ($4::uuid IS NULL OR notebook_id = $4)
+AND NOT EXISTS (SELECT 1 FROM notebook n WHERE n.notebook_id = e.notebook_id AND n.deleting_at IS NOT NULL)
 
 -- name: find_latest
-SELECT * FROM execution WHERE notebook_id = $1 AND tenant_id = $2 AND project_id = $3
+SELECT e.* FROM execution e WHERE notebook_id = $1 AND tenant_id = $2 AND project_id = $3
+AND NOT EXISTS (SELECT 1 FROM notebook n WHERE n.notebook_id = e.notebook_id AND n.deleting_at IS NOT NULL)
 ORDER BY accepted_at DESC, execution_id DESC LIMIT 1
 
 -- name: cells_of
@@ -83,14 +86,22 @@ SELECT active, queued, max_active, max_queued FROM tenant WHERE tenant_id = $1
 
 -- name: list_executions
 -- One page and one row more, newest first. $4 status words, $5/$6 the cursor's key, $7 limit, $8 offset.
-SELECT * FROM execution WHERE tenant_id = $1 AND project_id = $2 AND ($3::uuid IS NULL OR notebook_id = $3)
+SELECT e.* FROM execution e WHERE tenant_id = $1 AND project_id = $2 AND ($3::uuid IS NULL OR notebook_id = $3)
 AND ($4::text[] IS NULL OR state = ANY($4))
 AND ($5::timestamptz IS NULL OR (accepted_at, execution_id) < ($5, $6::uuid))
+AND NOT EXISTS (SELECT 1 FROM notebook n WHERE n.notebook_id = e.notebook_id AND n.deleting_at IS NOT NULL)
 ORDER BY accepted_at DESC, execution_id DESC LIMIT $7 OFFSET $8
 
 -- name: count_executions
-SELECT count(*) FROM execution WHERE tenant_id = $1 AND project_id = $2 AND ($3::uuid IS NULL OR notebook_id = $3)
-AND ($4::text[] IS NULL OR state = ANY($4))
+-- All, from an index alone, but those of the few notebooks that are being deleted.
+SELECT (
+    SELECT count(*) FROM execution WHERE tenant_id = $1 AND project_id = $2 AND ($3::uuid IS NULL OR notebook_id = $3)
+    AND ($4::text[] IS NULL OR state = ANY($4))
+) - (
+    SELECT count(*) FROM notebook n JOIN execution e USING (notebook_id)
+    WHERE n.deleting_at IS NOT NULL AND e.tenant_id = $1 AND e.project_id = $2
+    AND ($3::uuid IS NULL OR notebook_id = $3) AND ($4::text[] IS NULL OR e.state = ANY($4))
+)
 
 -- name: past_of_notebooks
 SELECT notebook_id, last_ended_at, cells FROM notebook
@@ -135,7 +146,8 @@ WHERE notebook_id = $1 AND state IN ('Queued', 'Claimed', 'Running', 'Collecting
 UPDATE notebook SET closing_until = clock_timestamp() + $2 * interval '1 s' WHERE notebook_id = $1
 
 -- name: block_notebook
-UPDATE notebook SET blocked_at = COALESCE(blocked_at, clock_timestamp()) WHERE notebook_id = $1
+UPDATE notebook SET blocked_at = COALESCE(blocked_at, clock_timestamp()), deleting_at = clock_timestamp()
+WHERE notebook_id = $1
 
 -- name: claim_tenant
 -- The least served tenant that has waiting work and room for more; its row stays locked until the claim commits.
@@ -317,7 +329,8 @@ WHERE n.notebook_id = $1
 SELECT execution_id FROM execution WHERE notebook_id = $1 AND manifest_epoch IS NULL AND epoch > 0
 
 -- name: empty_tombstone
-UPDATE notebook SET cells = '{}', execution_count = 0, last_accepted_at = NULL, last_ended_at = NULL, status = 'Ready'
+UPDATE notebook SET cells = '{}', execution_count = 0, last_accepted_at = NULL, last_ended_at = NULL, status = 'Ready',
+    deleting_at = NULL
 WHERE notebook_id = $1
 
 -- name: remove_executions_of_notebook

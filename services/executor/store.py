@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -12,11 +11,11 @@ from uuid import UUID
 
 import asyncpg
 import orjson
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from services.executor import model, views
 from services.executor.settings import ExecutorSettings
-from shared.contracts.base import Scope
+from shared.contracts.base import Moment, Scope
 from shared.contracts.executions import CellResult, Execution, Quota, RunLimits
 from shared.database import Database, Transaction
 from shared.envelope import Envelope
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 
 MEGABYTE = 1_000_000
 """Unit of settings that end in MB, in bytes."""
+
+_CURSOR = TypeAdapter(tuple[Moment, UUID])
 
 queries = Queries(Path(__file__).with_name("queries.sql"))
 
@@ -157,8 +158,7 @@ def read_cursor(cursor: str | None) -> tuple[datetime | None, UUID | None]:
     if cursor is None:
         return None, None
     try:
-        moment, identity = orjson.loads(base64.urlsafe_b64decode(cursor))
-        return datetime.fromisoformat(moment), UUID(identity)
-    except (ValueError, TypeError, binascii.Error) as error:
+        return _CURSOR.validate_json(base64.urlsafe_b64decode(cursor), strict=True)
+    except ValueError as error:
         fault = Fault(path="cursor", message="not a cursor of this list; start again without it")
         raise Invalid("The cursor cannot be read.", faults=[fault]) from error

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from shared.contracts.base import Body, Moment, OptionalId
 from shared.contracts.executions import ExecutionStatus
@@ -34,6 +35,16 @@ def _empty_is_none(value: Any) -> Any:
     return None if value == "" else value
 
 
+def _in_digits(value: Any) -> Any:
+    """A number of a query as it is; raises for a text that is one only with good will (`1.0`, `1_000`, ` 1`)."""
+    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
+        raise PydanticCustomError("int_parsing", "must be a whole number")
+    return value
+
+
+WholeNumber = Annotated[int, BeforeValidator(_in_digits)]
+"""A number in a query or form."""
+
 QueryText = Annotated[str, StringConstraints(max_length=1_000), AfterValidator(_no_nul)]
 OptionalText = Annotated[QueryText | None, BeforeValidator(_empty_is_none)]
 Sort = Literal[
@@ -55,23 +66,23 @@ class NoMembers(Body):
 class PageQuery(Body):
     """Which page of a list."""
 
-    page: int = Field(1, ge=1, le=MAX_PAGE)
-    page_size: int = Field(20, ge=1, le=MAX_PAGE_SIZE)
+    page: WholeNumber = Field(1, ge=1, le=MAX_PAGE)
+    page_size: WholeNumber = Field(20, ge=1, le=MAX_PAGE_SIZE)
     cursor: OptionalText = Field(None, description="`nextCursor` of the page before; neither skips nor repeats")
 
 
 class LibrariesQuery(Body):
     """Which page of the libraries, which are in the order of their names."""
 
-    page: int = Field(1, ge=1, le=MAX_PAGE)
-    page_size: int = Field(20, ge=1, le=MAX_PAGE_SIZE)
+    page: WholeNumber = Field(1, ge=1, le=MAX_PAGE)
+    page_size: WholeNumber = Field(20, ge=1, le=MAX_PAGE_SIZE)
 
 
 class TemplatesQuery(Body):
     """Which page of the templates: those that come with the product, then the project's, each by name."""
 
-    page: int = Field(1, ge=1, le=MAX_PAGE)
-    page_size: int = Field(20, ge=1, le=MAX_PAGE_SIZE)
+    page: WholeNumber = Field(1, ge=1, le=MAX_PAGE)
+    page_size: WholeNumber = Field(20, ge=1, le=MAX_PAGE_SIZE)
 
 
 class NotebooksQuery(PageQuery):
@@ -111,7 +122,7 @@ class FiresQuery(PageQuery):
 class StatusQuery(Body):
     """How long to wait for the next change."""
 
-    wait: int = Field(0, ge=0, le=MAX_WAIT_S, description="seconds to wait for the next change")
+    wait: WholeNumber = Field(0, ge=0, le=MAX_WAIT_S, description="seconds to wait for the next change")
 
 
 class ResultsQuery(Body):
@@ -133,7 +144,7 @@ class ReportQuery(Body):
 class LineageQuery(PageQuery):
     """Which version of a dataset, and which page of the executions that read it."""
 
-    version: int | None = Field(None, ge=1, le=MAX_PAGE)
+    version: WholeNumber | None = Field(None, ge=1, le=MAX_PAGE)
 
 
 class EventsQuery(Body):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,26 +14,27 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel
 
+from services.gateway import headers
 from services.gateway.bodies import Expected, NoMembers
 from services.gateway.frame import REQUEST_ID
 from services.gateway.model import Principal, Role
 from shared.contracts.base import Caller, Command, Idempotency, Scope
-from shared.contracts.datasets import GetDataset
-from shared.contracts.executions import GetExecution
-from shared.contracts.notebooks import CheckNotebook, Precondition
-from shared.errors import Fault, Forbidden, Invalid
+from shared.contracts.notebooks import Precondition
+from shared.errors import NotFound
 
 if TYPE_CHECKING:
     from services.gateway.gateway import Gateway
 
-LONGEST_CHANGE_MESSAGE = 2_000
-"""Characters of an X-Change-Message at most."""
-
-LONGEST_IDEMPOTENCY_KEY = 255
-"""Characters of an Idempotency-Key at most."""
+LONGEST_NAME = 200
+"""Characters at most of what a template or a library can be called."""
 
 SCOPE = "/api/{tenantId}/{projectId}"
 """What the paths of SPEC.md are relative to."""
+
+_ID_IN_PATH = re.compile(r"{(?!cellId)(\w+Id)}")
+"""An id in a call's path; a cell's is a word of the notebook's own."""
+
+_GUID = "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -66,6 +69,23 @@ class Answered:
     etag: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Also:
+    """An answer of a call beside its usual one, for the documentation."""
+
+    status: int
+    meaning: str
+    model: type[BaseModel] | None = None
+    example: Any = None
+
+
+OF_DOWNLOADS = (
+    Also(status=206, meaning="The part that `Range` asks for."),
+    Also(status=304, meaning="The bytes are still those that `If-None-Match` names."),
+    Also(status=416, meaning="`Range` asks for nothing that is there."),
+)
+"""What else a call answers that sends stored bytes."""
+
 Answer = BaseModel | Answered | web.StreamResponse
 CallHandler = Callable[["Asked"], Awaitable[Answer]]
 
@@ -92,13 +112,29 @@ class Call:
     explained: bool = False  # honours X-Change-Message
     streams: bool = False  # may take longer than ANSWER_S
     refusals: tuple[int, ...] = field(default=())
+    also: tuple[Also, ...] = ()
     notes: str = ""
+    check: Callable[[Asked], Awaitable[Any]] | None = None
+    """Asks a service what is wrong with the body, and changes nothing: for the faults beside those of its shape."""
+    sight: Callable[[Asked], Awaitable[None]] | None = None
+    """Raises NotFound unless the thing in the address exists, where its ids alone do not tell; for 404 before 403."""
 
     @property
     def name(self) -> str:
         """The operation's name, from its handler: `create_notebook` is `createNotebook`."""
         first, *rest = self.handler.__name__.split("_")
         return first + "".join(part.capitalize() for part in rest)
+
+    @property
+    def route(self) -> str:
+        """The path as the router takes it: only a GUID is an id, so that a word beside ids (`notebook/upload`) is an
+        address of its own, with methods of its own."""
+        return _ID_IN_PATH.sub(rf"{{\1:{_GUID}}}", self.path)
+
+    @property
+    def id_names(self) -> list[str]:
+        """What the ids in the path are called."""
+        return _ID_IN_PATH.findall(self.path)
 
 
 class Asked:
@@ -109,7 +145,8 @@ class Asked:
         self.call = call
         self.request = request
         self._principal = principal
-        self.ids: dict[str, UUID] = {}
+        self.ids = {name: UUID(request.match_info[name]) for name in call.id_names}
+        self.began = time.monotonic()
         self.query: Any = None
         self.body: Any = None
 
@@ -162,12 +199,9 @@ class Asked:
 
     def idempotency(self, content: BaseModel, *, file_sha256: str | None = None) -> Idempotency | None:
         """The Idempotency-Key of the request, if it has one, with a hash of its decoded fields and file."""
-        key = self.request.headers.get("Idempotency-Key")
+        key = headers.idempotency_key(self.request)
         if key is None:
             return None
-        if not key.isascii() or not key.isprintable() or not 0 < len(key) <= LONGEST_IDEMPOTENCY_KEY:
-            message = f"must be 1 to {LONGEST_IDEMPOTENCY_KEY} printable ASCII characters"
-            raise Invalid(f"Idempotency-Key {message}.", faults=[Fault(path="Idempotency-Key", message=message)])
         fields = orjson.dumps(content.model_dump(mode="json", by_alias=True), option=orjson.OPT_SORT_KEYS)
         fingerprint = hashlib.sha256(fields + b"\n" + (file_sha256 or "").encode()).hexdigest()
         ids = " ".join(f"{name}={value}" for name, value in sorted(self.ids.items()))
@@ -176,52 +210,26 @@ class Asked:
 
     def precondition(self) -> Precondition:
         """The state that the caller expects: `If-Match`, else `etag` or `dateModified` in the body."""
-        header = self.request.headers.get("If-Match")
+        header = headers.if_match(self.request)
         if header is not None:
-            return Precondition() if header.strip() == "*" else Precondition(etag=_entity_tag(header))
+            return Precondition() if header == "*" else Precondition(etag=header)
         expected = self.body if isinstance(self.body, Expected) else None
         if expected is None and isinstance(self.body, dict):
             members = {name: self.body.get(name) for name in ("etag", "dateModified")}
             expected = Expected.model_validate(members, by_alias=True, by_name=False)
         if expected is None:
             return Precondition()
-        etag = _entity_tag(expected.etag) if expected.etag else None
+        etag = headers.entity_tags(expected.etag) if expected.etag else None
         return Precondition(etag=etag, date_modified=None if etag else expected.date_modified)
 
     def change_message(self) -> str | None:
-        """Why a change is made, from `X-Change-Message`; headers are bytes, and these are read as UTF-8."""
-        given = self.request.headers.get("X-Change-Message")
-        if given is None:
-            return None
-        text = given.encode("utf-8", "surrogateescape").decode("utf-8", "replace").strip()
-        if len(text) > LONGEST_CHANGE_MESSAGE:
-            message = f"must be at most {LONGEST_CHANGE_MESSAGE} characters"
-            raise Invalid(f"X-Change-Message {message}.", faults=[Fault(path="X-Change-Message", message=message)])
-        return text or None
+        """Why a change is made, from `X-Change-Message`."""
+        return headers.change_message(self.request)
 
-    async def require(self, role: Role) -> None:
-        """Raise Forbidden unless the caller has `role`; NotFound when the thing in the address does not exist."""
-        if self.principal.may(role):
-            return
-        await self._see()
-        raise Forbidden(f"This call needs the role {role.name}; the credential has {self.principal.role.name}.")
-
-    async def _see(self) -> None:
-        """Raise NotFound unless what the address names exists (SPEC.md: 403 only for what the caller can see)."""
-        who: dict[str, Any] = {"scope": self.scope, "caller": self.caller} if "projectId" in self.ids else {}
-        if "executionId" in self.ids:
-            notebook_id = self.ids.get("notebookId")
-            await self.ask(GetExecution(**who, execution_id=self.execution_id, notebook_id=notebook_id))
-        elif "notebookId" in self.ids:
-            await self.ask(CheckNotebook(**who, notebook_id=self.notebook_id))
-        elif "datasetId" in self.ids:
-            await self.ask(GetDataset(**who, dataset_id=self.dataset_id))
-
-
-def _entity_tag(text: str) -> str:
-    """The bare value of an entity tag, quoted or not."""
-    tag = text.strip().removeprefix("W/")
-    if "," in tag or not tag.isascii():
-        message = "must be one entity tag"
-        raise Invalid(f"If-Match {message}.", faults=[Fault(path="If-Match", message=message)])
-    return tag.removeprefix('"').removesuffix('"')
+    def word(self, name: str, *, longest: int, missing: str) -> str:
+        """A part of the address that is no id. Raises NotFound, with the sentence `missing`, for one that nothing can
+        be called."""
+        text = self.request.match_info[name]
+        if len(text) > longest or not text.isprintable():
+            raise NotFound(missing)
+        return text

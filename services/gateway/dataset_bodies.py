@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
-from services.gateway.bodies import MAX_PAGE, MAX_PAGE_SIZE, Expected, OptionalText
+from services.gateway.bodies import MAX_PAGE, MAX_PAGE_SIZE, Expected, OptionalText, WholeNumber
 from shared.contracts.base import Body, OptionalId
 from shared.contracts.datasets import Encoding
 from shared.contracts.notebooks import Name, Precondition
@@ -135,7 +135,7 @@ class DatasetReplacementFields(_FileFields, Expected):
 
 
 Version = Annotated[
-    int | None,
+    WholeNumber | None,
     BeforeValidator(_empty_is_none),
     Field(None, ge=1, le=HIGHEST_VERSION, description="the present one when not given"),
 ]
@@ -157,11 +157,11 @@ class VersionQuery(Body):
 class PreviewQuery(VersionQuery):
     """How many of the first rows of which version."""
 
-    rows: int = Field(20, ge=1, le=MAX_PREVIEW_ROWS)
+    rows: WholeNumber = Field(20, ge=1, le=MAX_PREVIEW_ROWS)
 
 
 class VersionsQuery(Body):
     """Which page of a dataset's versions, the newest first."""
 
-    page: int = Field(1, ge=1, le=MAX_PAGE)
-    page_size: int = Field(20, ge=1, le=MAX_PAGE_SIZE)
+    page: WholeNumber = Field(1, ge=1, le=MAX_PAGE)
+    page_size: WholeNumber = Field(20, ge=1, le=MAX_PAGE_SIZE)

@@ -50,18 +50,36 @@ def _parse(raw: bytes) -> Any:
     return value
 
 
-def check(model: type[M], data: Any, *, faults: list[Fault], nulls_are_absent: bool = True) -> M | None:
-    """`data` as a `model`; what is wrong with it is added to `faults`, and None is returned then."""
+def check(
+    model: type[M], data: Any, *, faults: list[Fault], nulls_are_absent: bool = True, strict: bool = False
+) -> M | None:
+    """`data` as a `model`; what is wrong with it is added to `faults`, and None is returned then. `strict` takes no
+    text or number for another type: JSON can tell them apart, forms and queries cannot."""
     if not isinstance(data, dict):
         faults.append(_fault("", "must be a JSON object"))
         return None
     if nulls_are_absent:
         data = without_nulls(data, model)
     try:
-        return model.model_validate(data, by_alias=True, by_name=False)
+        return _validated(model, data, strict)
     except ValidationError as error:
         faults += faults_of(error, model)
         return None
+
+
+def _validated(model: type[M], data: Any, strict: bool) -> M:
+    if strict:  # as JSON again: a GUID or a time may be a text only there
+        return model.model_validate_json(orjson.dumps(data), strict=True, by_alias=True, by_name=False)
+    return model.model_validate(data, by_alias=True, by_name=False)
+
+
+def places_of_faults(model: type[BaseModel], data: Any, *, strict: bool = False) -> list[tuple[int | str, ...]]:
+    """Where `data` is no `model`."""
+    try:
+        _validated(model, data, strict)
+    except ValidationError as error:
+        return [details["loc"] for details in error.errors(include_url=False, include_input=False)]
+    return []
 
 
 def check_query(model: type[M], pairs: Iterable[tuple[str, str]], *, faults: list[Fault]) -> M | None:

@@ -3,39 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable
 from typing import Any
-from uuid import UUID
 
+import structlog
 from aiohttp import web
 
-from services.gateway import decoding, reading
+from services.gateway import decoding, headers, mending, reading, standing
 from services.gateway.calls import Answer, Answered, Asked, Call, Json
 from services.gateway.gateway import Gateway
-from shared.errors import Fault, NotFound, OutcomeUnknown, Unavailable
+from shared.errors import AtelierError, Conflict, Fault, Invalid, NotFound, OutcomeUnknown, Unavailable
+
+log = structlog.get_logger(__name__)
 
 ANSWER_S = 24.0
-"""Every call that does not stream is answered within this many seconds (SPEC.md: 25, clients give up at 30)."""
-
-_GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+"""Every call that does not stream is answered within this many seconds (SPEC.md: 25, clients give up at 30). Of a
+streaming one, credential, sight, query and body are checked within that."""
 
 
 def handler_of(call: Call, gateway: Gateway) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """The aiohttp handler of a call: credential, sight, role, query and body are checked in this order."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        principal = None
-        if call.role is not None:
-            principal = await gateway.authenticator.principal(request.headers.get("Authorization"))
-        asked = Asked(gateway, call, request, principal)
-        asked.ids = _ids(request)
-        if principal is not None and "projectId" in asked.ids and not principal.sees(asked.scope):
-            raise NotFound("There is no such project, or you may not see it.")
-        if call.role is not None:
-            await asked.require(call.role)
-        await _take_in(asked)
-        answer = await _in_time(asked)
+        begun = False
+        try:
+            async with asyncio.timeout(ANSWER_S) as limit:
+                asked = await _admitted(call, gateway, request)
+                await _take_in(asked)
+                begun = True
+                if call.streams:
+                    limit.reschedule(None)
+                answer = await _carried_out(asked)
+        except TimeoutError as error:
+            if call.method == "GET" or not begun:
+                raise Unavailable("The answer took too long; try again shortly.") from error
+            raise OutcomeUnknown(
+                "The change took too long; whether it took effect is not known. Look at the present state."
+            ) from error
         if isinstance(answer, web.StreamResponse):
             return answer
         return json_response(answer if isinstance(answer, Answered) else Answered(model=answer), call.status)
@@ -43,40 +47,86 @@ def handler_of(call: Call, gateway: Gateway) -> Callable[[web.Request], Awaitabl
     return handle
 
 
+async def _admitted(call: Call, gateway: Gateway, request: web.Request) -> Asked:
+    """The request of a caller who may make it. Raises Unauthorized, NotFound, Forbidden."""
+    principal = None
+    if call.role is not None:
+        principal = await gateway.authenticator.principal(request.headers.get("Authorization"))
+    asked = Asked(gateway, call, request, principal)
+    if principal is not None and "projectId" in asked.ids and not principal.sees(asked.scope):
+        raise NotFound("There is no such project, or you may not see it.")
+    if call.role is not None:
+        await standing.require(asked, call.role)
+    return asked
+
+
 async def _take_in(asked: Asked) -> None:
-    """Check query and body. Raises Invalid with every fault of both."""
+    """Check headers, query and body. Raises Invalid with every fault of all, those that a service knows of included."""
     call, request = asked.call, asked.request
     faults: list[Fault] = []
+    _check_headers(asked, faults)
     asked.query = decoding.check_query(call.query, request.query.items(), faults=faults)
     if isinstance(call.body, Json):
-        asked.body = await _body(call.body, request, asked.gateway.settings.json_max_bytes, faults)
+        try:
+            asked.body = await _body(asked, call.body, faults)
+        except Invalid as error:
+            faults += error.faults
+    if faults and call.check is not None and asked.body is not None:
+        faults += await further_faults(faults, call.check(asked))
     decoding.refuse(faults)
 
 
-async def _in_time(asked: Asked) -> Answer:
-    """Carry the call out, within ANSWER_S unless it streams. Raises Unavailable or OutcomeUnknown when that is over."""
-    if asked.call.streams:
-        return await asked.call.handler(asked)
+def _check_headers(asked: Asked, faults: list[Fault]) -> None:
+    """Add what is wrong with the headers that the call honours."""
+    call = asked.call
+    for honoured, read in (
+        (call.creates or call.idempotent, headers.idempotency_key),
+        (call.conditional, headers.if_match),
+        (call.explained, headers.change_message),
+    ):
+        if honoured:
+            try:
+                read(asked.request)
+            except Invalid as error:
+                faults += error.faults
+
+
+async def further_faults(known: list[Fault], check: Awaitable[Any]) -> list[Fault]:
+    """What a service finds wrong beside the faults that are known already. Raises NotFound when what the call is about
+    does not exist; a service that cannot be asked finds nothing."""
     try:
-        async with asyncio.timeout(ANSWER_S):
-            return await asked.call.handler(asked)
-    except TimeoutError as error:
-        if asked.call.method == "GET":
-            raise Unavailable("The answer took too long; try again shortly.") from error
-        raise OutcomeUnknown(
-            "The change took too long; whether it took effect is not known. Look at the present state."
-        ) from error
+        await check
+    except Invalid as error:
+        return mending.beside(known, error.faults)
+    except NotFound:
+        raise
+    except AtelierError as error:
+        log.info("faults told without a service's", reason=error.detail)
+    return []
 
 
-async def _body(body: Json, request: web.Request, limit: int, faults: list[Fault]) -> Any:
-    raw = await reading.whole_body(request, limit=limit)
+async def _carried_out(asked: Asked) -> Answer:
+    """What the handler answers. Raises whatever the services do; a conflict says which state it is about."""
+    try:
+        return await asked.call.handler(asked)
+    except Conflict as conflict:
+        raise await standing.with_state(asked, conflict) from None
+
+
+async def _body(asked: Asked, body: Json, faults: list[Fault]) -> Any:
+    """The checked body; what is left of it when it has faults and a service may find more; else None."""
+    raw = await reading.whole_body(asked.request, limit=asked.gateway.settings.json_max_bytes)
     data = await decoding.parse_json(raw)
     if data is None:
         if not body.optional:
             faults.append(Fault(path="", message="needs a JSON body"))
             return None
         data = {}
-    checked = decoding.check(body.model, data, faults=faults, nulls_are_absent=body.nulls_are_absent)
+    how = {"nulls_are_absent": body.nulls_are_absent, "strict": True}
+    checked = decoding.check(body.model, data, faults=faults, **how)
+    if checked is None and asked.call.check is not None:
+        data = mending.mended(body.model, data, **how)
+        checked = None if data is None else decoding.check(body.model, data, faults=[], **how)
     return data if body.as_sent else checked
 
 
@@ -84,21 +134,10 @@ def json_response(answer: Answered, status: int) -> web.Response:
     """A model as JSON, in camelCase, members without a value as null."""
     if status == 204:
         return web.Response(status=204)
-    headers = {"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store"}
+    sent = {"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store"}
     if answer.location is not None:
-        headers["Location"] = answer.location
+        sent["Location"] = answer.location
     if answer.etag is not None:
-        headers["ETag"] = '"' + answer.etag.strip('"') + '"'
+        sent["ETag"] = '"' + answer.etag.strip('"') + '"'
     body = answer.model.model_dump_json(by_alias=True).encode()
-    return web.Response(body=body, status=answer.status or status, headers=headers)
-
-
-def _ids(request: web.Request) -> dict[str, UUID]:
-    """The GUIDs of the address. Raises NotFound for a malformed one: no such thing can exist."""
-    found = {}
-    for name, text in request.match_info.items():
-        if name.endswith("Id") and name != "cellId":  # a cell's id is a word of the notebook's own
-            if not _GUID.fullmatch(text):
-                raise NotFound("There is no such thing: the address holds a malformed id.")
-            found[name] = UUID(text)
-    return found
+    return web.Response(body=body, status=answer.status or status, headers=sent)

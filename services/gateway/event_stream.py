@@ -41,6 +41,9 @@ LARGEST_WRITE_BYTES = 64_000
 CLIENT_RETRY_MS = 1_000
 """How soon a client should come back after a broken connection, in milliseconds."""
 
+HIGHEST_SEQUENCE = 2_147_483_647
+"""The number of an event is a 32-bit integer; after this one comes none."""
+
 TERMINAL = frozenset({"execution.completed", "execution.failed", "execution.cancelled"})
 """Types of the event that ends a run."""
 
@@ -142,7 +145,7 @@ def resume_point(header: str | None, query: str | None) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 18:
         message = "must be the number of an event"
         raise Invalid(f"Last-Event-ID {message}.", faults=[Fault(path="Last-Event-ID", message=message)])
-    return int(text)
+    return min(int(text), HIGHEST_SEQUENCE)
 
 
 async def stream(asked: Asked, notebook_id: UUID, execution_id: UUID, *, after: int) -> web.StreamResponse:

@@ -190,6 +190,7 @@ NOTEBOOK_PAGE: Json = {
     ],
     **PAGE,
 }
+ROWS = "case_id,activity,time\n1,Register,2024-01-15T10:30:00Z\n"
 IPYNB: Json = {
     "nbformat": 4,
     "nbformat_minor": 5,

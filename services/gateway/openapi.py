@@ -86,6 +86,9 @@ def _schemas(calls: tuple[Call, ...]) -> tuple[dict[_Key, Document], Document]:
     for call in calls:
         if call.reply is not None:
             wanted[(call.reply, "serialization")] = None
+        for also in call.also:
+            if also.model is not None:
+                wanted[(also.model, "serialization")] = None
         if call.body is not None:
             wanted[(call.body.model, "validation")] = None
     mapping, definitions = models_json_schema(list(wanted), by_alias=True, ref_template=_TEMPLATE)
@@ -123,15 +126,11 @@ def _path_parameters(call: Call) -> list[Document]:
             "name": name,
             "in": "path",
             "required": True,
-            "schema": {"type": "string", "format": "uuid"} if _is_guid(name) else {"type": "string"},
+            "schema": {"type": "string", "format": "uuid"} if name in call.id_names else {"type": "string"},
             "example": _EXAMPLE_IDS[name],
         }
         for name in re.findall(r"{(\w+)}", call.path)
     ]
-
-
-def _is_guid(name: str) -> bool:
-    return name.endswith("Id") and name != "cellId"
 
 
 def _query_parameters(call: Call) -> list[Document]:
@@ -186,6 +185,11 @@ def _request_body(body: Json | Form, references: dict[_Key, Document]) -> Docume
 
 def _responses(call: Call, references: dict[_Key, Document]) -> Document:
     answers: Document = {str(call.status): _success(call, references)}
+    for also in call.also:
+        answers[str(also.status)] = {"description": also.meaning}
+        if also.model is not None:
+            content = {"schema": references[(also.model, "serialization")], "example": also.example}
+            answers[str(also.status)]["content"] = {"application/json": content}
     for status in _refusals(call):
         answers[str(status)] = {"$ref": f"#/components/responses/{status}"}
     return answers
@@ -211,7 +215,7 @@ def _success(call: Call, references: dict[_Key, Document]) -> Document:
 
 def _refusals(call: Call) -> list[int]:
     if call.role is None:
-        return sorted(call.refusals)
+        return sorted({400, *call.refusals})
     found = {400, 401, 503, *call.refusals}
     if "{projectId}" in call.path:
         found |= {403, 404}

@@ -12,6 +12,7 @@ from shared.errors import (
     AtelierError,
     Conflict,
     DeadlineExceeded,
+    Fault,
     Forbidden,
     Invalid,
     NotFound,
@@ -93,7 +94,7 @@ def response(error: AtelierError, *, instance: str, request_id: str) -> web.Resp
     if isinstance(error, OutcomeUnknown):
         extra["outcomeUnknown"] = True
     if isinstance(error, Invalid):
-        extra["errors"] = [fault.model_dump() for fault in error.faults]
+        extra["errors"] = [fault.model_dump() for fault in error.faults or [_whole(error.detail)]]
     return _problem(
         status=kind.status,
         code=error.kind,
@@ -110,7 +111,7 @@ def of_http(error: web.HTTPException, *, method: str, instance: str, request_id:
     """aiohttp's own refusals in the same shape: unknown route, wrong method, body too large."""
     headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
     details = {
-        404: "There is no such address.",
+        404: "There is no such address, or an id in it is no GUID.",
         405: f"{method} is not possible here; the Allow header lists what is.",
         413: "The body is too large.",
     }
@@ -121,9 +122,14 @@ def of_http(error: web.HTTPException, *, method: str, instance: str, request_id:
         detail=details.get(error.status, error.reason),
         instance=instance,
         request_id=request_id,
-        extra={},
+        extra={"errors": [_whole(error.reason).model_dump()]} if error.status == 400 else {},
         headers=headers,
     )
+
+
+def _whole(message: str) -> Fault:
+    """The fault of a request that is refused as a whole: a 400 names at least one (SPEC.md)."""
+    return Fault(path="", message=message)
 
 
 def _problem(

@@ -32,9 +32,9 @@ def application(gateway: Gateway) -> web.Application:
     app.on_response_prepare.append(frame.on_prepare(origins))
     for call in CALLS:
         if call.method == "GET":
-            app.router.add_get(call.path, handler_of(call, gateway))
+            app.router.add_get(call.route, handler_of(call, gateway))
         else:
-            app.router.add_route(call.method, call.path, handler_of(call, gateway))
+            app.router.add_route(call.method, call.route, handler_of(call, gateway))
     return app
 
 

@@ -36,7 +36,7 @@ async def status_after_change(asked: Asked, command: GetExecution, wait_s: int) 
     known: Execution | None = None
     try:
         async with (
-            asyncio.timeout(ANSWER_S - RESERVE_S),
+            asyncio.timeout(ANSWER_S - RESERVE_S - (began - asked.began)),
             asked.gateway.feeds.listen(asked.scope, command.notebook_id, command.execution_id) as live,
         ):
             known = await status(asked, command)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints
 
-from shared.contracts.base import Body, Command, Event, Moment, Nothing, OptionalId, Page, Wire
+from shared.contracts.base import Body, Command, Event, Moment, Nothing, OptionalId, Page, Wire, rfc3339
 
 KernelType = Literal["python3", "r", "scala"]
 NotebookStatus = Literal["Ready", "Running", "Error", "Kernel_Dead"]
@@ -160,10 +161,18 @@ class NotebookPage(Page):
 
 
 class Precondition(Wire):
-    """What the caller believes the notebook's state to be; stale beliefs are conflicts."""
+    """What the caller believes the state of a notebook or dataset to be; stale beliefs are conflicts."""
 
-    etag: str | None = None
+    etag: str | None = Field(None, description="an entity tag, or several with commas between; `*` is every state")
     date_modified: Moment | None = None
+
+    def holds(self, *, etag: str, modified_at: datetime) -> bool:
+        """Whether this is the present state (RFC 9110 section 13.1.1)."""
+        if self.etag is not None:
+            tags = [tag.strip().strip('"') for tag in self.etag.split(",")]
+            if "*" not in tags and etag not in tags:
+                return False
+        return self.date_modified is None or rfc3339(self.date_modified) == rfc3339(modified_at)
 
 
 class CatalogCommand:
@@ -180,17 +189,32 @@ class CreateNotebook(CatalogCommand, Command[Notebook]):
     change_message: str | None = None
 
 
-class ImportNotebook(CatalogCommand, Command[Notebook]):
-    """Make a notebook from an uploaded .ipynb or .py file (text of `file`, already UTF-8)."""
+class CheckDraft(CatalogCommand, Command[Nothing]):
+    """Everything that CreateNotebook checks, and nothing kept."""
 
-    write = True
+    draft: NotebookDraft
+
+
+class NotebookFile(Wire):
+    """An uploaded .ipynb or .py file (text of `file`, already UTF-8), and what is said about it."""
+
     file_name: str
     file: str
     notebook_name: Name | None = None
     notebook_description: Text | None = None
     kernel_type: KernelType | None = None
     integration: Integration
+
+
+class ImportNotebook(NotebookFile, CatalogCommand, Command[Notebook]):
+    """Make a notebook from an uploaded file."""
+
+    write = True
     change_message: str | None = None
+
+
+class CheckImport(NotebookFile, CatalogCommand, Command[Nothing]):
+    """Everything that ImportNotebook checks, and nothing kept."""
 
 
 class UpdateNotebook(CatalogCommand, Command[Notebook]):
@@ -201,6 +225,13 @@ class UpdateNotebook(CatalogCommand, Command[Notebook]):
     patch: dict[str, Any]
     precondition: Precondition = Precondition()
     change_message: str | None = None
+
+
+class CheckUpdate(CatalogCommand, Command[Nothing]):
+    """Everything that UpdateNotebook checks but the precondition, and nothing changed."""
+
+    notebook_id: UUID
+    patch: dict[str, Any]
 
 
 class AddCell(CatalogCommand, Command[Notebook]):
@@ -241,8 +272,15 @@ class DeleteNotebook(CatalogCommand, Command[Nothing]):
     precondition: Precondition = Precondition()
 
 
-class CheckNotebook(CatalogCommand, Command[Nothing]):
-    """Answer if the notebook exists and the precondition holds; else not found or conflict."""
+class NotebookState(Wire):
+    """Which state a notebook is in; null from a catalog that is older than this answer."""
+
+    etag: str | None = None
+    date_modified: Moment | None = None
+
+
+class CheckNotebook(CatalogCommand, Command[NotebookState]):
+    """Answer with the state if the notebook exists and the precondition holds; else not found or conflict."""
 
     notebook_id: UUID
     precondition: Precondition = Precondition()

@@ -68,7 +68,10 @@ class Reports:
             message = "pdf is not available here: this installation has no Chromium"
             raise Invalid(f"format {message}.", faults=[Fault(path="format", message=message)]) from error
         except ReportError as error:
-            raise Invalid(f"The report could not be made: {error}.") from error
+            message = f"leads to an execution of which no report could be made: {error}"
+            raise Invalid(
+                f"The report could not be made: {error}.", faults=[Fault(path="executionId", message=message)]
+            ) from error
 
     async def close(self) -> None:
         """Give up what is being made."""

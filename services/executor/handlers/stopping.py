@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 import asyncpg
+import structlog
 
 from services.executor import ending, model, retention, store
 from services.executor.store import queries
@@ -17,11 +18,13 @@ from shared.contracts.executions import BlockNotebook, CancelExecution, Executio
 from shared.contracts.notebooks import NotebookDeleted
 from shared.database import Transaction
 from shared.envelope import Envelope
-from shared.errors import Conflict, Unavailable
+from shared.errors import Conflict, DeadlineExceeded, Unavailable
 from shared.responder import Context
 
 if TYPE_CHECKING:
     from services.executor.app import ControlApp
+
+log = structlog.get_logger(__name__)
 
 POLL_S = 0.05
 """How often a forced block looks whether the last run has ended, in seconds."""
@@ -31,6 +34,16 @@ CLOSING_S = 15.0
 
 REPLY_MARGIN_S = 0.5
 """A forced block gives up this long before its deadline, so that the answer arrives, in seconds."""
+
+
+class Halfway(Unavailable):
+    """A forced deletion gave up after it had cancelled executions: it did not happen, but it had an effect."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The notebook is not deleted: its executions are being stopped and did not end in time. Try again soon.",
+            extra={"outcomeUnknown": True},
+        )
 
 
 async def cancel_execution(app: ControlApp, command: CancelExecution, context: Context) -> Execution:
@@ -64,20 +77,28 @@ async def cancel_in(transaction: Transaction, execution_id: UUID) -> asyncpg.Rec
 
 async def block_notebook(app: ControlApp, command: BlockNotebook, context: Context) -> Nothing:
     """Write the tombstone. With `force`, first cancel what runs and wait for its end (decision 5, delete)."""
-    closed = False
+    try:
+        return await _block(command, context)
+    except Conflict:
+        if not command.force:
+            raise
+    await _close(app, command)
+    try:
+        return await _block_when_stopped(app, command, context)
+    except (Unavailable, DeadlineExceeded) as error:
+        raise Halfway from error
+
+
+async def _block_when_stopped(app: ControlApp, command: BlockNotebook, context: Context) -> Nothing:
     while True:
-        try:
-            return await _block(command, context)
-        except Conflict:
-            if not command.force:
-                raise
-        if not closed:
-            await _close(app, command)
-            closed = True
         async with app.database.connection() as connection:
             running = await connection.fetch(queries.active_runs_of_notebook, command.notebook_id)
         await cancel_all(app, [row["execution_id"] for row in running])
         await _pause_before(context)
+        try:
+            return await _block(command, context)
+        except Conflict as conflict:
+            log.debug("executions have not ended yet", reason=conflict.detail)
 
 
 async def _close(app: ControlApp, command: BlockNotebook) -> None:
@@ -113,7 +134,7 @@ async def cancel_all(app: ControlApp, execution_ids: list[UUID]) -> None:
 async def _pause_before(context: Context) -> None:
     deadline = context.deadline
     if deadline and (deadline - datetime.now(UTC)).total_seconds() < REPLY_MARGIN_S:
-        raise Unavailable("The notebook's executions are being stopped; try again shortly.")
+        raise DeadlineExceeded("The notebook's executions did not end in time.")
     await asyncio.sleep(POLL_S)
 
 

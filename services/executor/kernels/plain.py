@@ -20,6 +20,7 @@ from services.executor.kernels import connecting, processes
 from services.executor.kernels.client import RunClient, new_context
 from services.executor.kernels.commands import KernelCommand
 from services.executor.kernels.connecting import Connection
+from services.executor.kernels.forkserver import figure_titles
 from services.executor.kernels.metering import Meter, ProcessMeter
 from services.executor.kernels.port import Kernel, KernelExit, KernelRequest, KernelStartError, LayOut, Usage
 from services.executor.kernels.provisioner import ChildProcessProvisioner
@@ -33,6 +34,7 @@ PYTHON_ARGUMENTS = (
     "{connection_file}",
     "--HistoryManager.enabled=False",
     "--IPKernelApp.no_stdout=False",
+    f"--IPKernelApp.exec_lines={figure_titles.start_line()}",
 )
 """How an environment's interpreter becomes a kernel; history stays off, nothing outlives a run."""
 
@@ -149,7 +151,7 @@ class PlainKernels:
         spec = KernelSpec(argv=list(command.argv), display_name=request.kernel_type)
         provisioner = ChildProcessProvisioner(kernel_id=run_dir.name, kernel_spec=spec)
         provisioner.connection_info = connection.info
-        argv = [part.format(connection_file=connection.file) for part in command.argv]
+        argv = [part.replace("{connection_file}", str(connection.file)) for part in command.argv]
         environment = connecting.environment_for(run_dir, request.python or self._python) | dict(command.environment)
         await provisioner.launch_kernel(argv, env=environment, cwd=run_dir / "work")
         kernel = PlainKernel(provisioner, connection, connection.client(self._context), run_dir, command.ended_by)

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from services.gateway import examples, results, transfers
 from services.gateway.bodies import ResultsQuery
-from services.gateway.calls import Asked, Call
+from services.gateway.calls import OF_DOWNLOADS, Asked, Call
 from services.gateway.model import Role
 from services.gateway.routes.executions import EXECUTION
 from shared.contracts.executions import GetExecutionNotebook, LocateResults, ResultsLocation
@@ -208,6 +208,7 @@ CALLS = (
         media_type="application/x-ipynb+json",
         example=examples.IPYNB,
         streams=True,
+        also=OF_DOWNLOADS,
         notes="While the execution goes on: with the outputs so far, those of the running cell included.",
     ),
     Call(
@@ -218,8 +219,10 @@ CALLS = (
         handler=get_artifact,
         role=Role.viewer,
         media_type="application/octet-stream",
+        example=examples.ROWS,
         streams=True,
-        notes="`Range` is honoured.",
+        also=OF_DOWNLOADS,
+        notes="In the artifact's own media type. `Range` is honoured.",
     ),
     Call(
         method="GET",
@@ -229,7 +232,9 @@ CALLS = (
         handler=download,
         role=None,
         media_type="application/octet-stream",
+        example=examples.ROWS,
         streams=True,
+        also=OF_DOWNLOADS,
         refusals=(404, 503),
         notes="The address comes from a `downloadUrl`. `Range` is honoured.",
     ),

@@ -8,11 +8,13 @@ from services.gateway import examples
 from services.gateway.bodies import CellPatch, Expected
 from services.gateway.calls import SCOPE, Answered, Asked, Call, Json
 from services.gateway.model import Role
-from shared.contracts.notebooks import DeleteCell, Notebook, UpdateCell
+from shared.contracts.notebooks import DeleteCell, GetNotebook, Notebook, UpdateCell
 from shared.errors import NotFound
 
 LONGEST_CELL_ID = 64
 """Characters of a cell's id at most (nbformat 4.5)."""
+
+NO_CELL = "The notebook has no such cell."
 
 
 async def update_cell(asked: Asked) -> Answered:
@@ -45,11 +47,15 @@ async def delete_cell(asked: Asked) -> Answered:
     return Answered(model=notebook, etag=notebook.etag)
 
 
+async def see_cell(asked: Asked) -> None:
+    """Raise NotFound unless the notebook has the cell."""
+    notebook = await asked.ask(GetNotebook(scope=asked.scope, caller=asked.caller, notebook_id=asked.notebook_id))
+    if _cell_id(asked) not in {cell.cell_id for cell in notebook.cells}:
+        raise NotFound(NO_CELL)
+
+
 def _cell_id(asked: Asked) -> str:
-    text = asked.request.match_info["cellId"]
-    if len(text) > LONGEST_CELL_ID or not text.isprintable():
-        raise NotFound("The notebook has no such cell.")
-    return text
+    return asked.word("cellId", longest=LONGEST_CELL_ID, missing=NO_CELL)
 
 
 CALLS = (
@@ -60,6 +66,7 @@ CALLS = (
         summary="Change one cell",
         handler=update_cell,
         role=Role.editor,
+        sight=see_cell,
         body=Json(model=CellPatch, optional=True, as_sent=True, nulls_are_absent=False, example=examples.CELL_PATCH),
         reply=Notebook,
         example=examples.NOTEBOOK,
@@ -73,6 +80,7 @@ CALLS = (
         summary="Take one cell out",
         handler=delete_cell,
         role=Role.editor,
+        sight=see_cell,
         body=Json(model=Expected, optional=True),
         reply=Notebook,
         example=examples.NOTEBOOK,

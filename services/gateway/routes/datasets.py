@@ -6,7 +6,7 @@ from typing import Any
 
 from services.gateway import dataset_upload, examples
 from services.gateway.bodies import DeleteQuery, Expected, PageQuery
-from services.gateway.calls import SCOPE, Answered, Asked, Call, Form, Json
+from services.gateway.calls import OF_DOWNLOADS, SCOPE, Answered, Asked, Call, Form, Json
 from services.gateway.dataset_bodies import (
     DataQuery,
     DatasetReplacementFields,
@@ -217,7 +217,10 @@ CALLS = (
         role=Role.viewer,
         query=DataQuery,
         media_type="application/octet-stream",
+        example=examples.ROWS,
         streams=True,
+        also=OF_DOWNLOADS,
+        notes="As `text/csv` or `application/vnd.apache.parquet`.",
     ),
     Call(
         method="GET",

@@ -1,76 +1,29 @@
-"""Executions: start, follow, cancel, remove."""
+"""Executions: follow, cancel, remove."""
 
 from __future__ import annotations
 
 from typing import Any
-from uuid import uuid4
 
-from services.gateway import event_stream, examples
+from services.gateway import event_stream, examples, standing
 from services.gateway.bodies import EventsQuery, ExecutionsQuery, NoMembers, RemoveExecutionQuery, StatusQuery
-from services.gateway.calls import SCOPE, Answered, Asked, Call, Json
+from services.gateway.calls import SCOPE, Also, Answered, Asked, Call, Json
 from services.gateway.dispatch import json_response
 from services.gateway.model import Role
 from services.gateway.waiting import status_after_change
 from shared.contracts.executions import (
     CancelExecution,
-    CheckExecution,
-    CheckRerun,
-    DryRun,
     Execution,
     ExecutionEnvironment,
     ExecutionPage,
-    ExecutionRequest,
     GetExecution,
     GetExecutionEnvironment,
     ListExecutions,
     PurgeExecution,
-    RerunExecution,
-    RerunRequest,
-    StartExecution,
 )
+from shared.contracts.notebooks import CheckNotebook
 
 EXECUTION = f"{SCOPE}/notebook/{{notebookId}}/execution/{{executionId}}"
 """Where a run is found."""
-
-
-async def start_execution(asked: Asked) -> Answered:
-    """`POST notebook/{notebookId}/execute`."""
-    request: ExecutionRequest = asked.body
-    if request.dry_run:
-        check = CheckExecution(scope=asked.scope, caller=asked.caller, notebook_id=asked.notebook_id, request=request)
-        plan: DryRun = await asked.ask(check)
-        return Answered(model=plan, status=200)
-    execution = await asked.ask(
-        StartExecution(
-            scope=asked.scope,
-            caller=asked.caller,
-            idempotency=asked.idempotency(request),
-            execution_id=uuid4(),
-            notebook_id=asked.notebook_id,
-            request=request,
-        )
-    )
-    location = asked.address("notebook", execution.notebook_id, "execution", execution.execution_id)
-    return Answered(model=execution, location=location)
-
-
-async def rerun_execution(asked: Asked) -> Answered:
-    """`POST …/execution/{executionId}/rerun`."""
-    request: RerunRequest = asked.body
-    who: dict[str, Any] = {"scope": asked.scope, "caller": asked.caller, "notebook_id": asked.notebook_id}
-    if request.dry_run:
-        plan: DryRun = await asked.ask(CheckRerun(**who, rerun_of=asked.execution_id, request=request))
-        return Answered(model=plan, status=200)
-    command = RerunExecution(
-        **who,
-        idempotency=asked.idempotency(request),
-        execution_id=uuid4(),
-        rerun_of=asked.execution_id,
-        request=request,
-    )
-    execution = await asked.ask(command)
-    location = asked.address("notebook", execution.notebook_id, "execution", execution.execution_id)
-    return Answered(model=execution, location=location)
 
 
 async def get_execution(asked: Asked) -> Execution:
@@ -85,17 +38,13 @@ async def get_execution(asked: Asked) -> Execution:
 async def list_executions(asked: Asked) -> ExecutionPage:
     """`GET notebook/{notebookId}/executions`."""
     query: ExecutionsQuery = asked.query
-    return await asked.ask(
-        ListExecutions(
-            scope=asked.scope,
-            caller=asked.caller,
-            notebook_id=asked.notebook_id,
-            status=query.status,
-            page=query.page,
-            page_size=query.page_size,
-            cursor=query.cursor,
-        )
+    about: dict[str, Any] = {"scope": asked.scope, "caller": asked.caller, "notebook_id": asked.notebook_id}
+    page = await asked.ask(
+        ListExecutions(**about, status=query.status, page=query.page, page_size=query.page_size, cursor=query.cursor)
     )
+    if page.total_count == 0:  # executor does not know whether there is such a notebook
+        await asked.ask(CheckNotebook(**about))
+    return page
 
 
 async def cancel_execution(asked: Asked) -> Execution:
@@ -112,7 +61,7 @@ async def remove_execution(asked: Asked) -> Any:
     query: RemoveExecutionQuery = asked.query
     if not query.purge:
         return await cancel_execution(asked)
-    await asked.require(Role.editor)
+    await standing.require(asked, Role.editor)
     done = await asked.ask(
         PurgeExecution(
             scope=asked.scope, caller=asked.caller, execution_id=asked.execution_id, notebook_id=asked.notebook_id
@@ -138,21 +87,6 @@ async def stream_events(asked: Asked) -> Any:
 
 
 CALLS = (
-    Call(
-        method="POST",
-        path=f"{SCOPE}/notebook/{{notebookId}}/execute",
-        tag="Executions",
-        summary="Execute a notebook",
-        handler=start_execution,
-        role=Role.runner,
-        body=Json(model=ExecutionRequest, optional=True, example=examples.EXECUTION_REQUEST),
-        reply=Execution,
-        status=202,
-        example=examples.STARTED_EXECUTION,
-        creates=True,
-        refusals=(409, 429),
-        notes="With `dryRun: true` nothing runs: 200 with `valid`, `parameters`, `warnings`, `totalCells`.",
-    ),
     Call(
         method="GET",
         path=f"{SCOPE}/notebook/{{notebookId}}/executions",
@@ -187,6 +121,7 @@ CALLS = (
         reply=Execution,
         status=202,
         example=examples.STARTED_EXECUTION,
+        also=(Also(status=204, meaning="With `purge=true`: the ended execution was removed."),),
         notes="202 with the status object when it cancels; with `purge=true` (role editor) 204 without a body.",
     ),
     Call(
@@ -200,24 +135,6 @@ CALLS = (
         reply=Execution,
         status=202,
         example=examples.STARTED_EXECUTION,
-    ),
-    Call(
-        method="POST",
-        path=f"{EXECUTION}/rerun",
-        tag="Executions",
-        summary="Repeat an execution",
-        handler=rerun_execution,
-        role=Role.runner,
-        body=Json(model=RerunRequest, optional=True, example=examples.RERUN_REQUEST),
-        reply=Execution,
-        status=202,
-        example=examples.RERUN,
-        creates=True,
-        refusals=(409, 429),
-        notes="Runs the same notebook version on the same dataset version. Members that are given replace those of the "
-        "execution; `parameters` are merged by name, and `dataset_id` among them chooses another dataset. The cells "
-        "before `fromCell` are replayed to prepare: they do not count, and their output is not among the results. With "
-        "`dryRun: true` nothing runs: 200, as for `execute`.",
     ),
     Call(
         method="GET",

@@ -8,13 +8,15 @@ from typing import Any
 
 from services.gateway import examples
 from services.gateway.bodies import LibrariesQuery, NoMembers
-from services.gateway.calls import SCOPE, Answered, Asked, Call, Form, Json
+from services.gateway.calls import LONGEST_NAME, SCOPE, Answered, Asked, Call, Form, Json
 from services.gateway.decoding import refuse
 from services.gateway.dispatch import json_response
 from services.gateway.forms import FormFields, parts
 from services.gateway.model import Role
-from shared.contracts.libraries import DeleteLibrary, Library, LibraryPage, ListLibraries, StoreLibrary
-from shared.errors import Fault
+from shared.contracts.libraries import DeleteLibrary, Library, LibraryPage, ListLibraries, PinLibraries, StoreLibrary
+from shared.errors import Fault, NotFound
+
+NO_LIBRARY = "There is no such library."
 
 
 async def create_library(asked: Asked) -> Answered:
@@ -52,9 +54,19 @@ async def list_libraries(asked: Asked) -> LibraryPage:
 
 async def delete_library(asked: Asked) -> Any:
     """`DELETE library/{name}`."""
-    name = asked.request.match_info["name"]
-    done = await asked.ask(DeleteLibrary(scope=asked.scope, caller=asked.caller, library_name=name))
+    done = await asked.ask(DeleteLibrary(scope=asked.scope, caller=asked.caller, library_name=_name(asked)))
     return json_response(Answered(model=done), 204)
+
+
+async def see_library(asked: Asked) -> None:
+    """Raise NotFound unless the project has the library."""
+    found = await asked.ask(PinLibraries(scope=asked.scope, caller=asked.caller, library_names=[_name(asked)]))
+    if not found.libraries:
+        raise NotFound(NO_LIBRARY)
+
+
+def _name(asked: Asked) -> str:
+    return asked.word("name", longest=LONGEST_NAME, missing=NO_LIBRARY)
 
 
 CALLS = (
@@ -91,6 +103,7 @@ CALLS = (
         tag="Libraries",
         summary="Delete a library",
         handler=delete_library,
+        sight=see_library,
         role=Role.editor,
         body=Json(model=NoMembers, optional=True),
         status=204,

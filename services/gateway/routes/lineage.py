@@ -11,7 +11,6 @@ from services.gateway.calls import SCOPE, Answered, Asked, Call, Json
 from services.gateway.model import Role
 from services.gateway.routes.executions import EXECUTION
 from shared.contracts.datasets import AdoptedArtifact, Dataset, DatasetOrigin, GetDataset, OpenDatasetUpload
-from shared.contracts.executions import LocateResults
 from shared.contracts.lineage import (
     AdoptionRequest,
     DatasetLineage,
@@ -70,13 +69,7 @@ async def create_dataset_from_artifact(asked: Asked) -> Answered:
     trace = await _trace(asked)
     if trace.status == "Running":
         raise Conflict("The execution has not ended; its results may still change.")
-    if trace.epoch is None:
-        raise NotFound("The execution has no such artifact.")
-    location = await asked.ask(LocateResults(**who, execution_id=asked.execution_id, notebook_id=asked.notebook_id))
-    artifact_id = asked.ids["artifactId"]
-    entry = await asked.ask(
-        GetArtifact(**who, execution_id=location.execution_id, epoch=trace.epoch, artifact_id=artifact_id)
-    )
+    entry = await _artifact(asked, trace)
     if not entry.file_name.lower().endswith(ADOPTABLE):
         message = "is no table: an enriched dataset, or a file that is CSV, Parquet or XES, can become a dataset"
         raise Invalid(f"The artifact {message}.", faults=[Fault(path="artifactId", message=message)])
@@ -92,13 +85,13 @@ async def create_dataset_from_artifact(asked: Asked) -> Answered:
             **_roles(body, entry, read),
             artifact=AdoptedArtifact(
                 execution_id=trace.execution_id,
-                epoch=trace.epoch,
-                artifact_id=artifact_id,
+                epoch=trace.epoch or 0,
+                artifact_id=entry.artifact_id,
                 origin=DatasetOrigin(
                     execution_id=trace.execution_id,
                     notebook_id=trace.notebook_id,
                     notebook_version=trace.notebook_version,
-                    artifact_id=artifact_id,
+                    artifact_id=entry.artifact_id,
                     artifact_name=entry.name,
                     dataset_id=trace.dataset_id,
                     dataset_name=read.dataset_name if read else None,
@@ -119,6 +112,25 @@ def _roles(body: AdoptionRequest, entry: ArtifactEntry, read: Dataset | None) ->
         inherited = getattr(read, name) if read is not None else None
         roles[name] = getattr(body, name) or (inherited if inherited in columns else None)
     return roles
+
+
+async def see_artifact(asked: Asked) -> None:
+    """Raise NotFound unless the execution has the artifact."""
+    await _artifact(asked, await _trace(asked))
+
+
+async def _artifact(asked: Asked, trace: RunTrace) -> ArtifactEntry:
+    if trace.epoch is None:
+        raise NotFound("The execution has no such artifact.")
+    return await asked.ask(
+        GetArtifact(
+            scope=asked.scope,
+            caller=asked.caller,
+            execution_id=trace.execution_id,
+            epoch=trace.epoch,
+            artifact_id=asked.ids["artifactId"],
+        )
+    )
 
 
 async def _trace(asked: Asked) -> RunTrace:
@@ -202,6 +214,7 @@ CALLS = (
         tag="Results",
         summary="Make a dataset of a result",
         handler=create_dataset_from_artifact,
+        sight=see_artifact,
         role=Role.editor,
         body=Json(model=AdoptionRequest, optional=True, example=examples.ADOPTION),
         reply=Dataset,

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from typing import Any
 
-from services.gateway import examples
+from services.gateway import examples, mending
 from services.gateway.bodies import NotebookUpload
 from services.gateway.calls import SCOPE, Answered, Asked, Call, Form
 from services.gateway.decoding import refuse
+from services.gateway.dispatch import further_faults
 from services.gateway.forms import FormFields, parts
 from services.gateway.model import Role
 from services.gateway.notebook_files import text_of
 from services.gateway.routes.notebooks import created
-from shared.contracts.notebooks import ImportNotebook, Integration, Notebook
+from shared.contracts.notebooks import CheckImport, ImportNotebook, Integration, Notebook
 from shared.errors import Fault
 
 
@@ -29,22 +31,32 @@ async def upload_notebook(asked: Asked) -> Answered:
         form.faults.append(Fault(path="file", message="is required"))
     else:
         text = await asyncio.to_thread(text_of, content, form.faults)
+    about: dict[str, Any] = {"scope": asked.scope, "caller": asked.caller}
+    if form.faults and text:
+        rest = NotebookUpload.model_validate(mending.mended(NotebookUpload, form.values) or {})
+        form.faults += await further_faults(form.faults, asked.ask(CheckImport(**about, **_members(form, rest, text))))
     refuse(form.faults)
     if fields is None or content is None:
         raise LookupError("an upload without faults has its fields and its file")
     command = ImportNotebook(
-        scope=asked.scope,
-        caller=asked.caller,
+        **about,
+        **_members(form, fields, text),
         idempotency=asked.idempotency(fields, file_sha256=hashlib.sha256(content).hexdigest()),
-        file_name=form.file_name or "notebook.ipynb",
-        file=text,
-        notebook_name=fields.notebook_name,
-        notebook_description=fields.notebook_description,
-        kernel_type=fields.kernel_type,
-        integration=Integration(enrichment_mode=fields.enrichment_mode, dataset_binding=fields.dataset_binding),
         change_message=asked.change_message(),
     )
     return created(asked, await asked.ask(command))
+
+
+def _members(form: FormFields, fields: NotebookUpload, text: str) -> dict[str, Any]:
+    """The file and what is said about it, as the members of a command."""
+    return {
+        "file_name": form.file_name or "notebook.ipynb",
+        "file": text,
+        "notebook_name": fields.notebook_name,
+        "notebook_description": fields.notebook_description,
+        "kernel_type": fields.kernel_type,
+        "integration": Integration(enrichment_mode=fields.enrichment_mode, dataset_binding=fields.dataset_binding),
+    }
 
 
 CALLS = (

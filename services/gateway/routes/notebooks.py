@@ -10,11 +10,14 @@ import structlog
 from services.gateway import examples, transfers
 from services.gateway.bodies import DeleteQuery, Expected, NotebookPatch, NotebooksQuery, VersionQuery
 from services.gateway.calls import SCOPE, Answered, Asked, Call, Json
+from services.gateway.decoding import refuse
 from services.gateway.dispatch import json_response
 from services.gateway.model import Role
 from shared.contracts.executions import BlockNotebook, GetNotebookActivity, NotebookActivity
 from shared.contracts.notebooks import (
+    CheckDraft,
     CheckNotebook,
+    CheckUpdate,
     CreateNotebook,
     DeleteNotebook,
     ExportNotebook,
@@ -25,7 +28,7 @@ from shared.contracts.notebooks import (
     NotebookPage,
     UpdateNotebook,
 )
-from shared.errors import AtelierError, NotFound, OutcomeUnknown, Unavailable
+from shared.errors import AtelierError, Fault, NotFound, OutcomeUnknown, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -47,10 +50,18 @@ async def create_notebook(asked: Asked) -> Answered:
     return created(asked, await asked.ask(command))
 
 
+async def check_draft(asked: Asked) -> None:
+    """What catalog finds wrong with the body of `POST notebook`."""
+    await asked.ask(CheckDraft(scope=asked.scope, caller=asked.caller, draft=asked.body))
+
+
 async def get_notebook(asked: Asked) -> Answered | NotebookPage:
     """`GET notebook/{notebookId}`; with the project's own id the project's notebooks (the vendor's client)."""
+    query: NotebooksQuery = asked.query
     if asked.notebook_id == asked.scope.project_id:
-        return await asked.ask(ListNotebooks(scope=asked.scope, caller=asked.caller))
+        return await list_notebooks(asked)
+    fields = type(query).model_fields
+    refuse([Fault(path=str(fields[name].alias), message="is for lists") for name in sorted(query.model_fields_set)])
     activity = asyncio.create_task(_activity(asked))
     try:
         notebook = await asked.ask(GetNotebook(scope=asked.scope, caller=asked.caller, notebook_id=asked.notebook_id))
@@ -113,17 +124,28 @@ async def list_notebooks(asked: Asked) -> NotebookPage:
 
 async def update_notebook(asked: Asked) -> Answered:
     """`PUT notebook/{notebookId}`."""
-    patch: dict[str, Any] = asked.body
     command = UpdateNotebook(
         scope=asked.scope,
         caller=asked.caller,
         notebook_id=asked.notebook_id,
-        patch=patch,
+        patch=_patch(asked),
         precondition=asked.precondition(),
         change_message=asked.change_message(),
     )
     notebook = await asked.ask(command)
     return Answered(model=notebook, etag=notebook.etag)
+
+
+async def check_update(asked: Asked) -> None:
+    """What catalog finds wrong with the body of `PUT notebook/{notebookId}`."""
+    await asked.ask(
+        CheckUpdate(scope=asked.scope, caller=asked.caller, notebook_id=asked.notebook_id, patch=_patch(asked))
+    )
+
+
+def _patch(asked: Asked) -> dict[str, Any]:
+    """What is to be merged: the state that the body expects is the precondition's, and `If-Match` goes before it."""
+    return {name: value for name, value in asked.body.items() if name not in ("etag", "dateModified")}
 
 
 async def delete_notebook(asked: Asked) -> Any:
@@ -132,7 +154,12 @@ async def delete_notebook(asked: Asked) -> Any:
     about: dict[str, Any] = {"scope": asked.scope, "caller": asked.caller, "notebook_id": asked.notebook_id}
     precondition = asked.precondition()
     await asked.ask(CheckNotebook(**about, precondition=precondition))
-    await asked.ask(BlockNotebook(**about, force=query.force, precondition=precondition))
+    try:
+        await asked.ask(BlockNotebook(**about, force=query.force, precondition=precondition))
+    except Unavailable as error:
+        if error.extra.get("outcomeUnknown"):  # it gave up when it had cancelled executions already
+            raise OutcomeUnknown(error.detail) from error
+        raise
     try:
         await asked.ask(DeleteNotebook(**about))
     except NotFound:
@@ -165,6 +192,7 @@ CALLS = (
         tag="Notebooks",
         summary="Create a notebook",
         handler=create_notebook,
+        check=check_draft,
         role=Role.editor,
         body=Json(model=NotebookDraft, example=examples.DRAFT),
         reply=Notebook,
@@ -192,9 +220,10 @@ CALLS = (
         summary="Read a notebook",
         handler=get_notebook,
         role=Role.viewer,
+        query=NotebooksQuery,
         reply=Notebook,
         example=examples.NOTEBOOK,
-        notes="With the project's own id the answer is the first page of the project's notebooks.",
+        notes="With the project's own id the answer is that of `notebooks`; only then there are query parameters.",
     ),
     Call(
         method="PUT",
@@ -202,6 +231,7 @@ CALLS = (
         tag="Notebooks",
         summary="Change a notebook",
         handler=update_notebook,
+        check=check_update,
         role=Role.editor,
         body=Json(model=NotebookPatch, optional=True, as_sent=True, nulls_are_absent=False, example=examples.PATCH),
         reply=Notebook,

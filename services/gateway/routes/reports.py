@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from services.gateway.bodies import ReportQuery
-from services.gateway.calls import SCOPE, Asked, Call
+from services.gateway.calls import OF_DOWNLOADS, SCOPE, Asked, Call
 from services.gateway.model import Role
 from services.gateway.routes.executions import EXECUTION
 from shared.contracts.base import rfc3339
@@ -93,7 +93,9 @@ CALLS = (
         role=Role.viewer,
         query=ReportQuery,
         media_type="text/html",
+        example="<!doctype html>…",
         streams=True,
+        also=OF_DOWNLOADS,
         refusals=(409,),
         notes=_NOTES,
     ),
@@ -106,7 +108,9 @@ CALLS = (
         role=Role.viewer,
         query=ReportQuery,
         media_type="text/html",
+        example="<!doctype html>…",
         streams=True,
+        also=OF_DOWNLOADS,
         notes=f"An address that stays the same. {_NOTES}",
     ),
 )

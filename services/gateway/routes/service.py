@@ -12,13 +12,15 @@ from pydantic import Field
 
 from services.gateway import asyncapi, docs_page, examples, openapi
 from services.gateway.bodies import MAX_PAGE_SIZE, MAX_WAIT_S
-from services.gateway.calls import LONGEST_IDEMPOTENCY_KEY, Asked, Call
+from services.gateway.calls import Asked, Call
+from services.gateway.headers import LONGEST_IDEMPOTENCY_KEY
 from services.gateway.model import Role
 from services.gateway.nesting import MAX_NESTING
 from services.gateway.settings import LINK_LIFE_S
 from shared import ops
 from shared.contracts.base import Scope, Wire
 from shared.contracts.executions import DEFAULT_TIMEOUT_S, MAX_TIMEOUT_S, GetQuota
+from shared.errors import Unavailable
 
 DOCS_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
 """The documentation page loads nothing, from here or elsewhere, and runs no script."""
@@ -114,9 +116,14 @@ async def get_health(asked: Asked) -> Any:
     return await ops.healthz(asked.request)
 
 
-async def get_readiness(asked: Asked) -> Any:
-    """`GET /readyz`."""
-    return await ops.readyz(asked.gateway.readiness)(asked.request)
+async def get_readiness(asked: Asked) -> web.Response:
+    """`GET /readyz`. Raises Unavailable, with each dependency's state, when the process cannot work."""
+    ready, report = await asked.gateway.readiness.report()
+    if ready:
+        return web.json_response(report)
+    down = [name for name, check in report["checks"].items() if not check["ok"]]
+    reason = f"no answer from {', '.join(down)}" if down else str(report["status"])
+    raise Unavailable(f"The process cannot work: {reason}.", extra={"checks": report["checks"]})
 
 
 async def get_openapi(_asked: Asked) -> web.Response:

@@ -6,7 +6,7 @@ from typing import Any
 
 from services.gateway import examples
 from services.gateway.bodies import NoMembers, TemplatesQuery
-from services.gateway.calls import SCOPE, Answered, Asked, Call, Json
+from services.gateway.calls import LONGEST_NAME, SCOPE, Answered, Asked, Call, Json
 from services.gateway.dispatch import json_response
 from services.gateway.model import Role
 from shared.contracts.templates import (
@@ -30,8 +30,12 @@ async def list_templates(asked: Asked) -> TemplatePage:
 
 async def get_template(asked: Asked) -> Template:
     """`GET templates/{name}`."""
-    name = asked.request.match_info["name"]
-    return await asked.ask(GetTemplate(scope=asked.scope, caller=asked.caller, template_name=name))
+    return await asked.ask(GetTemplate(scope=asked.scope, caller=asked.caller, template_name=_name(asked)))
+
+
+async def see_template(asked: Asked) -> None:
+    """Raise NotFound unless there is such a template."""
+    await get_template(asked)
 
 
 async def add_template(asked: Asked) -> Answered:
@@ -44,9 +48,12 @@ async def add_template(asked: Asked) -> Answered:
 
 async def remove_template(asked: Asked) -> Any:
     """`DELETE templates/{name}`."""
-    name = asked.request.match_info["name"]
-    done = await asked.ask(RemoveTemplate(scope=asked.scope, caller=asked.caller, template_name=name))
+    done = await asked.ask(RemoveTemplate(scope=asked.scope, caller=asked.caller, template_name=_name(asked)))
     return json_response(Answered(model=done), 204)
+
+
+def _name(asked: Asked) -> str:
+    return asked.word("name", longest=LONGEST_NAME, missing="There is no such template.")
 
 
 CALLS = (
@@ -94,6 +101,7 @@ CALLS = (
         tag="Templates",
         summary="Delete a template of the project",
         handler=remove_template,
+        sight=see_template,
         role=Role.editor,
         body=Json(model=NoMembers, optional=True),
         status=204,

@@ -11,7 +11,7 @@ from services.gateway.bodies import NoMembers, PageQuery
 from services.gateway.calls import SCOPE, Answered, Asked, Call, Json
 from services.gateway.model import Role
 from services.gateway.routes.datasets import list_datasets
-from services.gateway.routes.executions import start_execution
+from services.gateway.routes.starting import CHECKED, check_start, start_execution
 from services.gateway.waiting import STATUS_PATIENCE_S, status
 from shared.contracts.base import Wire
 from shared.contracts.datasets import DatasetPage
@@ -209,12 +209,14 @@ CALLS = (
         "Execute a notebook",
         queue_notebook,
         Role.runner,
+        check=check_start,
         body=Json(model=ExecutionRequest, optional=True, example=examples.EXECUTION_REQUEST),
         reply=Execution,
         status=202,
         example=examples.STARTED_EXECUTION,
         creates=True,
         refusals=(429,),
+        also=CHECKED,
     ),
     _call(
         "DELETE",

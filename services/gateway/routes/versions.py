@@ -107,11 +107,13 @@ def _about(asked: Asked) -> dict[str, Any]:
     return {"scope": asked.scope, "caller": asked.caller, "notebook_id": asked.notebook_id}
 
 
+async def see_version(asked: Asked) -> None:
+    """Raise NotFound unless the notebook has the version."""
+    await get_version(asked)
+
+
 def _version(asked: Asked, name: str = "version") -> str:
-    text = asked.request.match_info[name]
-    if len(text) > LONGEST_VERSION or not text.isascii() or not text.isprintable():
-        raise NotFound("The notebook has no such version.")
-    return text
+    return asked.word(name, longest=LONGEST_VERSION, missing="The notebook has no such version.")
 
 
 CALLS = (
@@ -167,6 +169,7 @@ CALLS = (
         tag="Versions",
         summary="Restore a version",
         handler=restore_version,
+        sight=see_version,
         role=Role.editor,
         body=Json(model=Expected, optional=True),
         reply=Notebook,

@@ -111,14 +111,20 @@ async def test_ids_are_never_given_twice(bench: Bench, notebook: Notebook) -> No
     assert [cell.cell_id for cell in added.cells] == ["cell-010", "cell-012"]
 
 
-async def test_a_cell_that_is_not_spoken_of_in_full_keeps_the_rest(bench: Bench, notebook: Notebook) -> None:
-    cells = [{"cellId": "cell-002", "cellType": "code"}, {"cellId": "cell-001", "cellType": "markdown"}]
-    changed = await put(bench, notebook, cells=cells)
-    assert [(cell.cell_id, cell.content, cell.tags) for cell in changed.cells] == [
-        ("cell-002", "two = 2", ["parameters"]),
-        ("cell-001", "# One", []),
+async def test_cells_are_replaced_whole(bench: Bench, notebook: Notebook) -> None:
+    """`notebook` has a cell with metadata and one with a tag."""
+    cells = [
+        {"cellId": "cell-002", "cellType": "code", "content": "two = 2"},
+        {"cellId": "cell-001", "cellType": "markdown", "content": "# One", "metadata": {"tags": ["new"]}},
     ]
-    assert changed.cells[1].metadata == {"kept": 1.0}
+    changed = await put(bench, notebook, cells=cells)
+    assert [(cell.cell_id, cell.tags, cell.metadata) for cell in changed.cells] == [
+        ("cell-002", [], {}),
+        ("cell-001", ["new"], {}),
+    ]
+    with pytest.raises(Invalid) as raised:
+        await put(bench, notebook, cells=[{"cellId": "cell-002", "cellType": "code"}])
+    assert [fault.path for fault in raised.value.faults] == ["cells[0].content"]
 
 
 async def test_every_fault_is_named_at_once(bench: Bench, notebook: Notebook) -> None:

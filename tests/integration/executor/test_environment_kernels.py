@@ -102,6 +102,23 @@ print(sorted(os.listdir({str(tmp_path)!r})), os.path.exists({str(Path.cwd() / "p
     assert usage.cpu_seconds > 0
 
 
+async def test_its_figures_are_called_what_they_call_themselves(
+    source: ForkedKernels, environment: Path, tmp_path: Path
+) -> None:
+    kernel = await source.acquire(request(environment, tmp_path / "run"))
+    try:
+        session = Session(kernel)
+        code = "import matplotlib.pyplot as plt; plt.plot([1, 2]); plt.title('Waiting times'); plt.show()"
+        names = "print([name for name in dir() if not name.startswith('_')])"
+        outcomes = await session.run(names, code)
+        assert [outcome.status for outcome in outcomes] == ["Success", "Success"]
+        listed, shown = session.notebook.cells
+        assert "register" not in listed.outputs[0].text
+        assert [output["metadata"].get("title") for output in shown.outputs if "data" in output] == ["Waiting times"]
+    finally:
+        await kernel.close()
+
+
 async def test_what_its_forked_children_print_is_seen(source: ForkedKernels, environment: Path, tmp_path: Path) -> None:
     kernel = await source.acquire(request(environment, tmp_path / "run"))
     code = (

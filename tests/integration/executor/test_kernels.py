@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -186,6 +187,33 @@ async def test_plots_and_tables_are_outputs(session: Session) -> None:
     types = [set(output["data"]) for output in session.notebook.cells[0].outputs if "data" in output]
     assert any("image/png" in found for found in types)
     assert any("text/html" in found for found in types)
+
+
+CALLED = {
+    "plt.plot([1, 2]); plt.title('Waiting\\ntimes'); plt.show()": "Waiting times",
+    "plt.plot([1, 2]); plt.title('Left', loc='left');": "Left",
+    "figure, axes = plt.subplots(2); axes[0].set_title('a'); figure.suptitle('Both'); plt.show()": "Both",
+    "figure, axes = plt.subplots(2); axes[0].set_title('a'); axes[1].set_title('b'); plt.show()": None,
+    "figure, axes = plt.subplots(); plt.close(); figure.suptitle('By hand'); figure": "By hand",
+    "figure, axes = plt.subplots(); plt.close(); axes.set_title('By hand'); display(figure)": "By hand",
+    "plt.imshow([[1, 2]]); plt.title('Heat'); plt.colorbar(); plt.show()": "Heat",
+    "plt.plot([1]); plt.show()": None,
+    "figure, axes = plt.subplots(); plt.close(); axes.get_title = None; display(figure)": None,
+    "%matplotlib inline\nplt.plot([1]); plt.title('Inline'); plt.show()": "Inline",
+}
+"""Code that shows one figure, and what that is called."""
+
+
+async def test_a_figure_is_called_what_it_calls_itself(session: Session) -> None:
+    names = "print([name for name in dir() if not name.startswith('_')])"
+    outcomes = await session.run(names, "import matplotlib.pyplot as plt", *CALLED)
+    assert {outcome.status for outcome in outcomes} == {"Success"}
+    first, _, *cells = session.notebook.cells
+    assert set(ast.literal_eval(first.outputs[0].text)) <= {"In", "Out", "exit", "quit", "get_ipython", "open"}
+    for cell, (code, title) in zip(cells, CALLED.items(), strict=True):
+        (shown,) = [output for output in cell.outputs if "data" in output]
+        assert "image/png" in shown["data"], code
+        assert shown["metadata"].get("title") == title, code
 
 
 async def test_what_forked_children_print_is_seen(session: Session) -> None:

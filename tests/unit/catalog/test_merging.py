@@ -56,7 +56,7 @@ def test_metadata_and_tags(metadata: Any, tags: Any, result: Any) -> None:
     assert present == {"tags": ["a"], "x": 1}
 
 
-def test_what_a_put_does_not_mention_of_a_cell_stays() -> None:
+def test_what_a_put_cannot_say_of_a_cell_stays() -> None:
     picture = {"a.png": {"image/png": "AAAA"}}
     body = empty()
     body["cells"] = [
@@ -68,7 +68,7 @@ def test_what_a_put_does_not_mention_of_a_cell_stays() -> None:
     document = Document(body=body, outputs=outputs)
     found: list[Fault] = []
     given = [
-        {"cellType": "raw", "cellId": "text"},
+        {"cellType": "raw", "cellId": "text", "content": "![](attachment:a.png)"},
         {"cellType": "code", "content": "3", "cellId": "other"},
         {"cellType": "code", "content": "1", "cellId": "same", "metadata": {"x": 1}},
     ]

@@ -17,10 +17,12 @@ from services.gateway.gateway import Gateway
 from services.gateway.model import Principal, Role
 from services.gateway.store import key_hash
 from services.gateway.transfers import Transfers
-from shared.contracts.base import Command, Scope
+from shared.contracts.base import Command, Nothing, Scope
 from shared.contracts.datasets import Dataset, UploadTicket
-from shared.contracts.executions import Execution
-from shared.contracts.notebooks import Notebook
+from shared.contracts.executions import CheckExecution, CheckRerun, Execution
+from shared.contracts.libraries import Library, PinnedLibrary
+from shared.contracts.lineage import RunTrace
+from shared.contracts.notebooks import CheckDraft, CheckImport, CheckUpdate, Notebook
 from shared.errors import NotFound
 
 TENANT, PROJECT = UUID(examples.TENANT), UUID(examples.PROJECT)
@@ -29,6 +31,18 @@ NOTEBOOK = Notebook.model_validate(examples.NOTEBOOK)
 EXECUTION = Execution.model_validate(examples.EXECUTION)
 RUNNING = Execution.model_validate(examples.STARTED_EXECUTION)
 DATASET = Dataset.model_validate(examples.DATASET)
+TRACE = RunTrace(
+    execution_id=EXECUTION.execution_id,
+    notebook_id=NOTEBOOK.notebook_id,
+    notebook_version="1.3.2",
+    dataset_id=None,
+    dataset_version=None,
+    status="Completed",
+    start_time=EXECUTION.start_time,
+    end_time=EXECUTION.end_time,
+    epoch=1,
+)
+LIBRARY = PinnedLibrary(library=Library.model_validate(examples.LIBRARY), requires=[], object_key="k")
 KEYS = {role: f"atl_{role.name}-key" for role in Role}
 OTHER_PROJECT_KEY = "atl_other-project-key"
 OTHER_TENANT_KEY = "atl_other-tenant-key"
@@ -38,7 +52,8 @@ class FakeRequests:
     """Answers commands with what the test put there, and remembers them."""
 
     def __init__(self) -> None:
-        self.answers: dict[type[Command[Any]], Any] = {}
+        checks = (CheckDraft, CheckImport, CheckUpdate, CheckExecution, CheckRerun)
+        self.answers: dict[type[Command[Any]], Any] = dict.fromkeys(checks, Nothing())
         self.asked: list[Command[Any]] = []
         self.patience: list[float] = []
 

@@ -19,17 +19,25 @@ from services.gateway.routes import CALLS
 from services.gateway.settings import JwtSettings
 from services.gateway.store import KEY_PREFIX, key_hash, new_key
 from services.gateway.tokens import TokenVerifier
+from shared.contracts.datasets import GetDataset
 from shared.contracts.executions import GetExecution, PurgeExecution, StartExecution
-from shared.contracts.notebooks import CheckNotebook, ListNotebooks, UpdateNotebook
+from shared.contracts.libraries import PinLibraries, PinnedLibraries
+from shared.contracts.lineage import TraceExecution
+from shared.contracts.notebooks import CheckNotebook, GetNotebook, ListNotebooks, UpdateNotebook
+from shared.contracts.results import GetArtifact
+from shared.contracts.templates import GetTemplate
+from shared.contracts.versions import GetVersion
 from shared.errors import NotFound, Unauthorized, Unavailable
 from tests.unit.gateway.fake_ports import (
     EXECUTION,
     KEYS,
+    LIBRARY,
     NOTEBOOK,
     OTHER_PROJECT_KEY,
     OTHER_TENANT_KEY,
     PROJECT,
     TENANT,
+    TRACE,
     Api,
     FakeKeys,
 )
@@ -83,11 +91,11 @@ async def test_other_tenants_and_projects_do_not_exist(api: Api, call: Call) -> 
 )
 async def test_the_role_decides(api: Api, call: Call, role: Role) -> None:
     assert call.role is not None
-    for command in (CheckNotebook, GetExecution):
+    for command in (CheckNotebook, GetExecution, GetDataset, GetVersion, GetTemplate, GetArtifact):
         api.requests.on(command, EXECUTION)
-    from shared.contracts.datasets import GetDataset
-
-    api.requests.on(GetDataset, EXECUTION)
+    api.requests.on(GetNotebook, NOTEBOOK)
+    api.requests.on(TraceExecution, TRACE)
+    api.requests.on(PinLibraries, PinnedLibraries(libraries=[LIBRARY]))
     answer = await api.call(call.method, address(call), role=role)
     if role < call.role:
         assert answer.status == 403

@@ -201,7 +201,8 @@ def test_the_bytes_are_server_sent_events() -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "query", "point"), [(None, None, 0), ("7", None, 7), (None, "3", 3), ("7", "3", 7), ("", "", 0)]
+    ("header", "query", "point"),
+    [(None, None, 0), ("7", None, 7), (None, "3", 3), ("7", "3", 7), ("", "", 0), ("9999999999", None, 2**31 - 1)],
 )
 def test_where_to_resume(header: str | None, query: str | None, point: int) -> None:
     assert resume_point(header, query) == point

@@ -30,6 +30,7 @@ from shared.contracts.notebooks import (
     ImportNotebook,
     ListNotebooks,
     NotebookPage,
+    NotebookState,
 )
 from shared.errors import Conflict, NotFound, OutcomeUnknown, Unavailable
 from tests.unit.gateway.fake_ports import BASE, DATASET, NOTEBOOK, PROJECT, RUNNING, Api
@@ -179,8 +180,11 @@ async def test_a_silent_executor_is_not_waited_for(api: Api, monkeypatch: pytest
 
 async def test_the_projects_own_id_lists_its_notebooks(api: Api) -> None:
     api.requests.on(ListNotebooks, NotebookPage(notebooks=[], total_count=0, page=1, page_size=20, has_next_page=False))
-    answer = await api.call("GET", f"notebook/{PROJECT}")
+    answer = await api.call("GET", f"notebook/{PROJECT}?page=2&search=x")
     assert answer.json["notebooks"] == []
+    asked = api.requests.last(ListNotebooks)
+    assert (asked.page, asked.search) == (2, "x")
+    assert set((await api.call("GET", f"{PATH}?page=2&sort=dateCreated")).faults) == {"page", "sort"}
 
 
 def commands(api: Api) -> list[str]:
@@ -188,7 +192,8 @@ def commands(api: Api) -> list[str]:
 
 
 async def test_delete_asks_catalog_then_executor_then_catalog(api: Api) -> None:
-    for command in (CheckNotebook, BlockNotebook, DeleteNotebook):
+    api.requests.on(CheckNotebook, NotebookState())
+    for command in (BlockNotebook, DeleteNotebook):
         api.requests.on(command, Nothing())
     answer = await api.call("DELETE", f"{PATH}?force=TRUE", headers={"If-Match": '"e"'})
     assert (answer.status, answer.body) == (204, b"")
@@ -198,32 +203,43 @@ async def test_delete_asks_catalog_then_executor_then_catalog(api: Api) -> None:
 
 
 async def test_delete_stops_at_the_first_refusal(api: Api) -> None:
-    api.requests.on(CheckNotebook, Nothing())
+    api.requests.on(CheckNotebook, NotebookState())
     api.requests.on(BlockNotebook, Conflict("A run has not ended."))
     assert (await api.call("DELETE", PATH)).status == 409
-    assert commands(api) == ["CheckNotebook", "BlockNotebook"]
+    assert "DeleteNotebook" not in commands(api)
     api.requests.on(CheckNotebook, NotFound("No such notebook."))
     assert (await api.call("DELETE", PATH)).status == 404
 
 
 @pytest.mark.parametrize("error", [Unavailable("Away."), OutcomeUnknown("Away.")])
 async def test_a_delete_that_will_be_finished_later_says_so(api: Api, error: Exception) -> None:
-    api.requests.on(CheckNotebook, Nothing())
+    api.requests.on(CheckNotebook, NotebookState())
     api.requests.on(BlockNotebook, Nothing())
     api.requests.on(DeleteNotebook, error)
     answer = await api.call("DELETE", PATH)
     assert (answer.status, answer.json["outcomeUnknown"]) == (503, True)
 
 
+async def test_a_forced_delete_that_gave_up_halfway_does_not_claim_to_have_had_no_effect(api: Api) -> None:
+    api.requests.on(CheckNotebook, NotebookState())
+    api.requests.on(BlockNotebook, Unavailable("Runs are being stopped.", extra={"outcomeUnknown": True}))
+    halfway = await api.call("DELETE", f"{PATH}?force=true")
+    assert (halfway.status, halfway.json["outcomeUnknown"]) == (503, True)
+    assert halfway.json["type"] == "/docs#outcome_unknown"
+    api.requests.on(BlockNotebook, Unavailable("Away."))
+    assert "outcomeUnknown" not in (await api.call("DELETE", f"{PATH}?force=true")).json
+
+
 async def test_a_delete_that_the_event_finished_first_is_done(api: Api) -> None:
-    api.requests.on(CheckNotebook, Nothing())
+    api.requests.on(CheckNotebook, NotebookState())
     api.requests.on(BlockNotebook, Nothing())
     api.requests.on(DeleteNotebook, NotFound("Gone."))
     assert (await api.call("DELETE", PATH)).status == 204
 
 
 async def test_the_body_may_say_which_state_is_expected(api: Api) -> None:
-    for command in (CheckNotebook, BlockNotebook, DeleteNotebook):
+    api.requests.on(CheckNotebook, NotebookState())
+    for command in (BlockNotebook, DeleteNotebook):
         api.requests.on(command, Nothing())
     await api.call("DELETE", PATH, json={"dateModified": "2024-01-20T10:30:00Z"})
     assert api.requests.last(CheckNotebook).precondition.date_modified == datetime(2024, 1, 20, 10, 30, tzinfo=UTC)

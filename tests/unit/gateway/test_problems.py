@@ -57,6 +57,24 @@ async def test_each_family_has_its_code(api: Api, error: Exception, status: int)
     assert answer.json["instance"] == f"{BASE}/notebooks"
 
 
+async def test_a_400_names_at_least_one_fault(api: Api) -> None:
+    api.requests.on(ListNotebooks, Invalid("Not so."))
+    assert (await api.call("GET", "notebooks")).faults == {"": "Not so."}
+
+
+async def test_a_process_that_cannot_work_says_so_in_the_one_shape(api: Api) -> None:
+    assert (await api.call("GET", "/readyz", role=None)).json == {"status": "ready", "checks": {}}
+
+    async def down() -> None:
+        raise OSError
+
+    api.gateway.readiness.add("broker", down)
+    answer = await api.call("GET", "/readyz", role=None)
+    assert_problem(answer, 503)
+    assert answer.headers["Retry-After"]
+    assert answer.json["checks"] == {"broker": {"ok": False, "reason": "OSError"}}
+
+
 async def test_retry_after_tells_when_to_come_back(api: Api) -> None:
     api.requests.on(ListNotebooks, Unavailable("Down."))
     assert (await api.call("GET", "notebooks")).headers["Retry-After"] == "1"
@@ -119,6 +137,7 @@ async def test_bytes_that_are_no_http_get_the_same_shape(api: Api) -> None:
                 assert response.status == 400
                 assert problem["error"] == problem["detail"]
                 assert problem["requestId"] == response.headers["X-Request-Id"]
+                assert [fault["path"] for fault in problem["errors"]] == [""]
     finally:
         await server.close()
 

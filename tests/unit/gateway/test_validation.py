@@ -10,8 +10,16 @@ from services.gateway import decoding
 from services.gateway.bodies import NotebooksQuery
 from services.gateway.nesting import MAX_NESTING, too_deep
 from shared.contracts.executions import CheckExecution, DryRun, ExecutionRequest, StartExecution
-from shared.contracts.notebooks import CreateNotebook, ListNotebooks, NotebookDraft, NotebookPage, UpdateNotebook
-from shared.errors import Fault
+from shared.contracts.notebooks import (
+    CheckDraft,
+    CheckUpdate,
+    CreateNotebook,
+    ListNotebooks,
+    NotebookDraft,
+    NotebookPage,
+    UpdateNotebook,
+)
+from shared.errors import AtelierError, Fault, Invalid, NotFound, OutcomeUnknown, Unavailable
 from tests.unit.gateway.fake_ports import NOTEBOOK, RUNNING, Api
 
 NOTEBOOK_PATH = f"notebook/{NOTEBOOK.notebook_id}"
@@ -35,7 +43,7 @@ async def test_all_faults_of_a_body_come_at_once_in_the_clients_words(api: Api) 
         "integration.x": "is not known",
         "initialCells[2].cellType": "must be 'code', 'markdown' or 'raw'",
     }
-    assert not api.requests.asked
+    assert {type(command) for command in api.requests.asked} == {CheckDraft}
 
 
 async def test_snake_case_is_not_a_second_spelling(api: Api) -> None:
@@ -154,7 +162,7 @@ async def test_query_strings_are_checked_all_at_once(api: Api) -> None:
     assert "'-dateCreated'" in answer.faults["sort"]
 
 
-@pytest.mark.parametrize("text", ["x", "1.5", "-1", "9" * 5000, "", "1e3"])
+@pytest.mark.parametrize("text", ["x", "1.5", "1.0", "1_0", "%201", "+1", "\u00b2", "-1", "9" * 5000, "", "1e3"])
 async def test_a_page_that_is_no_number_in_range_is_told_the_range(api: Api, text: str) -> None:
     answer = await api.call("GET", f"notebooks?page={text}")
     assert answer.faults == {"page": "must be a whole number from 1 to 1000000"}
@@ -201,7 +209,7 @@ async def test_what_a_get_answers_can_be_put_back(api: Api) -> None:
 
     assert answer.status == 200
     command = api.requests.last(UpdateNotebook)
-    assert command.patch == body
+    assert command.patch == {name: body[name] for name in body if name not in ("etag", "dateModified")}
     assert command.precondition.etag == NOTEBOOK.etag
 
 
@@ -223,3 +231,93 @@ async def test_dry_run_runs_nothing(api: Api) -> None:
     assert answer.status == 200
     assert answer.json == {"valid": True, "parameters": {}, "warnings": [], "totalCells": 3}
     assert [type(command) for command in api.requests.asked] == [CheckExecution]
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "message"),
+    [
+        ("timeout", True, "must be a whole number from 1 to 86400"),
+        ("timeout", "60", "must be a whole number from 1 to 86400"),
+        ("timeout", 1.5, "must be a whole number from 1 to 86400"),
+        ("dryRun", "yes", "must be true or false"),
+        ("dryRun", 1, "must be true or false"),
+        ("strictParameters", "no", "must be true or false"),
+    ],
+)
+async def test_a_member_of_a_json_body_has_the_type_that_it_says(
+    api: Api, member: str, value: object, message: str
+) -> None:
+    answer = await api.call("POST", f"{NOTEBOOK_PATH}/execute", json={member: value})
+    assert (answer.status, answer.faults) == (400, {member: message})
+    nested = await api.call("POST", f"{NOTEBOOK_PATH}/execute", json={"outputOptions": {"captureOutputs": "no"}})
+    assert nested.faults == {"outputOptions.captureOutputs": "must be true or false"}
+
+
+async def test_ids_and_times_in_a_json_body_are_texts(api: Api) -> None:
+    api.requests.on(UpdateNotebook, NOTEBOOK)
+    body = {"dateModified": "2024-01-20T10:30:00Z", "integration": {"datasetBinding": str(NOTEBOOK.notebook_id)}}
+    assert (await api.call("PUT", NOTEBOOK_PATH, json=body)).status == 200
+
+
+async def test_what_a_service_finds_wrong_is_told_with_the_faults_of_the_shape(api: Api) -> None:
+    found = [Fault(path="template", message="there is none such"), Fault(path="notebookName", message="is a stand-in")]
+    api.requests.on(CheckDraft, Invalid("No.", faults=found))
+    body = {
+        "notebookName": "",
+        "template": "nope",
+        "kernelTyp": "r",
+        "initialCells": [{"cellType": "cod", "content": "1"}, {"content": 5}],
+        "integration": {"scheduleExecution": "bad", "enrichmentMode": "yes"},
+    }
+    answer = await api.call(
+        "POST", "notebook", json=body, headers={"Idempotency-Key": "", "X-Change-Message": "x" * 2001}
+    )
+    assert set(answer.faults) == {
+        "Idempotency-Key",
+        "X-Change-Message",
+        "notebookName",
+        "kernelTyp",
+        "initialCells[0].cellType",
+        "initialCells[1].cellType",
+        "initialCells[1].content",
+        "integration.enrichmentMode",
+        "template",
+    }
+    rest = api.requests.last(CheckDraft).draft
+    assert (rest.template, rest.integration.schedule_execution) == ("nope", "bad")
+    assert [cell.content for cell in rest.initial_cells] == ["1", ""]
+    assert not [command for command in api.requests.asked if isinstance(command, CreateNotebook)]
+
+
+async def test_parameters_are_checked_although_other_members_are_wrong(api: Api) -> None:
+    api.requests.on(CheckExecution, Invalid("No.", faults=[Fault(path="parameters.n", message="must be a number")]))
+    answer = await api.call("POST", f"{NOTEBOOK_PATH}/execute", json={"timeout": 0, "parameters": {"n": "x"}})
+    assert set(answer.faults) == {"timeout", "parameters.n"}
+    assert api.requests.last(CheckExecution).request.parameters == {"n": "x"}
+
+
+async def test_a_patch_is_checked_although_some_of_it_is_wrong(api: Api) -> None:
+    found = [Fault(path="integration.scheduleExecution", message="is no cron line")]
+    api.requests.on(CheckUpdate, Invalid("No.", faults=found))
+    body = {"kernelType": "x", "integration": {"scheduleExecution": "bad"}, "etag": "old"}
+    answer = await api.call("PUT", NOTEBOOK_PATH, json=body, headers={"If-Match": '"'})
+    assert set(answer.faults) == {"kernelType", "integration.scheduleExecution", "If-Match"}
+    assert api.requests.last(CheckUpdate).patch == {"integration": {"scheduleExecution": "bad"}}
+
+
+@pytest.mark.parametrize("error", [Unavailable("Away."), OutcomeUnknown("Away."), AtelierError("Not known here.")])
+async def test_the_faults_of_the_shape_are_told_when_nobody_can_be_asked(api: Api, error: Exception) -> None:
+    api.requests.on(CheckDraft, error)
+    answer = await api.call("POST", "notebook", json={"notebookName": ""})
+    assert (answer.status, set(answer.faults)) == (400, {"notebookName"})
+
+
+async def test_a_faulty_request_about_what_is_not_there_is_404(api: Api) -> None:
+    api.requests.on(CheckExecution, NotFound("There is no such notebook."))
+    assert (await api.call("POST", f"{NOTEBOOK_PATH}/execute", json={"timeout": 0})).status == 404
+
+
+async def test_a_faulty_query_and_a_body_that_is_no_json_are_told_together(api: Api) -> None:
+    headers = {"Content-Type": "application/json"}
+    answer = await api.call("DELETE", f"{NOTEBOOK_PATH}?forc=true", data=b"{", headers=headers)
+    assert set(answer.faults) == {"forc", ""}

@@ -18,7 +18,7 @@ from shared.contracts.executions import (
     LocateResults,
     ResultsLocation,
 )
-from shared.contracts.notebooks import CheckNotebook, CreateNotebook, ExportNotebook, IpynbFile, UpdateNotebook
+from shared.contracts.notebooks import CreateNotebook, ExportNotebook, IpynbFile, UpdateNotebook
 from shared.contracts.results import ArtifactEntry, ArtifactList, ListArtifacts
 from shared.contracts.versions import (
     CopyNotebook,
@@ -91,7 +91,7 @@ async def test_a_restore(api: Api) -> None:
     asked = api.requests.last(RestoreVersion)
     assert (asked.version, asked.precondition.etag, asked.change_message) == ("1.0.0", "abc", "zurück, weil")
     assert asked.idempotency is not None
-    api.requests.on(CheckNotebook, NOTEBOOK)
+    api.requests.on(GetVersion, NOTEBOOK)
     assert (await api.call("POST", f"{NOTEBOOK_PATH}/versions/1.0.0/restore", role=Role.runner)).status == 403
 
 
@@ -109,7 +109,7 @@ async def test_a_copy(api: Api) -> None:
     assert set(refused.faults) == {"name", "notebookName"}
 
 
-@pytest.mark.parametrize("version", ["x" * 200, "1.0%00", "%C3%A4"])
+@pytest.mark.parametrize("version", ["x" * 200, "1.0%00"])
 async def test_an_odd_version_is_not_found(api: Api, version: str) -> None:
     assert (await api.call("GET", f"{NOTEBOOK_PATH}/versions/{version}")).status == 404
     assert not api.requests.asked

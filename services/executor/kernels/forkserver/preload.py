@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from services.executor.kernels.forkserver import headless, outlet, pages
+from services.executor.kernels.forkserver import figure_titles, headless, outlet, pages
 from services.executor.kernels.forkserver.confinement import Spawn
 
 KERNEL_MODULES = (
@@ -152,6 +152,7 @@ def run_kernel(spawn: Spawn, bound: int) -> None:
     application.no_stdout = False
     headless.trim(application, _imported)
     headless.initialize(application)
+    figure_titles.register(application.shell)
     inline: Any = sys.modules.get("matplotlib_inline.backend_inline")
     if inline is not None:
         inline._enable_matplotlib_integration()  # it did so when it was imported, but there was no shell then
