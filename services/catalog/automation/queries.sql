@@ -18,7 +18,7 @@ FROM notebook n WHERE n.notebook_id = $1
 ON CONFLICT (notebook_id) DO UPDATE
 SET cron = excluded.cron, time_zone = excluded.time_zone, overlap = excluded.overlap, misfire = excluded.misfire,
     jitter = excluded.jitter, parameters = excluded.parameters, next_fire_at = excluded.next_fire_at,
-    due_at = excluded.due_at, paused_at = excluded.paused_at, paused_by = excluded.paused_by,
+    due_at = excluded.due_at, failures = 0, paused_at = excluded.paused_at, paused_by = excluded.paused_by,
     dataset_version = CASE WHEN a.dataset_id = excluded.dataset_id THEN a.dataset_version ELSE 0 END,
     dataset_id = excluded.dataset_id
 
@@ -78,7 +78,12 @@ WHERE NOT EXISTS (
 SELECT * FROM automation WHERE due_at <= schedule_now() ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED
 
 -- name: advance
-UPDATE automation SET next_fire_at = $2, due_at = $3 WHERE notebook_id = $1
+UPDATE automation SET next_fire_at = $2, due_at = $3, failures = 0 WHERE notebook_id = $1
+
+-- name: put_back
+-- A schedule that was due at $2 could not be moved on: it is left alone for $3 seconds, and its time is not lost.
+UPDATE automation SET due_at = schedule_now() + $3 * interval '1 s', failures = failures + 1
+WHERE notebook_id = $1 AND due_at = $2
 
 -- name: pause
 UPDATE automation SET paused_at = clock_timestamp(), paused_by = $2, next_fire_at = NULL, due_at = NULL

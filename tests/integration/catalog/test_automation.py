@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from services.catalog.automation.scheduler import Scheduler
 from services.catalog.automation.starter import Starter
@@ -180,6 +181,25 @@ async def test_each_time_fires_once_whoever_looks(town: Town) -> None:
     assert {(command.trigger.kind, command.caller.subject) for command in commands} == {("schedule", "schedule")}
     facts = await town.bench.sent.of(notebook.notebook_id, 7)
     assert [fact.type for fact in facts] == ["notebook.created"] + ["schedule.fired"] * 6
+
+
+async def test_a_schedule_that_cannot_be_moved_on_stops_no_other(town: Town) -> None:
+    broken = await town.notebook("Broken", scheduleExecution="0 * * * *")
+    others = [await town.notebook(scheduleExecution="0 * * * *") for _ in range(3)]
+    async with town.bench.app.database.connection() as connection:
+        await connection.execute("UPDATE automation SET cron = 'x' WHERE notebook_id = $1", broken.notebook_id)
+    hour = NIGHT + timedelta(minutes=30)
+    with capture_logs() as logs:
+        await town.at(hour)
+        assert [states(await town.fires(notebook)) for notebook in [broken, *others]] == [[], *[["Started"]] * 3]
+        for second in (1, 3, 5, 7, 60):  # it is tried again, after longer and longer pauses
+            await town.at(hour + timedelta(seconds=second))
+    pauses = [entry["again_in_s"] for entry in logs if entry.get("notebook_id") == str(broken.notebook_id)]
+    assert pauses == [2, 4, 8, 16]
+    async with town.bench.app.database.connection() as connection:
+        await connection.execute("UPDATE automation SET cron = '0 * * * *' WHERE notebook_id = $1", broken.notebook_id)
+    await town.at(hour + timedelta(seconds=90))
+    assert [(fire.fire_time, fire.state) for fire in await town.fires(broken)] == [(hour, "Started")]
 
 
 @pytest.mark.parametrize(("policy", "started"), [("fire_once", 1), ("skip", 0)])
