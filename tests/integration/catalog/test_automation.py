@@ -410,6 +410,32 @@ async def test_two_ends_at_once_start_the_chain_once(town: Town) -> None:
     assert states(await town.fires(last)) == ["Started"]
 
 
+async def test_ends_that_are_heard_out_of_order_count_once(town: Town) -> None:
+    first, second = await town.notebook("First"), await town.notebook("Second")
+    last = await town.notebook("Last", runAfter=[str(first.notebook_id), str(second.notebook_id)])
+    await town.completed(first, NIGHT + timedelta(minutes=10))
+    await town.completed(second, NIGHT + timedelta(minutes=5))
+    await town.send()
+    assert states(await town.fires(last)) == ["Started"]
+    await town.completed(second, NIGHT + timedelta(minutes=20))  # the first has not completed since
+    assert len(await town.fires(last)) == 1
+    await town.completed(first, NIGHT + timedelta(minutes=21))
+    assert len(await town.fires(last)) == 2
+
+
+async def test_many_ways_through_a_chain_are_no_more_work_than_its_links(town: Town) -> None:
+    bottom = await town.notebook("Bottom")
+    layer = [bottom]
+    for _ in range(14):  # 3 ** 14 ways to the bottom
+        after = [str(notebook.notebook_id) for notebook in layer]
+        layer = [await town.notebook(runAfter=after) for _ in range(3)]
+    top = await town.notebook("Top", runAfter=[str(notebook.notebook_id) for notebook in layer])
+    with pytest.raises(Invalid) as refused:
+        await town.change(bottom, runAfter=[str(top.notebook_id)])
+    names = refused.value.faults[0].message.split(" → ")
+    assert (len(names), names[0], names[-2], names[-1]) == (17, "closes a cycle: 'Bottom'", "'Top'", "'Bottom'")
+
+
 async def test_a_cycle_is_refused_by_name(town: Town) -> None:
     first = await town.notebook("First")
     second = await town.notebook("Second", runAfter=[str(first.notebook_id)])
