@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
-from services.artifacts.claim_checks import FOLDER, day_folder
+from services.artifacts import claim_checks
 from services.artifacts.metrics import OBJECTS_REMOVED
 from services.artifacts.store import queries
 from shared.background import Background
@@ -16,7 +16,7 @@ LOOK_EVERY_S = 2.0
 """How often the queue is looked at when nobody calls, in seconds."""
 
 SWEEP_EVERY_S = 300.0
-"""How often the leavings of dead processes and old payloads are looked for, in seconds."""
+"""How often the leavings of dead processes and old message bodies are looked for, in seconds."""
 
 BATCH = 10
 """Queue entries taken at once."""
@@ -63,12 +63,11 @@ class Removals(Background):
         return len(due)
 
     async def sweep(self, now: datetime) -> None:
-        """Queue what dead processes left unfinished; remove payloads older than a day."""
+        """Queue what dead processes left unfinished; remove message bodies that nobody dropped."""
         async with self._database.connection() as connection:
             await connection.execute(queries.abandon_objects_of_the_dead, STILL_WRITING_S)
             await connection.execute(queries.forget_uploads, UPLOADS_KNOWN_S)
-        kept = {day_folder(now - timedelta(days=age)) for age in (0, 1)}
-        old = [key for key in await self._objects.keys(FOLDER) if not key.startswith(tuple(kept))]
+        old = await claim_checks.left_behind(self._objects, now)
         for start in range(0, len(old), REQUEST_KEYS):
             await self._objects.remove(old[start : start + REQUEST_KEYS])
         OBJECTS_REMOVED.inc(len(old))
