@@ -128,6 +128,12 @@ def old_formats() -> Iterator[Case]:
     yield case(
         "v3 picture", old(old_code(outputs=[{"output_type": "display_data", "png": PNG, "metadata": {}}])), *upgraded
     )
+    several = [
+        {"output_type": "stream", "stream": "stdout", "text": ["a\n", "b"]},
+        {"output_type": "display_data", "html": ["<b>\n", "</b>"], "svg": "<svg/>", "text": "x", "metadata": {}},
+        {"output_type": "pyout", "prompt_number": 9, "text": "9", "png": PNG, "metadata": {}},
+    ]
+    yield case("v3 several outputs", old(old_code(outputs=several, prompt_number=9)), *upgraded)
     yield case(
         "v3 error",
         old(old_code(outputs=[{"output_type": "pyerr", "ename": "E", "evalue": "v", "traceback": ["t"]}])),
