@@ -173,6 +173,7 @@ def first_times(zone: str, start: int, end: int) -> tuple[np.ndarray, dict[int, 
     return shown > highest, {int(jump): int(highest[jump]) for jump in jumps}
 
 
+@cache
 def changes(zone: str) -> np.ndarray:
     """The minutes at which the zone's clock is changed."""
     return np.flatnonzero(np.diff(clock(zone)) != 1) + 1
@@ -271,9 +272,9 @@ def test_every_zone_fires_each_day_once(zone: str) -> None:
 
 @pytest.mark.parametrize("zone", sorted(available_timezones() - {"localtime", "Factory"}))
 def test_every_zone_agrees_with_a_walk_around_its_clock_changes(zone: str) -> None:
-    """Two years; a fixed hour, a star and a step in the hour field."""
+    """A year; a fixed hour, a star and a step in the hour field."""
     info = ZoneInfo(zone)
-    for day in range(1, 2 * 365):
+    for day in range(1, 365):
         if offset(info, day * 1440) == offset(info, (day + 1) * 1440):
             continue
         start, end = (day - 1) * 1440, (day + 2) * 1440
