@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from io import BytesIO
 from typing import Protocol
 from uuid import uuid4
 
 import aiohttp
+import structlog
 
 from shared import tickets
 from shared.errors import Unavailable
+
+log = structlog.get_logger(__name__)
 
 BUS_BODY_LIMIT = 1_000_000
 """No message body is larger, in bytes (DESIGN.md decision 3: 1 MiB with room for the envelope)."""
@@ -23,6 +27,8 @@ TICKET_LIFE_S = 60.0
 TRANSFER_TIMEOUT_S = 20.0
 """The longest a payload may take to travel, in seconds."""
 
+CLOSE_PATIENCE_S = 2.0
+"""How long the end of a process waits for removals in hand, in seconds; the sweep does what is left."""
 
 ATTEMPTS = 2
 """A kept connection may have died with a restarted artifacts process; putting and getting can safely be repeated."""
@@ -32,10 +38,13 @@ class PayloadStore(Protocol):
     """Where large bodies wait for the reader of their message."""
 
     async def put(self, data: bytes) -> str:
-        """Keep `data` for a day; returns a reference. Raises Unavailable."""
+        """Keep `data` until it is dropped, or for some minutes; returns a reference. Raises Unavailable."""
 
     async def get(self, reference: str) -> bytes:
         """The bytes behind a reference. Raises Unavailable."""
+
+    def drop(self, reference: str) -> None:
+        """Nobody needs it any more: remove it soon, and if that cannot be, with those that nobody dropped."""
 
 
 class HttpPayloadStore:
@@ -45,13 +54,16 @@ class HttpPayloadStore:
         self._base_url = base_url.rstrip("/")
         self._key = key
         self._session: aiohttp.ClientSession | None = None
+        self._dropping: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Make the HTTP session."""
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TRANSFER_TIMEOUT_S))
 
     async def close(self) -> None:
-        """Close the HTTP session."""
+        """Finish what is being removed, and close the HTTP session."""
+        if self._dropping:
+            await asyncio.wait(self._dropping, timeout=CLOSE_PATIENCE_S)
         if self._session is not None:
             await self._session.close()
 
@@ -64,6 +76,18 @@ class HttpPayloadStore:
     async def get(self, reference: str) -> bytes:
         """See PayloadStore."""
         return await self._call("GET", reference, None)
+
+    def drop(self, reference: str) -> None:
+        """See PayloadStore."""
+        task = asyncio.create_task(self._drop(reference))
+        self._dropping.add(task)
+        task.add_done_callback(self._dropping.discard)
+
+    async def _drop(self, reference: str) -> None:
+        try:
+            await self._call("DELETE", reference, None)
+        except Unavailable as error:
+            log.info("a message's body is left to the sweep", reason=error.detail)
 
     async def _call(self, method: str, reference: str, data: bytes | None) -> bytes:
         if self._session is None:

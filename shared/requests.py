@@ -133,7 +133,7 @@ class Requests:
         """One attempt. Raises _ReplyLost when the command may have arrived but no reply did."""
         await self._broker.wait_connected(CONNECT_PATIENCE_S)
         attempt = str(uuid4())
-        message = await self._message(command, identity, attempt, deadline, wait_s, correlation)
+        message, reference = await self._message(command, identity, attempt, deadline, wait_s, correlation)
         future: asyncio.Future[replies.Reply] = asyncio.get_running_loop().create_future()
         self._waiting[attempt] = future
         try:
@@ -148,11 +148,14 @@ class Requests:
             raise _ReplyLost from error
         finally:
             self._waiting.pop(attempt, None)
+            if reference is not None:
+                self._payloads.drop(reference)  # every attempt has its own
         reply.raise_error()
-        data = reply.data
-        if reply.dataref is not None:
-            return command.reply_type().model_validate_json(await self._payloads.get(reply.dataref))
-        return command.reply_type().model_validate(data)
+        if reply.dataref is None:
+            return command.reply_type().model_validate(reply.data)
+        body = await self._payloads.get(reply.dataref)
+        self._payloads.drop(reply.dataref)
+        return command.reply_type().model_validate_json(body)
 
     async def _message(
         self,
@@ -162,7 +165,8 @@ class Requests:
         deadline: datetime,
         wait_s: float,
         correlation: UUID | None,
-    ) -> Message:
+    ) -> tuple[Message, str | None]:
+        """The message, and the reference of its body if that is too large for the bus."""
         envelope = envelopes.of_command(
             command,
             source=self._source,
@@ -172,10 +176,11 @@ class Requests:
             correlation=correlation,
         )
         body = envelope.encode()
+        reference = None
         if len(body) > BUS_BODY_LIMIT:
             reference = await self._payloads.put(command.model_dump_json(by_alias=True).encode())
             body = envelope.model_copy(update={"data": None, "dataref": reference}).encode()
-        return Message(
+        message = Message(
             body,
             content_type=CONTENT_TYPE,
             correlation_id=attempt,
@@ -183,11 +188,15 @@ class Requests:
             delivery_mode=DeliveryMode.NOT_PERSISTENT,
             expiration=timedelta(seconds=wait_s),
         )
+        return message, reference
 
     async def _on_reply(self, message: AbstractIncomingMessage) -> None:
         future = self._waiting.get(message.correlation_id or "")
+        reply = replies.decode(message.body)
         if future is not None and not future.done():
-            future.set_result(replies.decode(message.body))
+            future.set_result(reply)
+        elif reply.dataref is not None:
+            self._payloads.drop(reply.dataref)  # too late: nobody reads it any more
 
     def _on_loss(self) -> None:
         for future in self._waiting.values():

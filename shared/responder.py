@@ -24,10 +24,12 @@ from shared.broker import BROKER_DOWN, Broker
 from shared.contracts.base import Command
 from shared.database import Database, Transaction
 from shared.envelope import CONTENT_TYPE, Envelope, Undecodable
-from shared.errors import AtelierError, Conflict, DeadlineExceeded, Invalid, OutcomeUnknown, Unavailable
+from shared.errors import AtelierError, Conflict, DeadlineExceeded, Invalid, NotFound, OutcomeUnknown, Unavailable
 from shared.payloads import BUS_BODY_LIMIT, PayloadStore
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from aio_pika.abc import AbstractIncomingMessage
 
 log = structlog.get_logger(__name__)
@@ -90,6 +92,7 @@ class WriteTransaction:
         self._idempotency = command.idempotency
         self._subject = command.caller.subject
         self._reply: replies.Reply | None = None
+        self._shown: UUID | None = None
 
     @property
     def _key(self) -> str | None:
@@ -112,8 +115,9 @@ class WriteTransaction:
         raise AlreadyDone(replies.decode(row["reply"]))
 
     def reply(self, answer: R) -> R:
-        """Keep `answer` as the reply of this piece of work."""
+        """Keep `answer` as the reply of this piece of work; if it shows a notebook, for as long as there is that."""
         self._reply = replies.Reply.of(answer)
+        self._shown = getattr(answer, "notebook_id", None)
         return answer
 
     async def store(self) -> None:
@@ -121,12 +125,22 @@ class WriteTransaction:
         if self._reply is None:
             raise RuntimeError("a write must keep its reply with transaction.reply(...)")
         await self.sql.execute(
-            "INSERT INTO command_log (command_id, idempotency_key, fingerprint, reply) VALUES ($1, $2, $3, $4)",
+            "INSERT INTO command_log (command_id, idempotency_key, fingerprint, reply, subject) "
+            "VALUES ($1, $2, $3, $4, $5)",
             self._id,
             self._key,
             self._idempotency.fingerprint if self._idempotency else None,
             self._reply.encode(),
+            self._shown,
         )
+
+
+async def forget_replies(transaction: Transaction, notebook_id: UUID) -> None:
+    """Keep no reply that shows a deleted notebook. Who asks again hears that it is gone; nothing is done again."""
+    gone = replies.Reply.of_error(NotFound("What this request made has been deleted."))
+    await transaction.execute(
+        "UPDATE command_log SET reply = $2, subject = NULL WHERE subject = $1", notebook_id, gone.encode()
+    )
 
 
 Handler = Callable[[Any, Any, Context], Awaitable[BaseModel]]

@@ -1,6 +1,6 @@
-"""Large message bodies that wait for their reader (DESIGN.md decision 3): kept one to two days, without any row.
+"""Large message bodies that wait for their reader (DESIGN.md decision 3), without any row.
 
-The folder is named after the day, so that reading needs no index and sweeping no clock but ours.
+Whoever sent one or has read one drops it; what a killed process left is swept some minutes later.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ MAX_PAYLOAD_BYTES = 256 * 1024 * 1024
 """The largest message body, in bytes: it passes through memory whole, here and at its reader's."""
 
 
+KEPT = timedelta(minutes=10)
+"""How long a body is kept that nobody drops: far longer than any request waits for its reply."""
+
+
 def day_folder(moment: datetime) -> str:
     """Where bodies of that day are kept."""
     return f"{FOLDER}{moment.astimezone(UTC):%Y-%m-%d}/"
@@ -30,8 +34,24 @@ async def keep(objects: ObjectStore, reference: UUID, body: bytes) -> None:
 
 async def fetch(objects: ObjectStore, reference: UUID) -> bytes:
     """The body behind a reference; raises NotFound."""
-    now = datetime.now(UTC)
+    today, yesterday = _keys(reference)
     try:
-        return await objects.get(f"{day_folder(now)}{reference}")
+        return await objects.get(today)
     except NotFound:
-        return await objects.get(f"{day_folder(now - timedelta(days=1))}{reference}")
+        return await objects.get(yesterday)
+
+
+async def drop(objects: ObjectStore, reference: UUID) -> None:
+    """Remove a body, if there is one."""
+    await objects.remove(_keys(reference))
+
+
+async def left_behind(objects: ObjectStore, now: datetime) -> list[str]:
+    """The bodies that nobody dropped in time."""
+    return [each.key for each in await objects.listing(FOLDER) if now - each.modified_at > KEPT]
+
+
+def _keys(reference: UUID) -> list[str]:
+    """Where a body may be: around midnight it was kept yesterday."""
+    now = datetime.now(UTC)
+    return [f"{day_folder(now - timedelta(days=age))}{reference}" for age in (0, 1)]

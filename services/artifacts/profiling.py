@@ -80,12 +80,8 @@ class Profiling(Background):
         async with self._database.connection() as connection:
             await connection.execute(queries.fail_profile, row["dataset_id"], row["version"])
 
-    async def run(self) -> None:
+    async def work(self) -> float:
         """See Background."""
-        while True:
-            try:
-                while await self.work_off():
-                    continue
-            except AtelierError as error:
-                log.warning("profile put off", reason=error.detail)
-            await self.rest(LOOK_EVERY_S)
+        while await self.work_off():
+            continue
+        return LOOK_EVERY_S

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-from datetime import UTC, datetime, timedelta
+import time
+from datetime import UTC, datetime
 
-import structlog
-
-from services.artifacts.claim_checks import FOLDER, day_folder
+from services.artifacts import claim_checks
 from services.artifacts.metrics import OBJECTS_REMOVED
 from services.artifacts.store import queries
 from shared.background import Background
 from shared.database import Database
-from shared.errors import AtelierError
 from shared.objects import ObjectStore
-
-log = structlog.get_logger(__name__)
 
 LOOK_EVERY_S = 2.0
 """How often the queue is looked at when nobody calls, in seconds."""
 
 SWEEP_EVERY_S = 300.0
-"""How often the leavings of dead processes and old payloads are looked for, in seconds."""
+"""How often the leavings of dead processes and old message bodies are looked for, in seconds."""
 
 BATCH = 10
 """Queue entries taken at once."""
@@ -43,6 +38,7 @@ class Removals(Background):
         super().__init__()
         self._database = database
         self._objects = objects
+        self._next_sweep = 0.0
 
     async def request(self, prefix: str, *, after_s: float) -> None:
         """Have everything under `prefix` removed after so many seconds."""
@@ -67,27 +63,20 @@ class Removals(Background):
         return len(due)
 
     async def sweep(self, now: datetime) -> None:
-        """Queue what dead processes left unfinished; remove payloads older than a day."""
+        """Queue what dead processes left unfinished; remove message bodies that nobody dropped."""
         async with self._database.connection() as connection:
             await connection.execute(queries.abandon_objects_of_the_dead, STILL_WRITING_S)
             await connection.execute(queries.forget_uploads, UPLOADS_KNOWN_S)
-        kept = {day_folder(now - timedelta(days=age)) for age in (0, 1)}
-        old = [key for key in await self._objects.keys(FOLDER) if not key.startswith(tuple(kept))]
+        old = await claim_checks.left_behind(self._objects, now)
         for start in range(0, len(old), REQUEST_KEYS):
             await self._objects.remove(old[start : start + REQUEST_KEYS])
         OBJECTS_REMOVED.inc(len(old))
 
-    async def run(self) -> None:
+    async def work(self) -> float:
         """See Background."""
-        next_sweep = 0.0
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                while await self.work_off() == BATCH:
-                    continue
-                if loop.time() >= next_sweep:
-                    await self.sweep(datetime.now(UTC))
-                    next_sweep = loop.time() + SWEEP_EVERY_S
-            except AtelierError as error:
-                log.warning("removal put off", reason=error.detail)
-            await self.rest(LOOK_EVERY_S)
+        while await self.work_off() == BATCH:
+            continue
+        if time.monotonic() >= self._next_sweep:
+            await self.sweep(datetime.now(UTC))
+            self._next_sweep = time.monotonic() + SWEEP_EVERY_S
+        return LOOK_EVERY_S

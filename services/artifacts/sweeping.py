@@ -20,7 +20,6 @@ from services.artifacts.removals import Removals
 from services.artifacts.store import queries
 from shared.background import Background
 from shared.database import Database
-from shared.errors import AtelierError
 from shared.objects import ObjectStore, StoredObject
 
 log = structlog.get_logger(__name__)
@@ -48,6 +47,7 @@ class Sweeping(Background):
         self._removals = removals
         self._every_s = every_s
         self._age = timedelta(seconds=after_s)
+        self._rested = False
 
     async def sweep(self, now: datetime) -> int:
         """Look at every object once; returns how many were ordered to be removed. Raises Unavailable."""
@@ -78,16 +78,14 @@ class Sweeping(Background):
         async with self._database.transaction() as tx:
             return await tx.execute(queries.remove_unknown_objects, unknown)
 
-    async def run(self) -> None:
+    async def work(self) -> float:
         """See Background."""
-        await self.rest(min(FIRST_REST_S, self._every_s))
-        while True:
-            try:
-                if await self._is_my_turn():
-                    await self.sweep(datetime.now(UTC))
-            except AtelierError as error:
-                log.warning("sweep put off", reason=error.detail)
-            await self.rest(self._every_s)
+        if not self._rested:
+            self._rested = True
+            return min(FIRST_REST_S, self._every_s)
+        if await self._is_my_turn():
+            await self.sweep(datetime.now(UTC))
+        return self._every_s
 
     async def _is_my_turn(self) -> bool:
         async with self._database.connection() as connection:

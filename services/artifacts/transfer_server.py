@@ -67,6 +67,7 @@ class TransferServer:
                 web.get("/internal/executions/{id}/report", self._route(sending.send_report)),
                 web.put("/internal/payloads/{id}", self._route(_put_payload)),
                 web.get("/internal/payloads/{id}", self._route(_get_payload)),
+                web.delete("/internal/payloads/{id}", self._route(_drop_payload)),
             ]
         )
         self._runner = await ops.listen(
@@ -117,6 +118,11 @@ async def _get_payload(app: App, request: web.Request) -> web.Response:
     body = await claim_checks.fetch(app.objects, _payload_reference(app, request))
     BYTES_OUT.labels("payload").inc(len(body))
     return web.Response(body=body, content_type="application/octet-stream")
+
+
+async def _drop_payload(app: App, request: web.Request) -> web.Response:
+    await claim_checks.drop(app.objects, _payload_reference(app, request))
+    return web.Response(status=204)
 
 
 def _payload_reference(app: App, request: web.Request) -> UUID:

@@ -12,7 +12,7 @@ from shared.contracts.execution_events import NotebookBlocked
 from shared.contracts.notebooks import DeleteNotebook, NotebookDeleted
 from shared.envelope import Envelope
 from shared.errors import NotFound
-from shared.responder import Context, WriteTransaction
+from shared.responder import Context, WriteTransaction, forget_replies
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -49,6 +49,7 @@ async def _hide(transaction: Transaction | WriteTransaction, scope: Scope, noteb
         return False
     await sql.execute(automatic.remove, notebook_id)  # nothing starts by itself from here on
     await sql.execute(automatic.unlink, notebook_id)
+    await forget_replies(sql, notebook_id)
     transaction.emit(
         NotebookDeleted(
             scope=scope,

@@ -18,6 +18,11 @@ from shared.contracts.notebooks import CellDraft, CellType, KernelType
 Json = dict[str, Any]
 
 
+def same(a: object, b: object) -> bool:
+    """Equal as JSON: to Python 1, 1.0 and true are one value."""
+    return a == b and orjson.dumps(a, option=orjson.OPT_SORT_KEYS) == orjson.dumps(b, option=orjson.OPT_SORT_KEYS)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Document:
     """An nbformat 4.5 notebook. `body` has no outputs; `outputs` holds those of the uploaded file, by cell id."""

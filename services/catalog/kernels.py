@@ -26,7 +26,7 @@ SPECS: dict[KernelType, dict[str, dict[str, Any]]] = {
 """What JupyterLab needs to open an exported file: IPython's, IRkernel's and Toree's own names."""
 
 _SCALA_NAMES = re.compile(r"^(scala.*|spylon-?kernel|spylon|apache_toree_scala|toree|almond)$")
-_PYTHON_2 = re.compile(r"^2(\.|$)")
+_PYTHON = re.compile(r"^i?python[-_ ]?(?P<version>\d[\d.]*)?$")
 _LANGUAGES: dict[str, KernelType] = {"python": "python3", "ipython": "python3", "r": "r", "scala": "scala"}
 
 
@@ -43,10 +43,15 @@ def recognise(metadata: dict[str, Any]) -> Recognised:
     spec, info = metadata.get("kernelspec"), metadata.get("language_info")
     name = _word(spec, "name")
     language = _word(info, "name") or _word(spec, "language")
-    if name == "python2" or (language in ("python", "ipython") and _PYTHON_2.match(_word(info, "version"))):
-        path = "kernelspec.name" if name == "python2" else "language_info.version"
-        return Recognised(fault=Fault(path=f"file.metadata.{path}", message="Python 2 is not supported; port it to 3"))
-    if name in ("python3", "python"):
+    for path, version in (
+        ("kernelspec.name", _python(name)),
+        ("language_info.version", _word(info, "version") if _python(language) is not None else None),
+        ("language_info.name" if _word(info, "name") else "kernelspec.language", _python(language)),
+    ):
+        if version is not None and version.partition(".")[0] == "2":
+            message = "Python 2 is not supported; port it to 3"
+            return Recognised(fault=Fault(path=f"file.metadata.{path}", message=message))
+    if _python(name) is not None:
         return Recognised("python3")
     if name == "ir":
         return Recognised("r")
@@ -66,12 +71,30 @@ def recognise(metadata: dict[str, Any]) -> Recognised:
     )
 
 
+def deviation(metadata: dict[str, Any], chosen: KernelType) -> str | None:
+    """What to tell when the caller has chosen a kernel and the file says otherwise."""
+    said = recognise(metadata)
+    if said.fault is not None:
+        return (
+            f"{said.fault.path} is not followed ({said.fault.message}): the notebook's kernel is {chosen}, as chosen."
+        )
+    if said.kernel_type in (None, chosen):
+        return None
+    return f"The file names the kernel {said.kernel_type}; the notebook's is {chosen}, as chosen."
+
+
 def metadata_for(kernel_type: KernelType, metadata: dict[str, Any]) -> dict[str, Any]:
     """`metadata` with a kernel that runs as `kernel_type`; left alone where it says so already."""
     has_spec = _word(metadata.get("kernelspec"), "name") != ""
     if has_spec and recognise(metadata).kernel_type == kernel_type:
         return metadata
     return {**metadata, **SPECS[kernel_type]}
+
+
+def _python(word: str) -> str | None:
+    """The version of Python that a kernel's or language's name gives, empty for none; None when it is not Python."""
+    match = _PYTHON.match(word)
+    return None if match is None else match["version"] or ""
 
 
 def _word(part: Any, name: str) -> str:

@@ -79,7 +79,7 @@ async def on_execution_ended(app: Catalog, event: ExecutionEnded, envelope: Enve
             )
             to_send = await transaction.execute(automatic.hurry, event.notebook_id) > 0
             if event.status == "Completed":
-                to_send |= await triggers.on_completed(transaction, event.notebook_id, event.ended_at)
+                to_send |= await triggers.on_completed(transaction, event.notebook_id)
     if to_send:
         app.starter.wake()
 

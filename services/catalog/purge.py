@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import structlog
-
 from services.catalog.automation.fires import queries as automatic
 from services.catalog.store import queries
 from shared.background import Background
 from shared.database import Database
-from shared.errors import AtelierError
-
-log = structlog.get_logger(__name__)
 
 IDLE_S = 30.0
 """How often a replica looks for work of its own accord, in seconds: what a crashed one left behind."""
-
-RETRY_S = 1.0
-"""Pause after the database went away, in seconds."""
 
 STEPS = (automatic.remove_fires, queries.remove_executions, queries.remove_versions, queries.remove_contents)
 """What goes before the notebook itself, in this order."""
@@ -56,18 +48,12 @@ class Purge(Background):
             while await transaction.execute(automatic.forget_fires, FIRES_KEPT_DAYS, CHUNK) == CHUNK:
                 continue  # a whole chunk: there may be more
 
-    async def run(self) -> None:
+    async def work(self) -> float:
         """See Background."""
-        while True:
-            pause = IDLE_S
-            try:
-                await self.remove_hidden()
-                await self.fold_tallies()
-                await self.forget_fires()
-            except AtelierError as error:
-                log.warning("removal goes on later", reason=error.detail)
-                pause = RETRY_S
-            await self.rest(pause)
+        await self.remove_hidden()
+        await self.fold_tallies()
+        await self.forget_fires()
+        return IDLE_S
 
     async def _remove_one(self) -> bool:
         """One hidden notebook, a chunk a transaction; False when there is none left."""

@@ -146,7 +146,9 @@ FOR UPDATE
 INSERT INTO execution (execution_id, notebook_id, last_seq, active, accepted_at, ended_at, outcome, notebook_status)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT (execution_id) DO UPDATE
-SET last_seq = excluded.last_seq, active = excluded.active, accepted_at = excluded.accepted_at,
+SET last_seq = excluded.last_seq, active = excluded.active,
+    -- Of a start it is reckoned from rounded seconds, and known better.
+    accepted_at = CASE WHEN excluded.active THEN execution.accepted_at ELSE excluded.accepted_at END,
     ended_at = excluded.ended_at, outcome = excluded.outcome, notebook_status = excluded.notebook_status
 WHERE execution.last_seq < excluded.last_seq AND NOT execution.purged
 RETURNING (xmax = 0) AS is_new

@@ -108,9 +108,16 @@ SELECT notebook_id, last_ended_at, cells FROM notebook
 WHERE notebook_id = ANY($1::uuid[]) AND tenant_id = $2 AND project_id = $3
 
 -- name: past_runs
--- The newest $3 runs of each notebook, or those accepted in the millisecond $2 or before.
+-- The newest $3 runs of each notebook, or those accepted in the millisecond $2 or before. Of one that has not ended the
+-- last number is that of the newest fact which says that it was accepted or begun; the others are nobody's but the run's.
 SELECT r.* FROM unnest($1::uuid[]) AS n (id), LATERAL (
-    SELECT notebook_id, execution_id, last_seq, state, accepted_at, ended_at, error_type FROM execution e
+    SELECT notebook_id, execution_id, state, accepted_at, ended_at, error_type,
+           CASE WHEN ended_at IS NOT NULL THEN last_seq ELSE (
+               SELECT max(v.sequence) FROM execution_event v
+               WHERE v.execution_id = e.execution_id
+                 AND convert_from(v.body, 'UTF8')::json ->> 'type' IN ('execution.queued', 'execution.started')
+           ) END AS last_seq
+    FROM execution e
     WHERE e.notebook_id = n.id AND ($2::timestamptz IS NULL OR date_trunc('milliseconds', e.accepted_at) <= $2)
     ORDER BY e.accepted_at DESC, e.execution_id DESC LIMIT $3
 ) AS r

@@ -16,7 +16,6 @@ from shared.contracts.base import Caller, Scope
 from shared.contracts.execution_events import ExecutionPurged
 from shared.contracts.storage import ListStoredRuns
 from shared.database import Database, Transaction
-from shared.errors import AtelierError
 from shared.requests import Requests
 
 log = structlog.get_logger(__name__)
@@ -43,18 +42,11 @@ class RetentionKeeper(Background):
         self._database = database
         self._requests = requests
 
-    async def run(self) -> None:
-        """See Background."""
-        while True:
-            try:
-                while await self.apply_next():
-                    continue
-            except AtelierError as error:
-                log.warning("retention put off", reason=error.detail)
-            except Exception:
-                # A policy that cannot be applied must not keep the others from it.
-                log.exception("retention failed")
-            await self.rest(LOOK_EVERY_S)
+    async def work(self) -> float:
+        """See Background. A policy that cannot be applied waits for its next turn, and keeps no other from it."""
+        while await self.apply_next():
+            continue
+        return LOOK_EVERY_S
 
     async def apply_next(self) -> bool:
         """Apply the policy that waits longest; returns whether one was due."""

@@ -45,17 +45,14 @@ class Sweeper(Background):
         self._broker = broker
         self._contact_since: float | None = None
 
-    async def run(self) -> None:
+    async def work(self) -> float:
         """See Background."""
-        while True:
-            await self.rest(SWEEP_S)
-            try:
-                await self._sweep()
-            except Unavailable:
-                self._contact_since = None
-            except Exception:
-                # One run that cannot be swept must not keep the others from it.
-                log.exception("sweep failed")
+        try:
+            await self._sweep()
+        except Unavailable:
+            self._contact_since = None
+            raise
+        return SWEEP_S
 
     async def _sweep(self) -> None:
         async with self._database.connection() as connection:
@@ -86,6 +83,9 @@ class Sweeper(Background):
             raise
         except AtelierError as error:
             log.warning("run not swept", execution_id=str(execution_id), reason=error.detail)
+        except Exception:
+            # One run that cannot be swept must not keep the others from it.
+            log.exception("run not swept", execution_id=str(execution_id))
 
     async def _give_up_waiting(self, transaction: Transaction, execution_id: UUID) -> None:
         row = await transaction.row("SELECT * FROM execution WHERE execution_id = $1", execution_id)

@@ -18,7 +18,9 @@ class PastRun(Wire):
     """What the newest fact of a run says that a projection counts."""
 
     execution_id: UUID
-    last_seq: int = Field(description="number of the terminal fact; 1 while the run has not ended")
+    last_seq: int = Field(
+        description="number of the terminal fact; while the run has not ended, of the fact that it was queued or begun"
+    )
     accepted_at: Moment
     ended_at: Moment | None
     outcome: ExecutionStatus | None

@@ -73,7 +73,9 @@ class CellDifference(Wire):
     index_b: int | None
     parts: list[CellPart] = Field(description="What changed; empty unless `change` is `changed`, or a move changed it.")
     lines: list[str] | None = Field(
-        description="The source line by line: each begins with a space, `-` or `+`. Null where the source is the same."
+        description="The source line by line: each begins with a space, `-` or `+`, and ends with its line end unless "
+        "that is a plain newline. `\\ no newline here` follows a last line without one where the other source ends "
+        "with one. Null where the source is the same."
     )
 
 

@@ -71,29 +71,36 @@ async def test_the_projection_is_the_same_after_a_rebuild(
         await api.run(fine["notebookId"])
     removed = await api.run(fine["notebookId"])
     await api.run(failing["notebookId"])
+    cells = [cell["cellId"] for cell in fine["cells"]]
+    part = {"executionMode": "range", "cellRange": {"startCell": cells[1], "endCell": cells[1]}}
+    await api.run(fine["notebookId"], part)
     stopped = await api.start(cancelled["notebookId"])
     status, _, _ = await api.delete(f"{address(removed)}?purge=true")
     assert status == 204
     await api.post(f"{address(stopped)}/cancel")
     await api.wait(cancelled["notebookId"], stopped["executionId"])
+    going = (await api.start(cancelled["notebookId"]))["executionId"]
     async with asyncio.timeout(30):
         while True:
             before = await seen(database, api)
             runs = {row["execution_id"]: row for row in before["execution"]}
-            done = not any(row["active"] for row in runs.values())
-            if len(runs) == 5 and done and runs[removed["executionId"]]["purged"]:
+            active = [name for name, row in runs.items() if row["active"]]
+            begun = active == [going] and runs[going]["last_seq"] > 1
+            if len(runs) == 7 and begun and runs[removed["executionId"]]["purged"]:
                 break
             await asyncio.sleep(0.05)
     states = {row["notebook_id"]: (row["status"], row["execution_count"]) for row in before["notebook"]}
-    assert states[fine["notebookId"]] == ("Ready", 2)
+    assert states[fine["notebookId"]] == ("Ready", 3)
+    assert states[cancelled["notebookId"]] == ("Running", 2)
     assert states[failing["notebookId"]] == ("Error", 1)
     shown = (await api.get(f"notebook/{fine['notebookId']}"))[1]
-    assert (shown["status"], shown["executionCount"]) == ("Ready", 2)  # executor counts the same
+    assert (shown["status"], shown["executionCount"]) == ("Ready", 3)  # executor counts the same
     for damage in (
         "UPDATE notebook SET status = 'Running', execution_count = 99, last_execution_date = NULL WHERE ",
         "DELETE FROM execution WHERE outcome = 'Error' AND ",
         "UPDATE execution SET active = true, ended_at = NULL WHERE NOT purged AND ",
         "UPDATE cell SET execution_status = 'Error', execution_count = 7 WHERE ",
+        "UPDATE execution SET active = false, last_seq = 1 WHERE outcome IS NULL AND ",
     ):
         await database.execute(damage + OF_TENANT, api.tenant)
     assert await seen(database, api) != before
@@ -101,3 +108,5 @@ async def test_the_projection_is_the_same_after_a_rebuild(
     assert await seen(database, api) == before
     assert (await rebuild(stack)).startswith("rebuilt ")
     assert await seen(database, api) == before
+    await api.post(f"notebook/{cancelled['notebookId']}/execution/{going}/cancel")
+    await api.wait(cancelled["notebookId"], going)

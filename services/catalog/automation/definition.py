@@ -97,10 +97,11 @@ async def _check_chain(transaction: Transaction, notebook_id: UUID, run_after: S
         if other in strangers
     ]
     if not faults:
-        cycle = await transaction.row(queries.cycle, notebook_id, run_after)
-        if cycle is not None:
-            names = [*cycle["names"], cycle["names"][0]]
-            way = " → ".join(repr(name[:60]) for name in names)
+        rows = await transaction.fetch(queries.links_back, notebook_id, run_after)
+        cycle = rules.cycle(notebook_id, run_after, {row["notebook_id"]: row["after_ids"] for row in rows})
+        if cycle:
+            names = {row["notebook_id"]: row["name"] for row in await transaction.fetch(queries.names, cycle)}
+            way = " → ".join(repr(names.get(each, str(each))[:60]) for each in cycle)
             faults.append(Fault(path="integration.runAfter", message=f"closes a cycle: {way}"))
     if faults:
         raise Invalid("The chain of notebooks is not valid.", faults=faults)

@@ -18,7 +18,7 @@ FROM notebook n WHERE n.notebook_id = $1
 ON CONFLICT (notebook_id) DO UPDATE
 SET cron = excluded.cron, time_zone = excluded.time_zone, overlap = excluded.overlap, misfire = excluded.misfire,
     jitter = excluded.jitter, parameters = excluded.parameters, next_fire_at = excluded.next_fire_at,
-    due_at = excluded.due_at, paused_at = excluded.paused_at, paused_by = excluded.paused_by,
+    due_at = excluded.due_at, failures = 0, paused_at = excluded.paused_at, paused_by = excluded.paused_by,
     dataset_version = CASE WHEN a.dataset_id = excluded.dataset_id THEN a.dataset_version ELSE 0 END,
     dataset_id = excluded.dataset_id
 
@@ -46,20 +46,19 @@ SELECT after_id FROM chain_link WHERE notebook_id = $1
 -- Changes of a project's chains take turns: two that are fine alone may close a cycle together.
 SELECT pg_advisory_xact_lock(hashtextextended('chains ' || n.project_id, 0)) FROM notebook n WHERE n.notebook_id = $1
 
--- name: cycle
--- A way along the links from one of the notebooks in $2 back to $1, as names in the order of running; none without one.
-WITH RECURSIVE way (notebook_id, path) AS (
-    SELECT u.id, ARRAY[u.id] FROM unnest($2::uuid[]) AS u (id)
-    UNION ALL
-    SELECT l.after_id, way.path || l.after_id
-    FROM way JOIN chain_link l ON l.notebook_id = way.notebook_id
-    WHERE way.notebook_id <> $1 AND NOT l.after_id = ANY(way.path)
+-- name: links_back
+-- The links of all that the notebooks in $2 run after, directly or through others, if $1 is among those; else none.
+WITH RECURSIVE before (notebook_id) AS (
+    SELECT u.id FROM unnest($2::uuid[]) AS u (id)
+    UNION
+    SELECT l.after_id FROM before JOIN chain_link l USING (notebook_id) WHERE l.notebook_id <> $1
 )
-SELECT ARRAY(
-    SELECT COALESCE(n.name, s.id::text) FROM unnest(way.path) WITH ORDINALITY AS s (id, place)
-    LEFT JOIN notebook n ON n.notebook_id = s.id ORDER BY s.place DESC
-) AS names
-FROM way WHERE way.notebook_id = $1 ORDER BY cardinality(way.path) LIMIT 1
+SELECT notebook_id, array_agg(l.after_id) AS after_ids FROM before JOIN chain_link l USING (notebook_id)
+WHERE $1 IN (SELECT notebook_id FROM before)
+GROUP BY notebook_id
+
+-- name: names
+SELECT notebook_id, name FROM notebook WHERE notebook_id = ANY($1::uuid[])
 
 -- name: strangers
 -- Which of the notebooks in $2 are none of the project of $1. One that an earlier version named may be gone by now.
@@ -78,7 +77,12 @@ WHERE NOT EXISTS (
 SELECT * FROM automation WHERE due_at <= schedule_now() ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED
 
 -- name: advance
-UPDATE automation SET next_fire_at = $2, due_at = $3 WHERE notebook_id = $1
+UPDATE automation SET next_fire_at = $2, due_at = $3, failures = 0 WHERE notebook_id = $1
+
+-- name: put_back
+-- A schedule that was due at $2 could not be moved on: it is left alone for $3 seconds, and its time is not lost.
+UPDATE automation SET due_at = schedule_now() + $3 * interval '1 s', failures = failures + 1
+WHERE notebook_id = $1 AND due_at = $2
 
 -- name: pause
 UPDATE automation SET paused_at = clock_timestamp(), paused_by = $2, next_fire_at = NULL, due_at = NULL
@@ -183,16 +187,18 @@ FROM automation a WHERE a.notebook_id = $1
 
 -- name: upstream
 -- The notebooks that one runs after, with the newest run of each that completed after $2.
-SELECT l.after_id, n.name, (
-    SELECT e.execution_id FROM execution e
+SELECT l.after_id, n.name, r.execution_id, r.ended_at
+FROM chain_link l JOIN notebook n ON n.notebook_id = l.after_id AND n.deleted_at IS NULL
+LEFT JOIN LATERAL (
+    SELECT e.execution_id, e.ended_at FROM execution e
     WHERE e.notebook_id = l.after_id AND e.outcome = 'Completed' AND ($2::timestamptz IS NULL OR e.ended_at > $2)
     ORDER BY e.ended_at DESC LIMIT 1
-) AS execution_id
-FROM chain_link l JOIN notebook n ON n.notebook_id = l.after_id AND n.deleted_at IS NULL
+) AS r ON true
 WHERE l.notebook_id = $1
 
 -- name: chain_waits
 SELECT EXISTS (SELECT FROM fire WHERE notebook_id = $1 AND kind = 'chain' AND state = 'waiting')
 
 -- name: chained
+-- Started because of runs, the last of which ended at $2: they count for no other start, in whatever order they are heard.
 UPDATE automation SET chained_at = GREATEST(chained_at, $2) WHERE notebook_id = $1

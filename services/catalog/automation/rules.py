@@ -1,8 +1,9 @@
-"""What becomes of the times of a schedule that have come: the rules of jitter and of missed times. Pure, no I/O."""
+"""The rules of what runs by itself: jitter, missed times, and chains without cycles. Pure, no I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -90,3 +91,22 @@ def _missed(missed: Sequence[Due], misfire: Misfire) -> list[Decision]:
     if run:
         decisions.append(Decision(time=run.time, due=run.due))
     return decisions
+
+
+def cycle(notebook_id: UUID, run_after: Sequence[UUID], links: Mapping[UUID, Sequence[UUID]]) -> list[UUID]:
+    """The shortest cycle that a notebook closes by running after others, in the order of running, from the notebook to
+    itself; empty without one. `links` says which notebooks each of the others runs after."""
+    reached = dict.fromkeys(run_after, notebook_id)  # each with the one that runs after it
+    waiting = deque(reached)
+    while waiting and notebook_id not in reached:
+        later = waiting.popleft()
+        for earlier in links.get(later, ()):
+            if earlier not in reached:
+                reached[earlier] = later
+                waiting.append(earlier)
+    if notebook_id not in reached:
+        return []
+    way = [notebook_id, reached[notebook_id]]
+    while way[-1] != notebook_id:
+        way.append(reached[way[-1]])
+    return way

@@ -20,13 +20,16 @@ from services.catalog.automation.rules import Decision, Due
 from services.catalog.automation.timetable import Timetable
 from shared.background import Background
 from shared.contracts.schedules import Trigger
-from shared.database import Database
+from shared.database import Database, Transaction
 from shared.errors import AtelierError
 
 log = structlog.get_logger(__name__)
 
 POLL_S = 1.0
 """How often a replica looks for schedules that are due, in seconds; each pause is shortened at random."""
+
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 600.0
+"""How long a schedule is left alone that could not be moved on, in seconds: doubled each time, up to the second."""
 
 SUBJECT = "schedule"
 """Who runs are said to be created by that nobody asked for."""
@@ -49,44 +52,62 @@ class Scheduler(Background):
             self._on_fire()
         return count
 
-    async def run(self) -> None:
+    async def work(self) -> float:
         """See Background."""
-        while True:
-            await self.rest(POLL_S * random.uniform(0.5, 1.0))  # noqa: S311 - replicas should not march in step
-            try:
-                await self.fire_due()
-            except AtelierError as error:
-                log.warning("schedules are looked at later", reason=error.detail)
-            except Exception:
-                # One schedule that cannot be read must not keep the others from being looked at again.
-                log.exception("a schedule was not moved on")
+        await self.fire_due()
+        return POLL_S * random.uniform(0.5, 1.0)  # noqa: S311 - replicas should not march in step
 
     async def _fire_one(self) -> bool:
-        async with self._database.transaction() as transaction:
-            row = await transaction.row(queries.take_due)
+        row = None
+        try:
+            async with self._database.transaction() as transaction:
+                row = await transaction.row(queries.take_due)
+                if row is None:
+                    return False
+                await _move_on(transaction, row)
+        except AtelierError:
+            raise  # no fault of the schedule: the database is away
+        except Exception as error:
             if row is None:
-                return False
-            now = await transaction.value(queries.now)
-            decisions, following = await asyncio.to_thread(_work_out, row, now)
-            for decision in decisions:
-                await fires.make(
-                    transaction,
-                    row,
-                    "schedule",
-                    decision.time,
-                    due_at=decision.due,
-                    trigger=Trigger(kind="schedule"),
-                    subject=SUBJECT,
-                    overlap=row["overlap"],
-                    reason=decision.reason,
-                )
-            await transaction.execute(
-                queries.advance,
-                row["notebook_id"],
-                following.time if following else None,
-                following.due if following else None,
-            )
+                raise
+            # One schedule that cannot be moved on must not keep the others from it: it goes to the end of the line.
+            await self._put_back(row, error)
         return True
+
+    async def _put_back(self, row: asyncpg.Record, error: Exception) -> None:
+        pause = min(SHORTEST_PAUSE_S * 2 ** min(row["failures"], 20), LONGEST_PAUSE_S)
+        log.error(
+            "schedule not moved on",
+            notebook_id=str(row["notebook_id"]),
+            attempts=row["failures"] + 1,
+            again_in_s=pause,
+            exc_info=error,
+        )
+        async with self._database.transaction() as transaction:
+            await transaction.execute(queries.put_back, row["notebook_id"], row["due_at"], pause)
+
+
+async def _move_on(transaction: Transaction, row: asyncpg.Record) -> None:
+    now = await transaction.value(queries.now)
+    decisions, following = await asyncio.to_thread(_work_out, row, now)
+    for decision in decisions:
+        await fires.make(
+            transaction,
+            row,
+            "schedule",
+            decision.time,
+            due_at=decision.due,
+            trigger=Trigger(kind="schedule"),
+            subject=SUBJECT,
+            overlap=row["overlap"],
+            reason=decision.reason,
+        )
+    await transaction.execute(
+        queries.advance,
+        row["notebook_id"],
+        following.time if following else None,
+        following.due if following else None,
+    )
 
 
 def _work_out(row: asyncpg.Record, now: datetime) -> tuple[list[Decision], Due | None]:

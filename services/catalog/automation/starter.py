@@ -80,20 +80,11 @@ class Starter(Background):
         if self._sending:
             await asyncio.wait(self._sending)
 
-    async def run(self) -> None:
+    async def work(self) -> float:
         """See Background."""
-        while True:
-            try:
-                more = await self._take()
-            except AtelierError as error:
-                log.warning("fires are sent later", reason=error.detail)
-                more = False
-            except Exception:
-                # Fires are sent from their rows; the next look finds them again.
-                log.exception("fires could not be taken")
-                more = False
-            if not more:
-                await self.rest(POLL_S * random.uniform(0.5, 1.0))  # noqa: S311 - not in step
+        while await self._take():
+            continue
+        return POLL_S * random.uniform(0.5, 1.0)  # noqa: S311 - replicas should not march in step
 
     async def _take(self) -> bool:
         """Take what there is room for; whether there may be more."""

@@ -63,7 +63,7 @@ async def _hear_of_data(transaction: Transaction, automation: asyncpg.Record, ev
     await transaction.execute(queries.heard_of_data, notebook_id, event.version)
 
 
-async def on_completed(transaction: Transaction, notebook_id: UUID, ended_at: datetime) -> bool:
+async def on_completed(transaction: Transaction, notebook_id: UUID) -> bool:
     """A run of the notebook completed: start those after it whose others have completed as well, since they were last
     started. Returns whether there is anything to send. In the transaction that writes the end down."""
     made = False
@@ -74,6 +74,7 @@ async def on_completed(transaction: Transaction, notebook_id: UUID, ended_at: da
             continue
         if await transaction.value(queries.chain_waits, row["notebook_id"]):
             continue  # the run that waits comes after this one, too
+        ended_at = max(entry["ended_at"] for entry in upstream)  # ends are not always heard in their order
         made |= await fires.make(
             transaction,
             row,

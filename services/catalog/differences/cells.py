@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import re
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-import orjson
-
-from services.catalog.document import Json
+from services.catalog.document import Json, same
 from shared.contracts.versions import CellDifference, CellPart
 
 MOST_LINES = 4_000
 """Lines of a cell that are compared one by one; matching takes the square of them in the worst case."""
 
+NO_NEWLINE = "\\ no newline here"
+"""Follows a last line without a newline, where the other source ends with one; in the manner of unified diffs."""
+
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _PARTS: tuple[tuple[str, CellPart], ...] = (
     ("cell_type", "cellType"),
     ("source", "source"),
@@ -54,7 +57,7 @@ def _difference(
     assert shown is not None  # noqa: S101 - a cell is in one of the two at least
     parts: list[CellPart] = []
     if cell is not None and was is not None:
-        parts = list(dict.fromkeys(part for name, part in _PARTS if not _same(cell.get(name), was.get(name))))
+        parts = list(dict.fromkeys(part for name, part in _PARTS if not same(cell.get(name), was.get(name))))
         if not parts and not moved:
             return None
     differs = cell is None or was is None or "source" in parts
@@ -69,22 +72,28 @@ def _difference(
     )
 
 
-def _same(a: object, b: object) -> bool:
-    """Equal as JSON: to Python 1, 1.0 and true are one value."""
-    return a == b and orjson.dumps(a, option=orjson.OPT_SORT_KEYS) == orjson.dumps(b, option=orjson.OPT_SORT_KEYS)
-
-
 def _lines(before: str | None, after: str | None) -> list[str]:
-    a, b = (before or "").splitlines(), (after or "").splitlines()
+    """Both sources line by line. Ends other than a newline stay in their lines; a newline that only one of the sources
+    ends with is told. (Most cells end without one, which is not worth a word.)"""
+    texts = [before or "", after or ""]
+    told = all(texts) and len({text.endswith("\n") for text in texts}) == 2
+    a, b = (_LINE.findall(text if told or not text or text.endswith("\n") else f"{text}\n") for text in texts)
     if before is None or after is None or max(len(a), len(b)) > MOST_LINES:
-        return [*(f"-{line}" for line in a), *(f"+{line}" for line in b)]
-    lines = []
+        return [*_signed("-", a), *_signed("+", b)]
+    lines: list[str] = []
     for kind, from_a, to_a, from_b, to_b in difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
         if kind == "equal":
-            lines += [f" {line}" for line in a[from_a:to_a]]
+            lines += _signed(" ", a[from_a:to_a])
         else:
-            lines += [f"-{line}" for line in a[from_a:to_a]] + [f"+{line}" for line in b[from_b:to_b]]
+            lines += [*_signed("-", a[from_a:to_a]), *_signed("+", b[from_b:to_b])]
     return lines
+
+
+def _signed(sign: str, lines: Sequence[str]) -> Iterator[str]:
+    for line in lines:
+        yield sign + line.removesuffix("\n")
+        if not line.endswith("\n"):
+            yield NO_NEWLINE
 
 
 def _longest_rise(numbers: Sequence[int]) -> set[int]:

@@ -31,7 +31,13 @@ table { border-collapse: collapse; width: 100%; } td, th { border: 1px solid var
   text-align: left; vertical-align: top; overflow-wrap: anywhere; }
 """
 
-_KINDS = {"+": "plus", "-": "minus", " ": ""}
+_KINDS = {"+": "plus", "-": "minus", " ": "", "\\": "gap"}
+
+_VISIBLE: dict[int, int | str] = {
+    **{code: 0x2400 + code for code in range(0x20) if chr(code) != "\t"},
+    **dict.fromkeys((0x85, 0x2028, 0x2029), "\N{SYMBOL FOR NEWLINE}"),
+}
+"""Line ends and other characters that show nothing, with the symbols for them."""
 
 
 def render(diff: NotebookDiff, name: str) -> str:
@@ -98,7 +104,7 @@ def _source(lines: list[str]) -> str:
     skipped = False
     for number, line in enumerate(lines):
         if number in shown:
-            out.append(f'<span class="{_KINDS[line[:1]]}">{escape(line)}</span>')
+            out.append(f'<span class="{_KINDS[line[:1]]}">{escape(line.translate(_VISIBLE))}</span>')
             skipped = False
         elif not skipped:
             out.append('<span class="gap">⋯</span>')

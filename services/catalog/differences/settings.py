@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from services.catalog.document import same
 from services.catalog.model import Definition
 from shared.contracts.versions import SettingDifference
 
@@ -12,7 +13,9 @@ def compare(a: Definition, b: Definition) -> list[SettingDifference]:
     """The members that differ, by their names on the API."""
     before, after = _members(a), _members(b)
     return [
-        SettingDifference(path=path, a=before[path], b=after[path]) for path in before if before[path] != after[path]
+        SettingDifference(path=path, a=before[path], b=after[path])
+        for path in before
+        if not same(before[path], after[path])
     ]
 
 

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from services.catalog.document import Document, Json
 from services.catalog.importing import ipynb, percent
-from services.catalog.kernels import recognise
+from services.catalog.kernels import deviation, recognise
 from services.catalog.limits import MAX_NOTEBOOK_BYTES, check_size
 from shared.contracts.notebooks import KernelType, Parsing
 from shared.errors import Fault, Invalid, TooLarge
@@ -40,8 +40,12 @@ def read(file_name: str, text: str, kernel_type: KernelType | None) -> Imported:
     is_script = PurePosixPath(file_name.replace("\\", "/")).suffix.lower() == ".py"
     parsed = percent.read(text) if is_script else ipynb.read(text)
     kernel, warnings = kernel_type, list(parsed.warnings)
-    if kernel is None:
-        recognised = recognise(parsed.document.body["metadata"])
+    metadata = parsed.document.body["metadata"]
+    if kernel is not None:
+        told = deviation(metadata, kernel)
+        warnings += [told] if told else []
+    else:
+        recognised = recognise(metadata)
         if recognised.fault is not None:
             raise Invalid(f"The file's kernel cannot be used: {recognised.fault.message}.", faults=[recognised.fault])
         kernel = recognised.kernel_type or "python3"

@@ -11,16 +11,16 @@ import re
 from collections import Counter
 from typing import Any
 
-import nbformat
 import orjson
 
 from services.catalog import cell_ids, validity
 from services.catalog.cell_ids import Numbering
 from services.catalog.document import Document, Json, with_timeout_as_text
 from services.catalog.faults import MOST_FAULTS, path_of, refuse
-from services.catalog.importing.parsed import Parsed
+from services.catalog.importing import version3
+from services.catalog.importing.parsed import Parsed, joined, refused
 from services.catalog.limits import MAX_NESTING, deeper_than
-from shared.errors import Fault, Invalid
+from shared.errors import Fault
 
 FIXED_MEMBERS = {"cells", "metadata", "nbformat", "nbformat_minor"}
 """Members of an nbformat 4 notebook."""
@@ -29,7 +29,6 @@ LONGEST_NUMBER = 20
 """Characters of the longest whole number of 64 bits."""
 
 _MANY_DIGITS = re.compile(r"[:,\[\s]-?\d{19,}(?![\d.eE])", re.ASCII)
-_V3_TYPES = {"code", "markdown", "raw", "heading", "html"}
 _ONLY_ON_CODE = ("outputs", "execution_count")
 
 
@@ -38,9 +37,10 @@ def read(text: str) -> Parsed:
     notebook = _json(text)
     major, minor = _format(notebook)
     warnings = _rounded(text)
+    worksheets = notebook.get("worksheets") if major == 3 else None
     if major == 3:
         warnings.append(f"The file is nbformat 3.{minor}; it was upgraded to 4.5.")
-        notebook = _upgraded(notebook, warnings)
+        notebook = version3.upgraded(notebook, warnings)
     elif minor > 5:
         warnings.append(f"The file is nbformat 4.{minor}, newer than 4.5; it was read as 4.5.")
     cells = _cells(notebook)
@@ -48,7 +48,7 @@ def read(text: str) -> Parsed:
     unknown = sorted(set(notebook) - FIXED_MEMBERS)
     if unknown:
         places = [path_of([name], "file") for name in unknown]
-        raise _refused([Fault(path=place, message="is not a member of a notebook") for place in places])
+        raise refused([Fault(path=place, message="is not a member of a notebook") for place in places])
     _mend(cells, warnings)
     _identify(cells, numbering, warnings, ids_expected=major == 4 and minor >= 5)
     metadata = notebook.get("metadata")
@@ -56,7 +56,8 @@ def read(text: str) -> Parsed:
         metadata = {}
         warnings.append("The file had no metadata.")
     body = {"cells": cells, "metadata": _mended_metadata(metadata, warnings), "nbformat": 4, "nbformat_minor": 5}
-    refuse(validity.faults_of(body, "file"), "The file")
+    found = validity.faults_of(body, "file")
+    refuse(found if worksheets is None else version3.in_worksheets(found, worksheets), "The file")
     _join_lines(cells)
     return Parsed(
         document=_without_outputs(body),
@@ -70,13 +71,13 @@ def _json(text: str) -> Json:
     try:
         notebook = orjson.loads(text)  # refuses NaN, lone surrogates and nesting over 1,024 without recursing
     except orjson.JSONDecodeError as error:
-        raise _refused([Fault(path="file", message=f"is not JSON: {error.msg} (line {error.lineno})")]) from error
+        raise refused([Fault(path="file", message=f"is not JSON: {error.msg} (line {error.lineno})")]) from error
     place = deeper_than(notebook, MAX_NESTING)
     if place is not None:
         path = path_of(place[:6], "file")
-        raise _refused([Fault(path=path, message=f"is nested deeper than {MAX_NESTING} levels")])
+        raise refused([Fault(path=path, message=f"is nested deeper than {MAX_NESTING} levels")])
     if not isinstance(notebook, dict):
-        raise _refused([Fault(path="file", message="is JSON, but no notebook: a notebook is an object")])
+        raise refused([Fault(path="file", message="is JSON, but no notebook: a notebook is an object")])
     return notebook
 
 
@@ -100,91 +101,26 @@ def _rounded(text: str) -> list[str]:
 def _format(notebook: Json) -> tuple[int, int]:
     major, minor = notebook.get("nbformat"), notebook.get("nbformat_minor", 0)
     if "nbformat" not in notebook:
-        raise _refused([Fault(path="file.nbformat", message="is missing: this is JSON, but no notebook")])
+        raise refused([Fault(path="file.nbformat", message="is missing: this is JSON, but no notebook")])
     if type(major) is not int or major not in (3, 4):
-        raise _refused([Fault(path="file.nbformat", message=f"must be 3 or 4, not {str(major)[:40]}")])
+        raise refused([Fault(path="file.nbformat", message=f"must be 3 or 4, not {str(major)[:40]}")])
     if type(minor) is not int or minor < 0:
-        raise _refused([Fault(path="file.nbformat_minor", message=f"must be a whole number, not {str(minor)[:40]}")])
+        raise refused([Fault(path="file.nbformat_minor", message=f"must be a whole number, not {str(minor)[:40]}")])
     return major, minor
-
-
-def _upgraded(notebook: Json, warnings: list[str]) -> Json:
-    """An nbformat 3 notebook as nbformat 4, after a look at what the upgrade takes for granted. Its title, which the
-    upgrade would drop, becomes nbformat 4's."""
-    found = []
-    worksheets = notebook.get("worksheets")
-    if not isinstance(worksheets, list):
-        raise _refused([Fault(path="file.worksheets", message="must be an array")])
-    for sheet_number, sheet in enumerate(worksheets):
-        place = path_of(["worksheets", sheet_number, "cells"], "file")
-        cells = sheet.get("cells") if isinstance(sheet, dict) else None
-        if not isinstance(cells, list):
-            found.append(Fault(path=place, message="must be an array"))
-            continue
-        for number, cell in enumerate(cells):
-            found += _v3_faults(cell, f"{place}[{number}]")
-    if not isinstance(notebook.get("metadata", {}), dict):
-        found.append(Fault(path="file.metadata", message="must be an object"))
-    if found:
-        raise _refused(found)
-    notebook.setdefault("metadata", {})
-    try:
-        upgraded = nbformat.convert(nbformat.from_dict(notebook), 4)
-    except (nbformat.ValidationError, KeyError, TypeError, AttributeError, ValueError) as error:
-        raise _refused([Fault(path="file.worksheets", message=f"cannot be upgraded to nbformat 4: {error}")]) from error
-    plain: Json = orjson.loads(orjson.dumps(upgraded))
-    for cell in plain["cells"]:
-        cell.pop("id", None)  # the upgrade makes up random ones
-    title = notebook["metadata"].get("name")
-    if isinstance(title, str) and title.strip():
-        plain["metadata"].setdefault("title", title)
-    if len(worksheets) > 1:
-        warnings.append(f"The file's {len(worksheets)} worksheets became one.")
-    if any(sheet.get("metadata") for sheet in worksheets):
-        warnings.append("The metadata of its worksheets were left out; nbformat 4 has no place for them.")
-    plain["metadata"].pop("orig_nbformat", None)
-    plain["metadata"].pop("orig_nbformat_minor", None)
-    return {name: value for name, value in plain.items() if name in FIXED_MEMBERS}
-
-
-def _v3_faults(cell: Any, place: str) -> list[Fault]:
-    if not isinstance(cell, dict) or cell.get("cell_type") not in _V3_TYPES:
-        return [Fault(path=f"{place}.cell_type", message=f"must be one of {', '.join(sorted(_V3_TYPES))}")]
-    found = []
-    source = "input" if cell["cell_type"] == "code" else "source"
-    if not _is_text(cell.get(source, "")):
-        found.append(Fault(path=f"{place}.{source}", message="must be a string or an array of strings"))
-    else:
-        cell[source] = _joined(cell.get(source, ""))
-    if not isinstance(cell.get("metadata", {}), dict):
-        found.append(Fault(path=f"{place}.metadata", message="must be an object"))
-    if cell["cell_type"] == "heading" and type(cell.get("level", 1)) is not int:
-        found.append(Fault(path=f"{place}.level", message="must be a whole number"))
-    if cell["cell_type"] == "code":
-        outputs = cell.setdefault("outputs", [])
-        if not isinstance(outputs, list):
-            found.append(Fault(path=f"{place}.outputs", message="must be an array"))
-        else:
-            found += [
-                Fault(path=f"{place}.outputs[{number}].output_type", message="must be a string")
-                for number, output in enumerate(outputs)
-                if not isinstance(output, dict) or not isinstance(output.get("output_type"), str)
-            ]
-    return found
 
 
 def _cells(notebook: Json) -> list[Json]:
     cells = notebook.get("cells")
     if not isinstance(cells, list):
         what = "is missing" if "cells" not in notebook else "must be an array"
-        raise _refused([Fault(path="file.cells", message=what)])
+        raise refused([Fault(path="file.cells", message=what)])
     faults = [
         Fault(path=path_of(["cells", number], "file"), message="must be an object")
         for number, cell in enumerate(cells)
         if not isinstance(cell, dict)
     ]
     if faults:
-        raise _refused(faults)
+        raise refused(faults)
     return cells
 
 
@@ -261,7 +197,7 @@ def _mended_metadata(metadata: Any, warnings: list[str]) -> Any:
 def _join_lines(cells: list[Json]) -> None:
     """Sources and outputs as one string each; the file may have them as arrays of lines."""
     for cell in cells:
-        cell["source"] = _joined(cell["source"])
+        cell["source"] = joined(cell["source"])
 
 
 def _without_outputs(body: Json) -> Document:
@@ -276,16 +212,3 @@ def _without_outputs(body: Json) -> Document:
             outputs[cell["id"]] = {name: cell[name] for name in _ONLY_ON_CODE}
         cells.append({**cell, "outputs": [], "execution_count": None})
     return Document(body={**body, "cells": cells}, outputs=outputs)
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(line, str) for line in value))
-
-
-def _joined(value: str | list[str]) -> str:
-    return value if isinstance(value, str) else "".join(value)
-
-
-def _refused(faults: list[Fault]) -> Invalid:
-    first = faults[0]
-    return Invalid(f"The file cannot be used as a notebook: {first.path} {first.message}.", faults=faults[:MOST_FAULTS])

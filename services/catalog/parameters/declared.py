@@ -13,6 +13,9 @@ NO_DEFAULT: Any = object()
 
 _CHOICES = re.compile(r"\bone of:\s*(?P<choices>.+?)\s*$", re.IGNORECASE)
 
+_NUMBER = re.compile(r"^(-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)[lLdDfF]?\Z", re.ASCII)
+"""A number as any of the three languages writes it."""
+
 _TYPES: tuple[tuple[type, str], ...] = (
     (bool, "boolean"),  # before int: a bool is one
     (int, "integer"),
@@ -36,19 +39,21 @@ class Declared:
 
     def schema(self) -> dict[str, Any]:
         """The parameter as JSON Schema."""
-        schema: dict[str, Any] = {}
         default = self.default if is_json(self.default) else NO_DEFAULT
         types = list(self.types) or ([] if default is NO_DEFAULT or default is None else types_of(default))
-        if default is None and types and "null" not in types:
+        enum = self.constraints.get("enum") or self._choices(types)
+        if enum:
+            enum = [*enum, default] if default is not NO_DEFAULT and default not in enum else enum
+            if not all(_fits(value, types) for value in enum):
+                types = _types_of_all(enum)
+        elif default is None and types and "null" not in types:
             types.append("null")
+        schema: dict[str, Any] = {}
         if types:
             schema["type"] = types[0] if len(types) == 1 else types
         schema |= self.constraints
-        choices = self._choices(types)
-        if choices and "enum" not in schema:
-            schema["enum"] = choices
-        if "enum" in schema and default is not NO_DEFAULT and default not in schema["enum"]:
-            schema["enum"] = [*schema["enum"], default]
+        if enum:
+            schema["enum"] = enum
         if default is not NO_DEFAULT:
             schema["default"] = default
         if self.description:
@@ -58,16 +63,38 @@ class Declared:
     def _choices(self, types: list[str]) -> list[Any]:
         """The values of `one of: a, b, c` in the description, for plain types."""
         match = _CHOICES.search(self.description)
-        if match is None or not types or types[0] in ("array", "object"):
+        plain = [word for word in types if word != "null"]
+        if match is None or not plain or {"array", "object"} & set(plain):
             return []
+        if plain == ["integer"] and not self.types:
+            plain = ["number"]  # the default happens to be whole; the others need not be
         words = [word.strip().rstrip(".").strip("\"'`") for word in match["choices"].split(",")]
-        if types[0] == "string":
-            return [word for word in dict.fromkeys(words) if word]
-        try:
-            values = [orjson.loads(word) for word in words]
-        except orjson.JSONDecodeError:
+        values = [_choice(word, plain) for word in dict.fromkeys(words) if word]
+        if NO_DEFAULT in values:
             return []
-        return values if all(types_of(value)[:1] == types[:1] for value in values) else []
+        return [*values, None] if "null" in types else values
+
+
+def _choice(word: str, types: list[str]) -> Any:
+    """A value as a comment names it, of one of the types; NO_DEFAULT when it is none."""
+    value: Any = NO_DEFAULT
+    if word.lower() in ("true", "false"):
+        value = word.lower() == "true"
+    elif number := _NUMBER.match(word):
+        value = float(number[1]) if set(number[1]) & set(".eE") else int(number[1])
+    if is_json(value) and _fits(value, types):
+        return value
+    return word if "string" in types else NO_DEFAULT
+
+
+def _fits(value: Any, types: list[str]) -> bool:
+    (word,) = types_of(value) or ["null"]
+    return word in types or (word == "integer" and "number" in types)
+
+
+def _types_of_all(values: list[Any]) -> list[str]:
+    words = dict.fromkeys(word for value in values for word in types_of(value) or ["null"])
+    return [word for word in words if word != "integer" or "number" not in words]
 
 
 def types_of(value: Any) -> list[str]:

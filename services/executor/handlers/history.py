@@ -55,7 +55,7 @@ def _past(row: asyncpg.Record) -> PastRun:
     if row["state"] not in model.ENDED:
         return PastRun(
             execution_id=row["execution_id"],
-            last_seq=1,
+            last_seq=row["last_seq"],
             accepted_at=row["accepted_at"],
             ended_at=None,
             outcome=None,

@@ -19,7 +19,7 @@ from shared.contracts.notebooks import NotebookDeleted
 from shared.database import Transaction
 from shared.envelope import Envelope
 from shared.errors import Conflict, DeadlineExceeded, Unavailable
-from shared.responder import Context
+from shared.responder import Context, forget_replies
 
 if TYPE_CHECKING:
     from services.executor.app import ControlApp
@@ -164,3 +164,4 @@ async def on_notebook_deleted(app: ControlApp, event: NotebookDeleted, envelope:
         await transaction.execute(queries.remove_executions_of_notebook, event.notebook_id)
         await transaction.execute(queries.empty_tombstone, event.notebook_id)
         await transaction.execute(queries.forget_automatic_starts, event.notebook_id)
+        await forget_replies(transaction, event.notebook_id)

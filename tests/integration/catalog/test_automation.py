@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from services.catalog.automation.scheduler import Scheduler
 from services.catalog.automation.starter import Starter
@@ -180,6 +181,25 @@ async def test_each_time_fires_once_whoever_looks(town: Town) -> None:
     assert {(command.trigger.kind, command.caller.subject) for command in commands} == {("schedule", "schedule")}
     facts = await town.bench.sent.of(notebook.notebook_id, 7)
     assert [fact.type for fact in facts] == ["notebook.created"] + ["schedule.fired"] * 6
+
+
+async def test_a_schedule_that_cannot_be_moved_on_stops_no_other(town: Town) -> None:
+    broken = await town.notebook("Broken", scheduleExecution="0 * * * *")
+    others = [await town.notebook(scheduleExecution="0 * * * *") for _ in range(3)]
+    async with town.bench.app.database.connection() as connection:
+        await connection.execute("UPDATE automation SET cron = 'x' WHERE notebook_id = $1", broken.notebook_id)
+    hour = NIGHT + timedelta(minutes=30)
+    with capture_logs() as logs:
+        await town.at(hour)
+        assert [states(await town.fires(notebook)) for notebook in [broken, *others]] == [[], *[["Started"]] * 3]
+        for second in (1, 3, 5, 7, 60):  # it is tried again, after longer and longer pauses
+            await town.at(hour + timedelta(seconds=second))
+    pauses = [entry["again_in_s"] for entry in logs if entry.get("notebook_id") == str(broken.notebook_id)]
+    assert pauses == [2, 4, 8, 16]
+    async with town.bench.app.database.connection() as connection:
+        await connection.execute("UPDATE automation SET cron = '0 * * * *' WHERE notebook_id = $1", broken.notebook_id)
+    await town.at(hour + timedelta(seconds=90))
+    assert [(fire.fire_time, fire.state) for fire in await town.fires(broken)] == [(hour, "Started")]
 
 
 @pytest.mark.parametrize(("policy", "started"), [("fire_once", 1), ("skip", 0)])
@@ -388,6 +408,32 @@ async def test_two_ends_at_once_start_the_chain_once(town: Town) -> None:
     )
     await town.send()
     assert states(await town.fires(last)) == ["Started"]
+
+
+async def test_ends_that_are_heard_out_of_order_count_once(town: Town) -> None:
+    first, second = await town.notebook("First"), await town.notebook("Second")
+    last = await town.notebook("Last", runAfter=[str(first.notebook_id), str(second.notebook_id)])
+    await town.completed(first, NIGHT + timedelta(minutes=10))
+    await town.completed(second, NIGHT + timedelta(minutes=5))
+    await town.send()
+    assert states(await town.fires(last)) == ["Started"]
+    await town.completed(second, NIGHT + timedelta(minutes=20))  # the first has not completed since
+    assert len(await town.fires(last)) == 1
+    await town.completed(first, NIGHT + timedelta(minutes=21))
+    assert len(await town.fires(last)) == 2
+
+
+async def test_many_ways_through_a_chain_are_no_more_work_than_its_links(town: Town) -> None:
+    bottom = await town.notebook("Bottom")
+    layer = [bottom]
+    for _ in range(14):  # 3 ** 14 ways to the bottom
+        after = [str(notebook.notebook_id) for notebook in layer]
+        layer = [await town.notebook(runAfter=after) for _ in range(3)]
+    top = await town.notebook("Top", runAfter=[str(notebook.notebook_id) for notebook in layer])
+    with pytest.raises(Invalid) as refused:
+        await town.change(bottom, runAfter=[str(top.notebook_id)])
+    names = refused.value.faults[0].message.split(" → ")
+    assert (len(names), names[0], names[-2], names[-1]) == (17, "closes a cycle: 'Bottom'", "'Top'", "'Bottom'")
 
 
 async def test_a_cycle_is_refused_by_name(town: Town) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from uuid import uuid4
 
 import pytest
 
+from shared.contracts.base import Idempotency
 from shared.contracts.execution_events import NotebookBlocked
 from shared.contracts.notebooks import (
     CheckNotebook,
@@ -42,6 +44,25 @@ async def test_a_deleted_notebook_is_nowhere(bench: Bench, notebook: Notebook) -
     assert [fact.type for fact in facts] == ["notebook.created", "notebook.updated", "notebook.deleted"]
     await bench.app.purge.remove_hidden()
     assert set((await bench.rows(notebook.notebook_id)).values()) == {0}
+
+
+async def test_kept_replies_show_nothing_of_a_deleted_notebook(bench: Bench) -> None:
+    draft = NotebookDraft.model_validate({"notebookName": "Secret"})
+    key = Idempotency(route="POST notebook", key=str(uuid4()), fingerprint="f")
+    command_id = uuid4()
+    created: Notebook = await bench.ask(CreateNotebook, draft=draft, idempotency=key, command_id=command_id)
+    await bench.ask(UpdateNotebook, notebook_id=created.notebook_id, patch={"notebookName": "Secret too"})
+    statement = "SELECT count(*) FROM command_log WHERE position($1::bytea in reply) > 0"
+    async with bench.app.database.connection() as connection:
+        assert await connection.fetchval(statement, str(created.notebook_id).encode()) == 2
+        await bench.ask(DeleteNotebook, notebook_id=created.notebook_id, command_id=(deleting := uuid4()))
+        assert await connection.fetchval(statement, str(created.notebook_id).encode()) == 0
+        before = await connection.fetchval("SELECT count(*) FROM notebook")
+        for repeated in (command_id, uuid4()):  # under the command's id, and under its Idempotency-Key
+            with pytest.raises(NotFound, match="What this request made has been deleted"):
+                await bench.ask(CreateNotebook, draft=draft, idempotency=key, command_id=repeated)
+        await bench.ask(DeleteNotebook, notebook_id=created.notebook_id, command_id=deleting)
+        assert await connection.fetchval("SELECT count(*) FROM notebook") == before
 
 
 async def test_a_stale_precondition_deletes_nothing(bench: Bench, notebook: Notebook) -> None:

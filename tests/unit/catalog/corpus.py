@@ -90,13 +90,12 @@ def formats() -> Iterator[Case]:
     yield case("nbformat 4.5", book(*cells))
     yield case("nbformat 4.6", book(*cells, minor=6), "newer than 4.5")
     yield case("nbformat 4.0 with ids all the same", book(code(id="mine"), minor=0))
-    yield case("nbformat 3.0", old(old_code()), UPGRADED, NO_IDS, NO_KERNEL)
+    yield case("nbformat 3.0", old(old_code()), UPGRADED, NO_IDS)
     yield case(
         "nbformat 3 without a minor number",
         {k: v for k, v in old(old_code()).items() if k != "nbformat_minor"},
         UPGRADED,
         NO_IDS,
-        NO_KERNEL,
     )
     yield case("nbformat 2", {"nbformat": 2, "worksheets": []}, refused_at="file.nbformat")
     yield case("nbformat 1", {"cells": []}, refused_at="file.nbformat")
@@ -108,11 +107,11 @@ def formats() -> Iterator[Case]:
 
 
 def old_formats() -> Iterator[Case]:
-    upgraded = (UPGRADED, NO_IDS, NO_KERNEL)
-    yield case(
-        "v3 headings", old(*({"cell_type": "heading", "level": n, "source": "h"} for n in range(1, 7))), *upgraded
-    )
-    yield case("v3 html cell", old({"cell_type": "html", "source": "<b>x</b>", "metadata": {}}), *upgraded)
+    upgraded = (UPGRADED, NO_IDS)
+    headings = ({"cell_type": "heading", "level": n, "source": "h"} for n in range(1, 7))
+    yield case("v3 headings", old(*headings), *upgraded, NO_KERNEL)
+    html = {"cell_type": "html", "source": "<b>x</b>", "metadata": {}}
+    yield case("v3 html cell", old(html), *upgraded, NO_KERNEL)
     yield case("v3 lines", old(old_code(["a = 1\n", "b = 2"]), text(["x\n", "y"])), *upgraded)
     yield case(
         "v3 stream", old(old_code(outputs=[{"output_type": "stream", "stream": "stderr", "text": "e"}])), *upgraded
@@ -129,17 +128,32 @@ def old_formats() -> Iterator[Case]:
     yield case(
         "v3 picture", old(old_code(outputs=[{"output_type": "display_data", "png": PNG, "metadata": {}}])), *upgraded
     )
+    several = [
+        {"output_type": "stream", "stream": "stdout", "text": ["a\n", "b"]},
+        {"output_type": "display_data", "html": ["<b>\n", "</b>"], "svg": "<svg/>", "text": "x", "metadata": {}},
+        {"output_type": "pyout", "prompt_number": 9, "text": "9", "png": PNG, "metadata": {}},
+    ]
+    yield case("v3 several outputs", old(old_code(outputs=several, prompt_number=9)), *upgraded)
     yield case(
         "v3 error",
         old(old_code(outputs=[{"output_type": "pyerr", "ename": "E", "evalue": "v", "traceback": ["t"]}])),
         *upgraded,
     )
     sheets = [{"cells": [old_code("a")]}, {"cells": [old_code("b")]}]
-    yield case("v3 two worksheets", {**old(), "worksheets": sheets}, UPGRADED, "2 worksheets", NO_IDS, NO_KERNEL)
-    yield case("v3 title", {**old(old_code()), "metadata": {"name": "My title"}}, UPGRADED, NO_IDS, NO_KERNEL)
+    yield case("v3 two worksheets", {**old(), "worksheets": sheets}, UPGRADED, "2 worksheets", NO_IDS)
+    yield case("v3 title", {**old(old_code()), "metadata": {"name": "My title"}}, UPGRADED, NO_IDS)
     yield case(
         "v3 metadata", {**old(old_code()), "metadata": {"name": "", "signature": "x", "kept": {"a": [1]}}}, *upgraded
     )
+    yield case("v3 in R", old(old_code("x <- 1", language="R")), *upgraded, kernel="r")
+    languages = ("python", "R", "R")
+    mixed = old(*(old_code("x", language=language) for language in languages))
+    yield case("v3 in two languages", mixed, UPGRADED, "the kernel is that of most, R", NO_IDS, kernel="r")
+    yield case("v3 in Julia", old(old_code(language="julia")), refused_at="file.metadata.language_info.name")
+    yield case("v3 unknown member", {**old(old_code()), "vendor": 1}, UPGRADED, "left out: vendor", NO_IDS)
+    yield case("v3 with nbformat 4's cells", {**old(old_code()), "cells": []}, UPGRADED, "left out: cells", NO_IDS)
+    tagged = old_code(metadata={"tags": "a"})
+    yield case("v3 tags of a text", old(tagged), refused_at="file.worksheets[0].cells[0].metadata.tags")
     yield case("v3 no cells", old(), UPGRADED, NO_KERNEL)
     yield case("v3 worksheets missing", {"nbformat": 3, "metadata": {}}, refused_at="file.worksheets")
     yield case("v3 worksheet of nothing", {**old(), "worksheets": [None]}, refused_at="file.worksheets[0].cells")
@@ -188,7 +202,7 @@ def kernels() -> Iterator[Case]:
         yield case(f"kernel {name}", book(code(), metadata=spec), refused_at="file.metadata.kernelspec.name")
     yield case(
         "kernel python2",
-        book(code(), metadata={"kernelspec": {"name": "python2", "display_name": "2"}}),
+        book(code(), metadata={"kernelspec": {"name": "python2.7", "display_name": "2"}}),
         refused_at="file.metadata.kernelspec.name",
     )
     info = {"kernelspec": PYTHON, "language_info": {"name": "python", "version": "2.7.18"}}

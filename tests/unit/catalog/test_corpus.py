@@ -38,6 +38,8 @@ def test_it_survives_the_round_trip(case: Case) -> None:
         given = load(case.file.removeprefix("\ufeff"))
         if given["nbformat"] == 4:
             assert_nothing_is_lost(given, exported)
+        else:
+            assert_version_3_says_the_same(given, exported)
     again = importing.read("b.ipynb", orjson.dumps(exported, option=orjson.OPT_INDENT_2).decode(), None)
     assert again.parsing.warnings == []
     assert again.kernel_type == first.kernel_type
@@ -86,6 +88,45 @@ def assert_nothing_is_lost(given: Json, exported: Json) -> None:
     spec = (given["metadata"] or {}).get("kernelspec")
     if isinstance(spec, dict) and {"name", "display_name"} <= set(spec):
         assert exported["metadata"]["kernelspec"] in (spec, *(known["kernelspec"] for known in SPECS.values()))
+
+
+def assert_version_3_says_the_same(given: Json, exported: Json) -> None:
+    """Sources, outputs and counts, in the words of nbformat 4."""
+    cells = [cell for sheet in given["worksheets"] for cell in sheet["cells"]]
+    assert len(exported["cells"]) == len(cells)
+    for before, after in zip(cells, exported["cells"], strict=True):
+        kind = before["cell_type"]
+        source = joined(before.get("input" if kind == "code" else "source", ""))
+        assert after["cell_type"] == {"heading": "markdown", "html": "markdown"}.get(kind, kind)
+        assert after["source"] == (f"{'#' * before.get('level', 1)} {source}" if kind == "heading" else source)
+        if kind == "code":
+            assert after["execution_count"] == before.get("prompt_number")
+            assert [plain(output) for output in after["outputs"]] == [of_version_3(one) for one in before["outputs"]]
+
+
+MIME_TYPES = {"text": "text/plain", "png": "image/png", "html": "text/html", "svg": "image/svg+xml"}
+
+
+def of_version_3(output: Json) -> Json:
+    """An output of nbformat 3 as nbformat 4 has it."""
+    kind = output["output_type"]
+    if kind == "stream":
+        return {"output_type": "stream", "name": output["stream"], "text": joined(output["text"])}
+    if kind == "pyerr":
+        return {**output, "output_type": "error"}
+    data = {MIME_TYPES[name]: joined(value) for name, value in output.items() if name in MIME_TYPES}
+    shown: Json = {"output_type": kind, "data": data, "metadata": output["metadata"]}
+    if kind == "pyout":
+        shown |= {"output_type": "execute_result", "execution_count": output["prompt_number"]}
+    return shown
+
+
+def plain(output: Json) -> Json:
+    """An output of nbformat 4 with each text as one string."""
+    found = {name: joined(value) if name == "text" else value for name, value in output.items()}
+    if "data" in output:
+        found["data"] = {name: joined(value) for name, value in output["data"].items()}
+    return found
 
 
 def valid(cell_id: Any) -> bool:

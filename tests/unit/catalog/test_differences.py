@@ -12,9 +12,12 @@ import orjson
 import pytest
 from nbdime import patch_notebook
 
-from services.catalog.differences import cells, page
+from services.catalog.differences import cells, page, settings
 from services.catalog.differences.child import exact_diff
 from services.catalog.differences.operations import Differ, plain
+from services.catalog.document import Document
+from services.catalog.model import Definition
+from shared.contracts.notebooks import Environment, Integration
 from shared.contracts.versions import NotebookDiff, SettingDifference
 
 Json = dict[str, Any]
@@ -170,11 +173,56 @@ def test_cells_are_known_by_their_ids() -> None:
 def test_a_changed_cell_says_what_changed() -> None:
     (found,) = cells.compare([B], [code("b", "y = 2\nz = 4\n", metadata={"tags": ["q"]})])
     assert found.parts == ["source", "metadata"]
-    assert found.lines == [" y = 2", "-z = 3", "+z = 4"]
+    assert found.lines == [" y = 2", "-z = 3", "\\ no newline here", "+z = 4"]
     assert (found.index_a, found.index_b) == (0, 0)
     (found,) = cells.compare(*(each["cells"] for each in PAIRS["outputs"]))
     assert found.parts == ["outputs"]
     assert found.lines is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "lines"),
+    [
+        ("a\r\nb\r\n", "a\nb\r\n", ["-a\r", "+a", " b\r"]),
+        ("a\nb\n", "a\nb", [" a", "-b", "+b", "\\ no newline here"]),
+        ("a", "a\n", ["-a", "\\ no newline here", "+a"]),
+        ("a", "a\nb", [" a", "+b"]),
+        ("", "\n", ["+"]),
+        ("", "a", ["+a"]),
+        ("a\n\n", "a\n", [" a", "-"]),
+        ("a\x0bb\u2028c", "a\x0bb\nc", ["-a\x0bb\u2028c", "+a\x0bb", "+c"]),
+        ("a\rb", "a\nb", ["-a\rb", "+a", "+b"]),
+    ],
+)
+def test_every_change_of_a_source_shows_in_its_lines(before: str, after: str, lines: list[str]) -> None:
+    (found,) = cells.compare([code("a", before)], [code("a", after)])
+    assert found.lines == lines
+
+
+def test_the_page_shows_line_ends() -> None:
+    shown = page.render(diff_of(notebook(code("a", "x\r\ny\u2028z")), notebook(code("a", "x\ny\u2028z\n"))), "n")
+    assert '<span class="minus">-x␍</span><span class="minus">-y␤z</span>' in shown
+    assert '<span class="gap">\\ no newline here</span>' in shown
+    assert '<span class="plus">+x</span><span class="plus">+y␤z</span>' in shown
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 1.0), (1, True), (0.0, False)])
+def test_settings_are_compared_as_json(before: Any, after: Any) -> None:
+    a, b = (
+        Definition(
+            name="n",
+            description=None,
+            kernel_type="python3",
+            integration=Integration(schedule_parameters={"days": value}),
+            environment=Environment(),
+            document=Document(body=notebook(A)),
+        )
+        for value in (before, after)
+    )
+    assert a.fingerprint() != b.fingerprint()  # two versions
+    (found,) = settings.compare(a, b)
+    assert found.path == "integration.scheduleParameters"
+    assert settings.compare(a, a) == []
 
 
 def test_many_moved_cells_take_no_time() -> None:

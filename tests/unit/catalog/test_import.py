@@ -67,7 +67,8 @@ def test_nbformat_3_is_upgraded() -> None:
         ("cell-003", "markdown", "text"),
     ]
     assert imported.parsing.nbformat == "3.0"
-    assert imported.document.body["metadata"] == {"kept": {"x": 1}, "title": "Old"}
+    language = {"language_info": {"name": "python"}}
+    assert imported.document.body["metadata"] == {"kept": {"x": 1}, "title": "Old", **language}
     exported = imported.document.export("python3")
     nbformat.validate(nbformat.from_dict(exported), version=4, version_minor=5)
     assert exported["cells"][1]["execution_count"] == 3
@@ -172,7 +173,15 @@ def test_kernels_are_recognised(metadata: dict[str, Any], kernel_type: str) -> N
 @pytest.mark.parametrize(
     ("metadata", "path"),
     [
-        ({"kernelspec": {"name": "python2", "display_name": "x"}}, "file.metadata.kernelspec.name"),
+        *(
+            ({"kernelspec": {"name": name, "display_name": "x"}}, "file.metadata.kernelspec.name")
+            for name in ("python2", "python2.7", "Python 2", "python-2", "ipython2")
+        ),
+        (
+            {"kernelspec": {"name": "x", "display_name": "x", "language": "python2"}},
+            "file.metadata.kernelspec.language",
+        ),
+        ({"language_info": {"name": "python2"}}, "file.metadata.language_info.name"),
         ({"language_info": {"name": "python", "version": "2.7.18"}}, "file.metadata.language_info.version"),
         ({"kernelspec": {"name": "julia-1.9", "display_name": "x"}}, "file.metadata.kernelspec.name"),
         ({"language_info": {"name": "haskell"}}, "file.metadata.language_info.name"),
@@ -184,7 +193,16 @@ def test_other_kernels_are_refused_unless_one_is_chosen(metadata: dict[str, Any]
     assert [fault.path for fault in raised.value.faults] == [path]
     chosen = read(notebook([], metadata=metadata), kernel_type="r")
     assert chosen.kernel_type == "r"
+    assert any(path in warning and "the notebook's kernel is r" in warning for warning in chosen.parsing.warnings)
     assert chosen.document.export("r")["metadata"]["kernelspec"]["name"] == "ir"
+
+
+def test_another_kernel_than_the_files_is_chosen_with_a_warning() -> None:
+    metadata = {"kernelspec": {"name": "ir", "display_name": "R"}}
+    imported = read(notebook([code(id="a")], metadata=metadata), kernel_type="python3")
+    assert imported.parsing.warnings == ["The file names the kernel r; the notebook's is python3, as chosen."]
+    assert read(notebook([code(id="a")], metadata=metadata), kernel_type="r").parsing.warnings == []
+    assert read(notebook([code(id="a")], metadata={}), kernel_type="r").parsing.warnings == []
 
 
 @pytest.mark.parametrize(
@@ -240,6 +258,18 @@ def test_other_kernels_are_refused_unless_one_is_chosen(metadata: dict[str, Any]
             "file.worksheets[0].cells[0].outputs[0].output_type",
         ),
         ({"nbformat": 3, "metadata": 5, "worksheets": []}, "file.metadata"),
+        (
+            {"nbformat": 3, "worksheets": [{"cells": []}, {"cells": [{"cell_type": "code", "prompt_number": "x"}]}]},
+            "file.worksheets[1].cells[0].prompt_number",
+        ),
+        (
+            {"nbformat": 3, "worksheets": [{"cells": [{"cell_type": "raw"}, {"cell_type": "raw", "extra": 1}]}]},
+            "file.worksheets[0].cells[1]",
+        ),
+        (
+            {"nbformat": 3, "worksheets": [{"cells": [{"cell_type": "markdown", "metadata": {"tags": "a"}}]}]},
+            "file.worksheets[0].cells[0].metadata.tags",
+        ),
     ],
 )
 def test_malformed_files_are_refused_with_their_place(content: Any, path: str) -> None:

@@ -34,7 +34,10 @@ def properties(read: Any, source: str) -> dict[str, Any]:
         ("x: 'list[int]' = []", {"type": "array", "items": {"type": "integer"}, "default": []}),
         ("x: typing.Union[int, str] = 1", {"type": ["integer", "string"], "default": 1}),
         ("x: Literal['a', 'b'] = 'a'", {"type": "string", "enum": ["a", "b"], "default": "a"}),
-        ("x: Optional[Literal[1]] = None", {"enum": [1, None], "default": None}),
+        ("x: Optional[Literal[1]] = None", {"type": ["integer", "null"], "enum": [1, None], "default": None}),
+        ("x: Literal[1, 2.5] = 1", {"type": "number", "enum": [1, 2.5], "default": 1}),
+        ("x: Literal['auto', 5] = 'auto'", {"type": ["string", "integer"], "enum": ["auto", 5], "default": "auto"}),
+        ("x: Literal['a', 'b']", {"type": "string", "enum": ["a", "b"]}),
         ("x: SomeClass = 1", {"type": "integer", "default": 1}),
         ("x = date.today()", {}),
         ("x = {1, 2}", {}),
@@ -50,6 +53,25 @@ def properties(read: Any, source: str) -> dict[str, Any]:
             {"type": "string", "default": "b", "enum": ["a", "b"], "description": "which: one of: a, 'b'"},
         ),
         ("x = 3  # one of: 1, 2", {"type": "integer", "default": 3, "enum": [1, 2, 3], "description": "one of: 1, 2"}),
+        (
+            "x = 0.5  # one of: 0.5, 1",
+            {"type": "number", "default": 0.5, "enum": [0.5, 1], "description": "one of: 0.5, 1"},
+        ),
+        ("x = 1  # one of: .5, 1", {"type": "number", "default": 1, "enum": [0.5, 1], "description": "one of: .5, 1"}),
+        ("x: int = 1  # one of: .5, 1", {"type": "integer", "default": 1, "description": "one of: .5, 1"}),
+        ("x = 1  # one of: 1, auto", {"type": "integer", "default": 1, "description": "one of: 1, auto"}),
+        (
+            "x = '1'  # one of: 1, 2",
+            {"type": "string", "default": "1", "enum": ["1", "2"], "description": "one of: 1, 2"},
+        ),
+        (
+            "x = True  # one of: True, False",
+            {"type": "boolean", "default": True, "enum": [True, False], "description": "one of: True, False"},
+        ),
+        (
+            "x: int | None = 5  # one of: 5, 10",
+            {"type": ["integer", "null"], "default": 5, "enum": [5, 10, None], "description": "one of: 5, 10"},
+        ),
         ("x = 1\nx = 'last'", {"type": "string", "default": "last"}),
         ("x = [\n    1,\n]  # long", {"type": "array", "default": [1], "description": "long"}),
         ("%matplotlib inline\n!pip list\nx = 1", {"type": "integer", "default": 1}),
@@ -94,6 +116,11 @@ def test_a_parameter_without_a_default_is_required() -> None:
         ("x <- NULL", {"default": None}),
         ("#' The limit\nx <- 1", {"type": "number", "default": 1, "description": "The limit"}),
         ("x <- Sys.time()", {}),
+        ("x <- 5 # one of: 5, 10", {"type": "number", "default": 5, "enum": [5, 10], "description": "one of: 5, 10"}),
+        (
+            "x <- 5L # one of: 5L, 10L",
+            {"type": "integer", "default": 5, "enum": [5, 10], "description": "one of: 5L, 10L"},
+        ),
     ],
 )
 def test_r(line: str, schema: dict[str, Any]) -> None:
@@ -110,6 +137,14 @@ def test_r(line: str, schema: dict[str, Any]) -> None:
         ('val x = Seq("a", "b")', {"type": "array", "default": ["a", "b"]}),
         ("val x: List[Int] = List(1, 2)", {"type": "array", "default": [1, 2]}),
         ("val x = spark.read", {}),
+        (
+            "val x: Double = 5 // one of: 5, 7.5",
+            {"type": "number", "default": 5, "enum": [5, 7.5], "description": "one of: 5, 7.5"},
+        ),
+        (
+            "val x = 1.0 // one of: 1.0, 2d",
+            {"type": "number", "default": 1.0, "enum": [1.0, 2], "description": "one of: 1.0, 2d"},
+        ),
     ],
 )
 def test_scala(line: str, schema: dict[str, Any]) -> None:

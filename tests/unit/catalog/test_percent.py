@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import nbformat
 import pytest
 
-from services.catalog import shelf
+from services.catalog import importing, shelf
 from services.catalog.cell_ids import Numbering
 from services.catalog.document import tags_of
 from services.catalog.importing import percent
@@ -72,6 +74,62 @@ def test_cells_of_a_script() -> None:
     assert parsed.nbformat == "percent"
     assert len(parsed.warnings) == 1
     nbformat.validate(nbformat.from_dict(parsed.document.body), version=4, version_minor=5)
+
+
+def test_commands_that_jupytext_comments_out_are_commands() -> None:
+    commands = ["!pip install x", "%time f()", "?print", "files = !ls", "table = %sql SELECT 1"]
+    source = "\n".join(
+        ["# %%", *(f"# {command}" for command in commands), "    # !nested", "# why! a = !", "#! /bin/sh"]
+    )
+    (cell,) = percent.read(source).document.cells
+    assert cell["source"].splitlines() == [*commands, "    !nested", "# why! a = !", "#! /bin/sh"]
+
+
+@pytest.mark.parametrize(
+    ("marker", "metadata"),
+    [
+        ("# %% tags=['x', \"y\"]", {"tags": ["x", "y"]}),
+        ("# %% tags=('x',) a=1", {"tags": ["x"], "a": 1}),
+        ("# %% a='it is' b=None c=True", {"a": "it is", "b": None, "c": True}),
+        ('# %% tags=["x"] a={"b": [1]}', {"tags": ["x"], "a": {"b": [1]}}),
+        ("# %% Result = Final", {"title": "Result = Final"}),
+    ],
+)
+def test_options_in_json_or_as_python_writes_them(marker: str, metadata: dict[str, Any]) -> None:
+    parsed = percent.read(f"{marker}\n1\n")
+    assert parsed.document.cells[0]["metadata"] == metadata
+    assert parsed.warnings == []
+
+
+def test_options_that_cannot_be_read_are_told() -> None:
+    parsed = percent.read("import os\n# %% good=1 tags=['x\n1\n# %% tags={'x'} b=1\n")
+    assert [cell["metadata"] for cell in parsed.document.cells] == [{}, {"good": 1}, {}]
+    assert parsed.warnings == [
+        "Options of cells[1] could not be read and were left out: tags=['x",
+        "Options of cells[2] could not be read and were left out: tags={'x'} b=1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entries", "kernel_type"),
+    [
+        (["kernelspec:", "  display_name: R", "  language: R", "  name: ir"], "r"),
+        (["kernelspec: {display_name: Python 3, name: python3}", "other: {name: ir}"], "python3"),
+        (["kernelspec:", '  name: "apache_toree_scala"', "name: ir"], "scala"),
+        (["jupytext:", "  name: ir"], "python3"),
+    ],
+)
+def test_the_kernel_that_a_header_names(entries: list[str], kernel_type: str) -> None:
+    header = "\n".join(["# ---", "# jupyter:", *(f"#   {entry}" for entry in entries), "# ---"])
+    assert importing.read("a.py", f"{header}\n\n# %%\nx\n", None).kernel_type == kernel_type
+
+
+def test_a_header_that_names_a_kernel_which_we_have_not() -> None:
+    header = "# ---\n# jupyter:\n#   kernelspec:\n#     name: python2.7\n# ---\n# %%\nx\n"
+    with pytest.raises(Invalid, match="Python 2"):
+        importing.read("a.py", header, None)
+    imported = importing.read("a.py", header, "python3")
+    assert any("Python 2" in warning for warning in imported.parsing.warnings)
 
 
 def test_a_script_without_markers_is_one_cell() -> None:
