@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -16,11 +14,12 @@ from pydantic import BaseModel
 
 from services.executor import model, views
 from services.executor.settings import ExecutorSettings
+from shared import cursors
 from shared.contracts.base import Scope
 from shared.contracts.executions import CellResult, Execution, Quota, RunLimits
 from shared.database import Database, Transaction
 from shared.envelope import Envelope
-from shared.errors import Fault, Invalid, NotFound
+from shared.errors import NotFound
 from shared.sql import Queries
 
 if TYPE_CHECKING:
@@ -148,17 +147,12 @@ async def put_events(transaction: Transaction, execution_id: UUID, envelopes: Se
 
 def cursor_of(row: asyncpg.Record) -> str:
     """An opaque mark after which the next page begins."""
-    raw = orjson.dumps([row["accepted_at"].isoformat(), str(row["execution_id"])])
-    return base64.urlsafe_b64encode(raw).decode()
+    return cursors.cursor(row["accepted_at"], row["execution_id"])
 
 
 def read_cursor(cursor: str | None) -> tuple[datetime | None, UUID | None]:
     """The key inside a cursor; raises Invalid for one that we did not make."""
     if cursor is None:
         return None, None
-    try:
-        moment, identity = orjson.loads(base64.urlsafe_b64decode(cursor))
-        return datetime.fromisoformat(moment), UUID(identity)
-    except (ValueError, TypeError, binascii.Error) as error:
-        fault = Fault(path="cursor", message="not a cursor of this list; start again without it")
-        raise Invalid("The cursor cannot be read.", faults=[fault]) from error
+    accepted_at, execution_id = cursors.place(cursor, datetime, UUID)
+    return accepted_at, execution_id
