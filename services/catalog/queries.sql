@@ -52,10 +52,10 @@ FROM notebook
 WHERE notebook_id = $1 AND tenant_id = $2 AND project_id = $3 AND deleted_at IS NULL
 
 -- name: bound_to
--- The notebooks whose present version is bound to a dataset. Reads the whole project: datasets are seldom deleted.
+-- The notebooks whose present version is bound to a dataset.
 SELECT n.name FROM notebook n
 JOIN notebook_version v ON v.notebook_id = n.notebook_id AND v.version = n.version
-WHERE n.tenant_id = $1 AND n.project_id = $2 AND n.deleted_at IS NULL AND v.integration ->> 'datasetBinding' = $3
+WHERE n.tenant_id = $1 AND n.project_id = $2 AND n.deleted_at IS NULL AND bound_dataset(v.integration) = $3
 ORDER BY n.created_at LIMIT 4
 
 -- name: clock
@@ -238,9 +238,11 @@ WHERE deleted_at IS NULL AND ($1::uuid IS NULL OR (tenant_id, project_id) > ($1,
 ORDER BY tenant_id, project_id LIMIT 1
 
 -- name: notebooks_of_project
-SELECT notebook_id FROM notebook
-WHERE tenant_id = $1 AND project_id = $2 AND deleted_at IS NULL AND ($3::uuid IS NULL OR notebook_id > $3)
-ORDER BY notebook_id LIMIT $4
+-- Some of a project's notebooks, in the order of their creation, after the one of ($3, $4).
+SELECT notebook_id, created_at FROM notebook
+WHERE tenant_id = $1 AND project_id = $2 AND deleted_at IS NULL
+  AND (created_at, notebook_id) > ($3, $4)
+ORDER BY created_at, notebook_id LIMIT $5
 
 -- name: lock_known
 SELECT status FROM notebook WHERE notebook_id = $1 AND deleted_at IS NULL FOR UPDATE

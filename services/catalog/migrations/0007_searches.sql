@@ -46,3 +46,14 @@ CREATE INDEX notebook_by_kernel ON notebook (tenant_id, project_id, kernel_type,
 CREATE INDEX notebook_by_enrichment ON notebook (tenant_id, project_id, enrichment_mode, created_at, notebook_id)
     INCLUDE (kernel_type, status)
     WHERE deleted_at IS NULL;
+
+-- All runs of a notebook: for its removal and the foreign key's, which look at purged ones too, and for its newest start.
+CREATE INDEX execution_of_notebook ON execution (notebook_id, accepted_at);
+
+-- The dataset that a version is bound to. The member is found in the text: taken apart as JSON, a NUL character anywhere
+-- in it would be an error. It is written before all members that hold text of clients, so the first one is the version's.
+CREATE FUNCTION bound_dataset(integration json) RETURNS text LANGUAGE sql IMMUTABLE AS
+    $$ SELECT substring(integration::text FROM '"datasetBinding" ?: ?(?:null|"([0-9a-f-]{36})")') $$;
+-- `Is any notebook bound to this dataset?`
+CREATE INDEX notebook_version_bound ON notebook_version (bound_dataset(integration))
+    WHERE bound_dataset(integration) IS NOT NULL;
