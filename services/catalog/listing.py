@@ -83,10 +83,11 @@ async def page(connection: asyncpg.Connection, command: ListNotebooks, searches:
         _confine(statement, command, way, found.notebook_ids)
         if after is not None:
             _begin_after(statement, _ORDERS[name], descending, *after)
-        rows = await connection.fetch(
-            _page_statement(statement.where, _ORDERS[name], descending, command.page_size + 1, offset, way),
-            *statement.arguments,
-        )
+        text = _page_statement(statement.where, _ORDERS[name], descending, command.page_size + 1, offset, way)
+        if way == "gather":  # planned for these values: how rare they are decides which index is read
+            rows = await (await connection.prepare(text)).fetch(*statement.arguments)
+        else:
+            rows = await connection.fetch(text, *statement.arguments)
     shown = rows[: command.page_size]
     has_next = len(rows) > command.page_size
     return NotebookPage(

@@ -29,6 +29,7 @@ CALLS: dict[str, Members] = {
     "search": {"search": RARE_WORD},
     "search and filter": {"search": RARE_WORD, "enrichment_mode": False},
     "search without a match": {"search": "no such name"},
+    "search for what 1% of the names have": {"search": SOME_WORD},
     "search for what half of the names have": {"search": COMMON_WORD},
     "the same and filter": {"search": COMMON_WORD, "enrichment_mode": False},
     "search for two letters": {"search": RARE_WORD[:2]},
@@ -40,7 +41,7 @@ CALLS: dict[str, Members] = {
 """They match as many notebooks, or the same share, in either."""
 
 LINEAR: dict[str, Members] = {
-    "search for what 1% of the names have": {"search": SOME_WORD},
+    "a rare status by change": {"status": "Kernel_Dead", "sort": "-dateModified"},
     "page 500 of 20 (the large project alone has it)": {"page": 500},
     "page 500 of 100 (likewise)": {"page": 500, "page_size": 100},
 }
