@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -12,8 +10,8 @@ import orjson
 
 from services.artifacts import model, previews, storage, store
 from services.artifacts.store import queries
-from shared import tickets
-from shared.contracts.base import Nothing, Scope, in_utc
+from shared import cursors, tickets
+from shared.contracts.base import Nothing, Scope
 from shared.contracts.datasets import (
     ColumnProfile,
     Dataset,
@@ -35,7 +33,7 @@ from shared.contracts.datasets import (
 )
 from shared.contracts.notebooks import Precondition
 from shared.contracts.transfers import DATASET_UPLOAD, TICKET_LIFE_S, DatasetUpload
-from shared.errors import Fault, Invalid, NotFound
+from shared.errors import NotFound
 from shared.responder import Context
 
 if TYPE_CHECKING:
@@ -93,7 +91,7 @@ async def pin_dataset(app: App, command: PinDataset, _context: Context) -> Pinne
 
 async def list_datasets(app: App, command: ListDatasets, _context: Context) -> DatasetPage:
     """A page, newest first; raises Invalid for a cursor that is none of ours."""
-    after = _read_cursor(command.cursor) if command.cursor else None
+    after = cursors.place(command.cursor, datetime, UUID) if command.cursor else None
     offset = 0 if after else (command.page - 1) * command.page_size
     async with app.database.connection() as connection:
         total = await connection.fetchval(queries.count_datasets, command.scope.tenant_id, command.scope.project_id)
@@ -107,7 +105,7 @@ async def list_datasets(app: App, command: ListDatasets, _context: Context) -> D
         page=command.page,
         page_size=command.page_size,
         has_next_page=more,
-        next_cursor=_cursor(items[-1]) if more else None,
+        next_cursor=cursors.cursor(items[-1].date_created, items[-1].dataset_id) if more else None,
     )
 
 
@@ -115,7 +113,8 @@ async def list_dataset_versions(app: App, command: ListDatasetVersions, _context
     """A page of a dataset's versions, newest first; raises NotFound."""
     scope = command.scope
     await _find(app, scope, command.dataset_id)
-    offset = (command.page - 1) * command.page_size
+    after = cursors.place(command.cursor, int)[0] if command.cursor else None
+    offset = 0 if after else (command.page - 1) * command.page_size
     async with app.database.connection() as connection:
         total = await connection.fetchval(queries.count_versions, command.dataset_id)
         rows = await connection.fetch(
@@ -123,15 +122,18 @@ async def list_dataset_versions(app: App, command: ListDatasetVersions, _context
             command.dataset_id,
             scope.tenant_id,
             scope.project_id,
-            command.page_size,
+            after,
+            command.page_size + 1,
             offset,
         )
+    shown, more = rows[: command.page_size], len(rows) > command.page_size
     return DatasetVersionPage(
-        items=[store.version_of(row) for row in rows],
+        items=[store.version_of(row) for row in shown],
         total_count=total,
         page=command.page,
         page_size=command.page_size,
-        has_next_page=offset + len(rows) < total,
+        has_next_page=more,
+        next_cursor=cursors.cursor(shown[-1]["version"]) if more else None,
     )
 
 
@@ -201,18 +203,3 @@ async def _find(app: App, scope: Scope, dataset_id: UUID, version: int | None = 
     if found is None:
         raise NotFound(NO_DATASET if version is None else NO_VERSION)
     return found
-
-
-def _cursor(dataset: Dataset) -> str:
-    text = f"{dataset.date_created.isoformat()}|{dataset.dataset_id}"
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> tuple[datetime, UUID]:
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        moment, _, identity = text.partition("|")
-        return in_utc(datetime.fromisoformat(moment)), UUID(identity)
-    except (binascii.Error, ValueError) as error:
-        message = "is not a cursor that a page gave"
-        raise Invalid(f"cursor {message}", faults=[Fault(path="cursor", message=message)]) from error

@@ -14,6 +14,7 @@ from packaging.utils import canonicalize_name
 
 from services.artifacts import library_files, model, storage, versions
 from services.artifacts.store import queries
+from shared import cursors
 from shared.contracts.base import Nothing
 from shared.contracts.libraries import (
     DeleteLibrary,
@@ -85,16 +86,19 @@ async def delete_library(_app: App, command: DeleteLibrary, context: Context) ->
 async def list_libraries(app: App, command: ListLibraries, _context: Context) -> LibraryPage:
     """A page of the project's libraries, by name."""
     owner = (command.scope.tenant_id, command.scope.project_id)
-    size, offset = command.page_size, (command.page - 1) * command.page_size
+    after = cursors.place(command.cursor, str)[0] if command.cursor else None
+    size, offset = command.page_size, 0 if after else (command.page - 1) * command.page_size
     async with app.database.connection() as connection:
         total = await connection.fetchval(queries.count_libraries, *owner)
-        rows = await connection.fetch(queries.list_libraries, *owner, size, offset)
+        rows = await connection.fetch(queries.list_libraries, *owner, after, size + 1, offset)
+    shown, more = rows[:size], len(rows) > size
     return LibraryPage(
-        items=[_library(row) for row in rows],
+        items=[_library(row) for row in shown],
         total_count=total,
         page=command.page,
         page_size=size,
-        has_next_page=offset + len(rows) < total,
+        has_next_page=more,
+        next_cursor=cursors.cursor(shown[-1]["name_key"]) if more else None,
     )
 
 

@@ -19,8 +19,8 @@ WHERE d.dataset_id = $1 AND d.tenant_id = $2 AND d.project_id = $3 AND v.version
 -- name: page_of_versions
 SELECT v.*, coalesce(v.created_by, d.created_by) AS created_by_whom
 FROM dataset d JOIN dataset_version v USING (dataset_id)
-WHERE d.dataset_id = $1 AND d.tenant_id = $2 AND d.project_id = $3
-ORDER BY v.version DESC LIMIT $4 OFFSET $5;
+WHERE d.dataset_id = $1 AND d.tenant_id = $2 AND d.project_id = $3 AND ($4::bigint IS NULL OR v.version < $4)
+ORDER BY v.version DESC LIMIT $5 OFFSET $6;
 
 -- name: count_versions
 SELECT count(*) FROM dataset_version WHERE dataset_id = $1;
@@ -310,7 +310,8 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 RETURNING *;
 
 -- name: list_libraries
-SELECT * FROM library WHERE tenant_id = $1 AND project_id = $2 ORDER BY name_key LIMIT $3 OFFSET $4;
+SELECT * FROM library WHERE tenant_id = $1 AND project_id = $2 AND ($3::text IS NULL OR name_key > $3)
+ORDER BY name_key LIMIT $4 OFFSET $5;
 
 -- name: count_libraries
 SELECT count(*) FROM library WHERE tenant_id = $1 AND project_id = $2;

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.catalog import handlers, shelf
 from services.catalog.automation.scheduler import Scheduler
 from services.catalog.automation.starter import Starter
 from services.catalog.differences.operations import Differ
 from services.catalog.purge import Purge
+from services.catalog.searches import Searches
 from services.catalog.settings import CatalogSettings
 from services.catalog.shelf import Template
 from services.catalog.turns import Turns
@@ -36,6 +37,7 @@ class Catalog:
     starter: Starter
     turns: Turns
     differ: Differ
+    searches: Searches = field(default_factory=Searches)
 
 
 def build(settings: CatalogSettings, readiness: Readiness) -> list[Part]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import asyncpg
 import orjson
 
 from services.catalog import faults
+from services.catalog.searches import Kind, Searches, is_indexed, kind_of, pattern
+from services.catalog.store import queries
 from shared.contracts.base import in_utc
 from shared.contracts.notebooks import ListNotebooks, NotebookPage, NotebookSummary
 from shared.errors import Fault
@@ -26,9 +29,8 @@ MAX_PAGE = 10_000_000
 MAX_SEARCH = 200
 """Characters of a search text: as long as a name."""
 
-
-FEW_MATCHES = 200
-"""A search with so many matches or fewer is paged among them; a page among more is found along the order."""
+FETCH_COST = 5
+"""Fetching a row from the table takes as long as passing so many entries of an index."""
 
 
 @dataclass(frozen=True)
@@ -69,45 +71,91 @@ class _Statement:
         return " AND ".join(self.conditions)
 
 
-async def page(connection: asyncpg.Connection, command: ListNotebooks) -> NotebookPage:
+async def page(connection: asyncpg.Connection, command: ListNotebooks, searches: Searches) -> NotebookPage:
     """The page asked for. Raises Invalid with every fault of the request."""
     name, descending = command.sort.removeprefix("-"), command.sort.startswith("-")
     after = _check(command, name)
-    order = _ORDERS[name]
-    filters = _filters(command)
-    total, matches = await _total(connection, command, filters)
-    statement = _Statement(list(filters.conditions), list(filters.arguments))
-    if matches is not None:
-        statement.add("notebook_id = ANY({}::uuid[])", matches)
-    if after is not None:
-        key, notebook_id = after
-        place = "COALESCE({}::timestamptz, '-infinity'::timestamptz)" if order.type == "timestamptz" else "{}::text"
-        comparison = "<" if descending else ">"
-        statement.add(f"({order.expression}, notebook_id) {comparison} ({place}, {{}})", key, notebook_id)
     offset = 0 if after is not None else (command.page - 1) * command.page_size
-    rows = await connection.fetch(
-        _page_statement(statement.where, order, descending, command.page_size + 1, offset), *statement.arguments
-    )
+    found = await _found(connection, command, searches)
+    rows = []
+    if offset < found.total:
+        way = found.way(command, offset)
+        statement = _filters(command)
+        _confine(statement, command, way, found.notebook_ids)
+        if after is not None:
+            _begin_after(statement, _ORDERS[name], descending, *after)
+        text = _page_statement(statement.where, _ORDERS[name], descending, command.page_size + 1, offset, way)
+        if way == "gather":  # planned for these values: how rare they are decides which index is read
+            rows = await (await connection.prepare(text)).fetch(*statement.arguments)
+        else:
+            rows = await connection.fetch(text, *statement.arguments)
     shown = rows[: command.page_size]
     has_next = len(rows) > command.page_size
     return NotebookPage(
         notebooks=[_summary(row) for row in shown],
-        total_count=total,
+        total_count=found.total,
         page=command.page,
         page_size=command.page_size,
         has_next_page=has_next,
-        next_cursor=_cursor(command.sort, shown[-1][order.column], shown[-1]["notebook_id"]) if has_next else None,
+        next_cursor=_cursor(command.sort, shown[-1][_ORDERS[name].column], shown[-1]["notebook_id"])
+        if has_next
+        else None,
     )
 
 
-def _page_statement(where: str, order: _Order, descending: bool, limit: int, offset: int) -> str:
+Way = Literal["walk", "gather", "known"]
+"""How a page is found: along the order until it is full; among all matches, put in order; or among those known."""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What is known of a list before its page is read."""
+
+    total: int
+    project_size: int
+    notebook_ids: list[UUID] | None = None
+
+    def way(self, command: ListNotebooks, offset: int) -> Way:
+        """The cheaper way: names are in the table, so that both fetch what they look at; filters are in the indexes."""
+        if self.notebook_ids is not None:
+            return "known"
+        passed = (offset + command.page_size + 1) * self.project_size / self.total
+        if command.search:
+            is_better = is_indexed(command.search.casefold()) and self.total < passed
+        else:  # the order of creation has an index of its own for each filter
+            is_better = not command.sort.endswith("dateCreated") and self.total * FETCH_COST < passed
+        return "gather" if is_better else "walk"
+
+
+async def _found(connection: asyncpg.Connection, command: ListNotebooks, searches: Searches) -> _Found:
+    if command.search:
+        matches = await searches.matches(connection, command.scope, command.search.casefold())
+        return _Found(_total(command, matches.counts), matches.project_size, matches.notebook_ids)
+    rows = await connection.fetch(queries.count_kinds, command.scope.tenant_id, command.scope.project_id)
+    counts = Counter({kind_of(row): row["number"] for row in rows})
+    return _Found(_total(command, counts), counts.total())
+
+
+def _total(command: ListNotebooks, counts: Counter[Kind]) -> int:
+    """How many notebooks the filters leave."""
+    wanted = (command.kernel_type, command.enrichment_mode, command.status)  # as a Kind's members
+    return sum(
+        number
+        for kind, number in counts.items()
+        if all(want is None or want == is_ for want, is_ in zip(wanted, kind, strict=True))
+    )
+
+
+def _page_statement(where: str, order: _Order, descending: bool, limit: int, offset: int, way: Way) -> str:
     """The inner query walks the index alone, however far the page; rows are fetched for the page's notebooks only."""
     direction = "DESC" if descending else "ASC"
-    by = f"{order.expression} {direction}, notebook_id {direction}"
+    by = f"place {direction}, notebook_id {direction}"
+    chosen = f"SELECT notebook_id, {order.expression} AS place FROM notebook WHERE {where}"
+    if way == "gather":
+        chosen = f"WITH gathered AS MATERIALIZED ({chosen}) SELECT * FROM gathered"
     return (
         "SELECT notebook_id, name, name_key, kernel_type, status, enrichment_mode, cell_count, last_execution_date, "
-        "created_at, modified_at FROM notebook JOIN ("
-        f"SELECT notebook_id FROM notebook WHERE {where} ORDER BY {by} LIMIT {limit} OFFSET {offset}"
+        f"created_at, modified_at FROM notebook JOIN ({chosen} ORDER BY {by} LIMIT {limit} OFFSET {offset}"
         f") AS chosen USING (notebook_id) ORDER BY {by}"
     )
 
@@ -142,35 +190,24 @@ def _filters(command: ListNotebooks) -> _Statement:
         statement.add("kernel_type = {}", command.kernel_type)
     if command.enrichment_mode is not None:
         statement.add("enrichment_mode = {}", command.enrichment_mode)
-    if command.search:
-        statement.add("name_key LIKE {}", f"%{_literally(command.search.casefold())}%")
     return statement
 
 
-async def _total(
-    connection: asyncpg.Connection, command: ListNotebooks, filters: _Statement
-) -> tuple[int, list[UUID] | None]:
-    """How many notebooks the filters leave: from the tally, or counted where a search is part of them.
-
-    A search with few matches gives them, too, so that the page need not search again.
-    """
-    if command.search:
-        row = await connection.fetchrow(
-            f"SELECT count(*) AS total, CASE WHEN count(*) <= {FEW_MATCHES} THEN array_agg(notebook_id) END AS matches "
-            f"FROM notebook WHERE {filters.where}",
-            *filters.arguments,
-        )
-        return row["total"], row["matches"]
-    where = " AND ".join(condition for condition in filters.conditions if condition != "deleted_at IS NULL")
-    counted = await connection.fetchval(
-        f"SELECT COALESCE(sum(change), 0)::bigint FROM notebook_tally WHERE {where}", *filters.arguments
-    )
-    return int(counted), None
+def _confine(statement: _Statement, command: ListNotebooks, way: Way, notebook_ids: list[UUID] | None) -> None:
+    """Add the search. `strpos` is what no index answers, so that the order's own, or the known ids', is taken."""
+    if way == "known":
+        statement.add("notebook_id = ANY({}::uuid[])", notebook_ids)
+    if command.search and way == "gather":
+        statement.add("name_key LIKE {}", pattern(command.search.casefold()))
+    elif command.search:
+        statement.add("strpos(name_key, {}) > 0", command.search.casefold())
 
 
-def _literally(text: str) -> str:
-    """`text` for LIKE, its wildcards meaning themselves."""
-    return re.sub(r"([\\%_])", r"\\\1", text)
+def _begin_after(statement: _Statement, order: _Order, descending: bool, key: Any, notebook_id: UUID) -> None:
+    """Add that the page begins after a place."""
+    place = "COALESCE({}::timestamptz, '-infinity'::timestamptz)" if order.type == "timestamptz" else "{}::text"
+    comparison = "<" if descending else ">"
+    statement.add(f"({order.expression}, notebook_id) {comparison} ({place}, {{}})", key, notebook_id)
 
 
 def _cursor(sort: str, key: Any, notebook_id: UUID) -> str:

@@ -11,6 +11,7 @@ from services.catalog import parameters, store
 from services.catalog.document import Document
 from services.catalog.model import is_version
 from services.catalog.shelf import Template
+from shared import cursors
 from shared.contracts import templates as shapes
 from shared.contracts.base import Nothing, Scope
 from shared.contracts.notebooks import Environment
@@ -52,17 +53,21 @@ async def list_templates(app: Catalog, command: shapes.ListTemplates, _context: 
     scope = command.scope
     async with app.database.connection() as connection:
         rows = await connection.fetch(store.queries.template_list, scope.tenant_id, scope.project_id)
-    items = [shapes.TemplateSummary(**_built_in(template)) for template in app.templates.values()]
-    items += [shapes.TemplateSummary(**_own(row)) for row in rows]
+    items = [((False, name), _built_in(template)) for name, template in app.templates.items()]
+    items += [((True, row["name"]), _own(row)) for row in rows]
     begin = (command.page - 1) * command.page_size
-    end = begin + command.page_size
+    if command.cursor is not None:
+        after = cursors.place(command.cursor, bool, str)
+        begin = sum(key <= after for key, _ in items)
+    shown = items[begin : begin + command.page_size]
+    more = begin + command.page_size < len(items)
     return shapes.TemplatePage(
-        items=items[begin:end],
+        items=[shapes.TemplateSummary(**members) for _, members in shown],
         total_count=len(items),
         page=command.page,
         page_size=command.page_size,
-        has_next_page=end < len(items),
-        next_cursor=None,
+        has_next_page=more,
+        next_cursor=cursors.cursor(*shown[-1][0]) if more else None,
     )
 
 

@@ -1,4 +1,4 @@
--- The catalog's statements. Lists are put together in listing.py, from the fragments a list asks for.
+-- The catalog's statements. Pages of lists are put together in listing.py, from the fragments a list asks for.
 
 -- name: get
 -- A notebook as GET shows it: its present version, its cells' bytes, and the cells' times and runs as one JSON array.
@@ -52,10 +52,10 @@ FROM notebook
 WHERE notebook_id = $1 AND tenant_id = $2 AND project_id = $3 AND deleted_at IS NULL
 
 -- name: bound_to
--- The notebooks whose present version is bound to a dataset. Reads the whole project: datasets are seldom deleted.
+-- The notebooks whose present version is bound to a dataset.
 SELECT n.name FROM notebook n
 JOIN notebook_version v ON v.notebook_id = n.notebook_id AND v.version = n.version
-WHERE n.tenant_id = $1 AND n.project_id = $2 AND n.deleted_at IS NULL AND v.integration ->> 'datasetBinding' = $3
+WHERE n.tenant_id = $1 AND n.project_id = $2 AND n.deleted_at IS NULL AND bound_dataset(v.integration) = $3
 ORDER BY n.created_at LIMIT 4
 
 -- name: clock
@@ -120,9 +120,13 @@ WHERE execution_id IN (SELECT execution_id FROM execution WHERE notebook_id = $1
 DELETE FROM notebook WHERE notebook_id = $1 AND deleted_at IS NOT NULL
 
 -- name: fold_tallies
--- Replace the rows of projects that have many by their sums. Readers see the rows before or after, never both.
+-- Replace the rows of projects that have many by their sums. Readers see the rows before or after, never both. A sum of
+-- nothing stays, to tell that rows were folded. Rows of a transaction that is yet to come are another server's, from before
+-- a restore; folded, they get a number of this one.
 WITH crowded AS (
-    SELECT tenant_id, project_id FROM notebook_tally GROUP BY tenant_id, project_id HAVING count(*) > $1
+    SELECT tenant_id, project_id FROM notebook_tally
+    GROUP BY tenant_id, project_id
+    HAVING count(*) > $1 OR bool_or(xid >= pg_snapshot_xmax(pg_current_snapshot()))
 ), taken AS (
     DELETE FROM notebook_tally WHERE tally_id IN (
         SELECT t.tally_id FROM notebook_tally t JOIN crowded USING (tenant_id, project_id) FOR UPDATE OF t SKIP LOCKED
@@ -133,7 +137,41 @@ INSERT INTO notebook_tally (tenant_id, project_id, kernel_type, enrichment_mode,
 SELECT tenant_id, project_id, kernel_type, enrichment_mode, status, sum(change)
 FROM taken
 GROUP BY tenant_id, project_id, kernel_type, enrichment_mode, status
-HAVING sum(change) <> 0
+
+-- name: count_search
+-- Every notebook whose name is LIKE $3, by kind, with the snapshot that this statement sees. The last column says whether
+-- that snapshot sees all rows of the tally: right after a restore it does not, as their numbers are another server's.
+SELECT found.*, pg_current_snapshot()::text AS snapshot, pg_postmaster_start_time() AS server_start,
+       tally.project_size, tally.is_lasting
+FROM (
+    SELECT COALESCE(sum(change), 0)::bigint AS project_size,
+           COALESCE(bool_and(pg_visible_in_snapshot(xid, pg_current_snapshot())), true) AS is_lasting
+    FROM notebook_tally WHERE tenant_id = $1 AND project_id = $2
+) AS tally LEFT JOIN (
+    SELECT kernel_type, enrichment_mode, status, count(*) AS number, array_agg(notebook_id) AS notebook_ids
+    FROM notebook
+    WHERE tenant_id = $1 AND project_id = $2 AND deleted_at IS NULL AND name_key LIKE $3
+    GROUP BY kernel_type, enrichment_mode, status
+) AS found ON true
+
+-- name: changed_names
+-- What has changed since snapshot $4 among the notebooks whose names are LIKE $3, by kind; folded rows may be about them.
+SELECT changed.*, pg_postmaster_start_time() AS server_start
+FROM (SELECT) AS always LEFT JOIN (
+    SELECT kernel_type, enrichment_mode, status, sum(change)::bigint AS change, array_agg(notebook_id) AS notebook_ids,
+           bool_or(name_key IS NULL) AS folded
+    FROM notebook_tally
+    WHERE tenant_id = $1 AND project_id = $2 AND xid >= pg_snapshot_xmin($4::text::pg_snapshot)
+      AND NOT pg_visible_in_snapshot(xid, $4::text::pg_snapshot) AND (name_key IS NULL OR name_key LIKE $3)
+    GROUP BY kernel_type, enrichment_mode, status
+) AS changed ON true
+
+-- name: count_kinds
+-- How many notebooks a project has, by what lists filter on.
+SELECT kernel_type, enrichment_mode, status, sum(change)::bigint AS number
+FROM notebook_tally
+WHERE tenant_id = $1 AND project_id = $2
+GROUP BY kernel_type, enrichment_mode, status
 
 -- name: lock_for_run
 -- Take a notebook to write down a fact about a run of it. Nothing is returned for one that is hidden or gone.
@@ -202,9 +240,11 @@ WHERE deleted_at IS NULL AND ($1::uuid IS NULL OR (tenant_id, project_id) > ($1,
 ORDER BY tenant_id, project_id LIMIT 1
 
 -- name: notebooks_of_project
-SELECT notebook_id FROM notebook
-WHERE tenant_id = $1 AND project_id = $2 AND deleted_at IS NULL AND ($3::uuid IS NULL OR notebook_id > $3)
-ORDER BY notebook_id LIMIT $4
+-- Some of a project's notebooks, in the order of their creation, after the one of ($3, $4).
+SELECT notebook_id, created_at FROM notebook
+WHERE tenant_id = $1 AND project_id = $2 AND deleted_at IS NULL
+  AND (created_at, notebook_id) > ($3, $4)
+ORDER BY created_at, notebook_id LIMIT $5
 
 -- name: lock_known
 SELECT status FROM notebook WHERE notebook_id = $1 AND deleted_at IS NULL FOR UPDATE

@@ -49,7 +49,7 @@ async def get_notebook(app: Catalog, command: GetNotebook, _context: Context) ->
 async def list_notebooks(app: Catalog, command: ListNotebooks, _context: Context) -> NotebookPage:
     """A page of the project's notebooks."""
     async with app.database.connection() as connection:
-        return await listing.page(connection, command)
+        return await listing.page(connection, command, app.searches)
 
 
 async def check_notebook(app: Catalog, command: CheckNotebook, _context: Context) -> NotebookState:

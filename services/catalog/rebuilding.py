@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from services.catalog.store import queries
@@ -22,6 +22,9 @@ BATCH = 100
 
 PATIENCE_S = 60.0
 """How long a question may wait for executor, in seconds."""
+
+FIRST = (datetime.min.replace(tzinfo=UTC), UUID(int=0))
+"""Before every notebook of a project."""
 
 MARGIN = timedelta(seconds=60)
 """A run this much older than the history and not in it has been removed; a younger one may have been accepted since."""
@@ -56,7 +59,7 @@ async def rebuild(database: Database, requests: Requests) -> Tally:
 
 async def _batches(database: Database) -> AsyncIterator[tuple[Scope, list[UUID]]]:
     """Every notebook, project by project."""
-    after: UUID | None = None
+    after: tuple[datetime, UUID] | None = None
     place: tuple[UUID, UUID] | None = None
     while True:
         async with database.connection() as connection:
@@ -66,11 +69,11 @@ async def _batches(database: Database) -> AsyncIterator[tuple[Scope, list[UUID]]
                     return
                 place = project["tenant_id"], project["project_id"]
             assert place is not None  # noqa: S101 - it was set with the first project
-            rows = await connection.fetch(queries.notebooks_of_project, *place, after, BATCH)
+            rows = await connection.fetch(queries.notebooks_of_project, *place, *(after or FIRST), BATCH)
         if not rows:
             after = None
             continue
-        after = rows[-1]["notebook_id"]
+        after = rows[-1]["created_at"], rows[-1]["notebook_id"]
         yield Scope(tenant_id=place[0], project_id=place[1]), [row["notebook_id"] for row in rows]
 
 

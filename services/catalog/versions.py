@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -18,6 +17,7 @@ from services.catalog.differences import cells, page, settings
 from services.catalog.document import metadata_of, tags_of
 from services.catalog.importing import NAME_LENGTH
 from services.catalog.model import Definition, is_version
+from shared import cursors
 from shared.contracts.base import Scope
 from shared.contracts.notebooks import Integration, Notebook
 from shared.contracts.versions import (
@@ -42,16 +42,13 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-LONGEST_ORDINAL = 18
-"""Digits of an ordinal at most; more would not fit the column."""
-
 _NEWEST = 2**62
 """Above every ordinal."""
 
 
 async def list_versions(app: Catalog, command: ListVersions, _context: Context) -> VersionPage:
     """A page of the history, newest first."""
-    before = _NEWEST if command.cursor is None else _ordinal(command.cursor)
+    before = _NEWEST if command.cursor is None else cursors.place(command.cursor, int)[0]
     offset = 0 if command.cursor is not None else (command.page - 1) * command.page_size
     async with app.database.connection() as connection:
         reader = store.Outside(connection)
@@ -67,7 +64,7 @@ async def list_versions(app: Catalog, command: ListVersions, _context: Context) 
         page=command.page,
         page_size=command.page_size,
         has_next_page=more,
-        next_cursor=_cursor(shown[-1]["ordinal"]) if more else None,
+        next_cursor=cursors.cursor(shown[-1]["ordinal"]) if more else None,
     )
 
 
@@ -211,20 +208,3 @@ def _summary(row: asyncpg.Record) -> dict[str, Any]:
         "change_message": row["change_message"],
         "restored_from": row["restored_from"],
     }
-
-
-def _cursor(ordinal: int) -> str:
-    return base64.urlsafe_b64encode(str(ordinal).encode()).decode().rstrip("=")
-
-
-def _ordinal(cursor: str) -> int:
-    """The ordinal in a cursor. Raises Invalid for anything that no page has given out."""
-    text = ""
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
-    except ValueError as error:
-        log.debug("a cursor of somebody's own making", reason=type(error).__name__)
-    if not text.isdecimal() or len(text) > LONGEST_ORDINAL:
-        message = "is none that a page of versions has given out"
-        raise Invalid(f"cursor {message}.", faults=[Fault(path="cursor", message=message)])
-    return int(text)

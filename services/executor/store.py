@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -11,15 +10,16 @@ from uuid import UUID
 
 import asyncpg
 import orjson
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 
 from services.executor import model, views
 from services.executor.settings import ExecutorSettings
-from shared.contracts.base import Moment, Scope
+from shared import cursors
+from shared.contracts.base import Scope
 from shared.contracts.executions import CellResult, Execution, Quota, RunLimits
 from shared.database import Database, Transaction
 from shared.envelope import Envelope
-from shared.errors import Fault, Invalid, NotFound
+from shared.errors import NotFound
 from shared.sql import Queries
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 MEGABYTE = 1_000_000
 """Unit of settings that end in MB, in bytes."""
-
-_CURSOR = TypeAdapter(tuple[Moment, UUID])
 
 queries = Queries(Path(__file__).with_name("queries.sql"))
 
@@ -149,16 +147,12 @@ async def put_events(transaction: Transaction, execution_id: UUID, envelopes: Se
 
 def cursor_of(row: asyncpg.Record) -> str:
     """An opaque mark after which the next page begins."""
-    raw = orjson.dumps([row["accepted_at"].isoformat(), str(row["execution_id"])])
-    return base64.urlsafe_b64encode(raw).decode()
+    return cursors.cursor(row["accepted_at"], row["execution_id"])
 
 
 def read_cursor(cursor: str | None) -> tuple[datetime | None, UUID | None]:
     """The key inside a cursor; raises Invalid for one that we did not make."""
     if cursor is None:
         return None, None
-    try:
-        return _CURSOR.validate_json(base64.urlsafe_b64decode(cursor), strict=True)
-    except ValueError as error:
-        fault = Fault(path="cursor", message="not a cursor of this list; start again without it")
-        raise Invalid("The cursor cannot be read.", faults=[fault]) from error
+    accepted_at, execution_id = cursors.place(cursor, datetime, UUID)
+    return accepted_at, execution_id

@@ -71,20 +71,6 @@ class PageQuery(Body):
     cursor: OptionalText = Field(None, description="`nextCursor` of the page before; neither skips nor repeats")
 
 
-class LibrariesQuery(Body):
-    """Which page of the libraries, which are in the order of their names."""
-
-    page: WholeNumber = Field(1, ge=1, le=MAX_PAGE)
-    page_size: WholeNumber = Field(20, ge=1, le=MAX_PAGE_SIZE)
-
-
-class TemplatesQuery(Body):
-    """Which page of the templates: those that come with the product, then the project's, each by name."""
-
-    page: WholeNumber = Field(1, ge=1, le=MAX_PAGE)
-    page_size: WholeNumber = Field(20, ge=1, le=MAX_PAGE_SIZE)
-
-
 class NotebooksQuery(PageQuery):
     """Which notebooks, in which order."""
 

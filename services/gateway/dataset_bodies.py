@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
-from services.gateway.bodies import MAX_PAGE, MAX_PAGE_SIZE, Expected, OptionalText, WholeNumber
+from services.gateway.bodies import Expected, OptionalText, WholeNumber
 from shared.contracts.base import Body, OptionalId
 from shared.contracts.datasets import Encoding
 from shared.contracts.notebooks import Name, Precondition
@@ -158,10 +158,3 @@ class PreviewQuery(VersionQuery):
     """How many of the first rows of which version."""
 
     rows: WholeNumber = Field(20, ge=1, le=MAX_PREVIEW_ROWS)
-
-
-class VersionsQuery(Body):
-    """Which page of a dataset's versions, the newest first."""
-
-    page: WholeNumber = Field(1, ge=1, le=MAX_PAGE)
-    page_size: WholeNumber = Field(20, ge=1, le=MAX_PAGE_SIZE)

@@ -204,6 +204,7 @@ class ListDatasetVersions(ArtifactsCommand, Command[DatasetVersionPage]):
     dataset_id: UUID
     page: int = 1
     page_size: int = 20
+    cursor: str | None = None
 
 
 class PreviewDataset(ArtifactsCommand, Command[DatasetPreview]):

@@ -42,6 +42,7 @@ class ListLibraries(ArtifactsCommand, Command[LibraryPage]):
 
     page: int = 1
     page_size: int = 20
+    cursor: str | None = None
 
 
 class DeleteLibrary(ArtifactsCommand, Command[Nothing]):

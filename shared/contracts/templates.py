@@ -61,6 +61,7 @@ class ListTemplates(CatalogCommand, Command[TemplatePage]):
 
     page: int = 1
     page_size: int = 20
+    cursor: str | None = None
 
 
 class GetTemplate(CatalogCommand, Command[Template]):

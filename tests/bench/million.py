@@ -20,14 +20,15 @@ TENANT = UUID(int=0x7E)
 SPECIAL = 12
 """So many names in each project, however large, have the word that the bench searches."""
 
-RARE_WORD, COMMON_WORD = "quarterly", "analysis"
+RARE_WORD, SOME_WORD, COMMON_WORD = "quarterly", "yearly", "analysis"
+"""What few names have, one in a hundred, and every other."""
 
 _NOTEBOOKS = """
 INSERT INTO notebook (notebook_id, tenant_id, project_id, name, name_key, kernel_type, enrichment_mode, cell_count,
                       version, etag, highest_cell_number, created_at, created_by, modified_at, status,
                       last_execution_date, execution_count)
 SELECT md5($2::uuid || '-' || n)::uuid, $1, $2::uuid, name, lower(name),
-       CASE WHEN n % 50 = 7 THEN 'scala' WHEN n % 10 = 3 THEN 'r' ELSE 'python3' END, n % 3 = 0, 1, '1.0.0',
+       CASE WHEN n % 50 = 7 THEN 'scala' WHEN n % 10 = 3 THEN 'r' ELSE 'python3' END, n % 100 = 17, 1, '1.0.0',
        md5(n::text), 1, created, 'bench', date_trunc('milliseconds', created + (n * 7919 % 1000) * interval '1 hour'),
        CASE WHEN n % 200 = 11 THEN 'Running' WHEN n % 33 = 5 THEN 'Error' WHEN n % 200 = 13 THEN 'Kernel_Dead'
             ELSE 'Ready' END,
@@ -37,7 +38,8 @@ FROM (
            (ARRAY['Customer', 'Order', 'Invoice', 'Claim', 'Receipt', 'Ticket', 'Permit', 'Patient'])[1 + n * 31 % 8]
            || ' ' || (ARRAY['journey', 'throughput', 'rework', 'cost', 'variant', 'bottleneck'])[1 + n * 17 % 6]
            || CASE WHEN n % 2 = 0 THEN ' analysis ' ELSE ' study ' END
-           || CASE WHEN n % ($3::bigint / $4::bigint) = 0 THEN 'quarterly ' ELSE '' END || n AS name
+           || CASE WHEN n % ($3::bigint / $4::bigint) = 0 THEN 'quarterly ' ELSE '' END
+           || CASE WHEN n % 100 = 50 THEN 'yearly ' ELSE '' END || n AS name
     FROM generate_series(1, $3::bigint) AS n
 ) AS made
 """

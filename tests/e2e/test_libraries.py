@@ -52,6 +52,12 @@ async def test_a_module_is_used_replaced_and_removed(api: Api) -> None:
     _, listed, _ = await api.get("libraries")
     assert [item["libraryName"] for item in listed["items"]] == [MODULE]
     assert listed["totalCount"] == 1
+    assert (await upload(api, "another.py", b"NUMBER = 3\n"))[0] == 201
+    _, first, _ = await api.get("libraries?pageSize=1")
+    _, second, _ = await api.get(f"libraries?pageSize=1&cursor={first['nextCursor']}")
+    assert [page["items"][0]["libraryName"] for page in (first, second)] == ["another", MODULE]
+    assert [page["hasNextPage"] for page in (first, second)] == [True, False]
+    assert (await api.delete("library/another"))[0] == 204
     assert (await api.delete(f"library/{MODULE}"))[0] == 204
     assert (await api.delete(f"library/{MODULE}"))[0] == 404
     done = await run(api, "1", MODULE)

@@ -11,10 +11,11 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from services.catalog import pages, store
+from services.catalog import store
 from services.catalog.automation import definition, fires
 from services.catalog.automation.fires import queries
 from services.catalog.automation.timetable import Timetable
+from shared import cursors
 from shared.contracts.base import Scope
 from shared.contracts.notebooks import Integration
 from shared.contracts.schedules import (
@@ -107,7 +108,7 @@ async def run_schedule(app: Catalog, command: RunSchedule, context: Context) -> 
 
 async def list_fires(app: Catalog, command: ListFires, _context: Context) -> FirePage:
     """A page of the history, newest first."""
-    after = pages.place(command.cursor)
+    after = cursors.place(command.cursor, datetime, UUID) if command.cursor else None
     states = fires.stored_states(command.state)
     offset = 0 if after else (command.page - 1) * command.page_size
     async with app.database.connection() as connection:
@@ -124,7 +125,7 @@ async def list_fires(app: Catalog, command: ListFires, _context: Context) -> Fir
         page=command.page,
         page_size=command.page_size,
         has_next_page=more,
-        next_cursor=pages.cursor(shown[-1]["fire_at"], shown[-1]["fire_id"]) if more else None,
+        next_cursor=cursors.cursor(shown[-1]["fire_at"], shown[-1]["fire_id"]) if more else None,
     )
 
 

@@ -13,7 +13,6 @@ from services.gateway.dataset_bodies import (
     DatasetUploadFields,
     PreviewQuery,
     VersionQuery,
-    VersionsQuery,
 )
 from services.gateway.dispatch import json_response
 from services.gateway.model import Role
@@ -91,7 +90,7 @@ async def get_dataset_data(asked: Asked) -> Any:
 
 async def list_dataset_versions(asked: Asked) -> DatasetVersionPage:
     """`GET dataset/{datasetId}/versions`."""
-    query: VersionsQuery = asked.query
+    query: PageQuery = asked.query
     return await asked.ask(
         ListDatasetVersions(
             scope=asked.scope,
@@ -99,6 +98,7 @@ async def list_dataset_versions(asked: Asked) -> DatasetVersionPage:
             dataset_id=asked.dataset_id,
             page=query.page,
             page_size=query.page_size,
+            cursor=query.cursor,
         )
     )
 
@@ -229,7 +229,7 @@ CALLS = (
         summary="List a dataset's versions",
         handler=list_dataset_versions,
         role=Role.viewer,
-        query=VersionsQuery,
+        query=PageQuery,
         reply=DatasetVersionPage,
         example=examples.DATASET_VERSION_PAGE,
     ),

@@ -7,7 +7,7 @@ import hashlib
 from typing import Any
 
 from services.gateway import examples
-from services.gateway.bodies import LibrariesQuery, NoMembers
+from services.gateway.bodies import NoMembers, PageQuery
 from services.gateway.calls import LONGEST_NAME, SCOPE, Answered, Asked, Call, Form, Json
 from services.gateway.decoding import refuse
 from services.gateway.dispatch import json_response
@@ -46,9 +46,15 @@ async def create_library(asked: Asked) -> Answered:
 
 async def list_libraries(asked: Asked) -> LibraryPage:
     """`GET libraries`."""
-    query: LibrariesQuery = asked.query
+    query: PageQuery = asked.query
     return await asked.ask(
-        ListLibraries(scope=asked.scope, caller=asked.caller, page=query.page, page_size=query.page_size)
+        ListLibraries(
+            scope=asked.scope,
+            caller=asked.caller,
+            page=query.page,
+            page_size=query.page_size,
+            cursor=query.cursor,
+        )
     )
 
 
@@ -93,7 +99,7 @@ CALLS = (
         summary="List libraries",
         handler=list_libraries,
         role=Role.viewer,
-        query=LibrariesQuery,
+        query=PageQuery,
         reply=LibraryPage,
         example=examples.LIBRARY_PAGE,
     ),

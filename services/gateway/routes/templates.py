@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from services.gateway import examples
-from services.gateway.bodies import NoMembers, TemplatesQuery
+from services.gateway.bodies import NoMembers, PageQuery
 from services.gateway.calls import LONGEST_NAME, SCOPE, Answered, Asked, Call, Json
 from services.gateway.dispatch import json_response
 from services.gateway.model import Role
@@ -22,9 +22,15 @@ from shared.contracts.templates import (
 
 async def list_templates(asked: Asked) -> TemplatePage:
     """`GET templates`."""
-    query: TemplatesQuery = asked.query
+    query: PageQuery = asked.query
     return await asked.ask(
-        ListTemplates(scope=asked.scope, caller=asked.caller, page=query.page, page_size=query.page_size)
+        ListTemplates(
+            scope=asked.scope,
+            caller=asked.caller,
+            page=query.page,
+            page_size=query.page_size,
+            cursor=query.cursor,
+        )
     )
 
 
@@ -64,7 +70,7 @@ CALLS = (
         summary="List templates",
         handler=list_templates,
         role=Role.viewer,
-        query=TemplatesQuery,
+        query=PageQuery,
         reply=TemplatePage,
         example=examples.TEMPLATE_PAGE,
         notes="Those that come with the product first, then the project's own, by name.",

@@ -166,6 +166,11 @@ async def test_versions_are_listed_newest_first(client: Client) -> None:
     assert [item.version for item in page.items] == [3, 2]
     assert (page.total_count, page.has_next_page) == (3, True)
     rest: DatasetVersionPage = await client.ask(ListDatasetVersions, dataset_id=first.dataset_id, page=2, page_size=2)
+    by_cursor: DatasetVersionPage = await client.ask(
+        ListDatasetVersions, dataset_id=first.dataset_id, page_size=2, cursor=page.next_cursor
+    )
+    assert by_cursor.items == rest.items
+    assert (by_cursor.has_next_page, by_cursor.next_cursor) == (False, None)
     (oldest,) = rest.items
     assert (oldest.version, oldest.sha256, oldest.created_by) == (1, first.sha256, "anna")
     other = Scope(tenant_id=client.scope.tenant_id, project_id=uuid4())

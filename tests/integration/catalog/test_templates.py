@@ -44,6 +44,28 @@ async def test_the_products_own_come_first_and_can_be_read(bench: Bench) -> None
         await bench.ask(templates.GetTemplate, template_name="no-such")
 
 
+async def test_pages_by_cursor_neither_skip_nor_repeat(bench: Bench) -> None:
+    source = await notebook(bench)
+    for name in ("b", "d"):
+        await add(bench, source.notebook_id, name)
+    seen, cursor = [], None
+    while True:
+        page = await bench.ask(templates.ListTemplates, page_size=3, cursor=cursor)
+        seen += [item.template_name for item in page.items]
+        assert page.has_next_page == (page.next_cursor is not None)
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+        if "b" not in seen:
+            await add(bench, source.notebook_id, "a")  # shifts page numbers
+    assert seen[5:] == ["a", "b", "d"]
+    assert len(set(seen)) == len(seen)
+    by_number = await bench.ask(templates.ListTemplates, page_size=3, page=2)
+    assert [item.template_name for item in by_number.items] == seen[3:6]
+    with pytest.raises(Invalid):
+        await bench.ask(templates.ListTemplates, cursor="nonsense")
+
+
 async def test_a_notebook_becomes_a_template_that_no_later_change_reaches(bench: Bench) -> None:
     source = await notebook(bench)
     made = await add(bench, source.notebook_id, description="What we do each month")
