@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.artifacts import without_pandas
+from shared import without_pandas
 
 if __name__ == "__main__":
     without_pandas.install()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -37,7 +38,7 @@ def _first_rows(remote: _Remote, wanted: int) -> list[dict[str, Any]]:
     total = 0
     with pq.ParquetFile(pa.PythonFile(remote, mode="r"), pre_buffer=False, buffer_size=READ_AHEAD_BYTES) as file:
         limit = max(1, min(wanted, MOST_CELLS // max(1, len(file.schema_arrow.names))))
-        for row in _rows(file, limit):
+        for row in chain.from_iterable(groups_of_rows(file, limit)):
             total += len(orjson.dumps(row))
             if len(rows) == limit or (rows and total > MOST_BYTES):
                 break
@@ -45,11 +46,12 @@ def _first_rows(remote: _Remote, wanted: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _rows(file: pq.ParquetFile, limit: int) -> Iterator[dict[str, Any]]:
-    for batch in file.iter_batches(batch_size=limit, use_threads=False):
-        names = batch.schema.names
-        for values in zip(*(exact(column) for column in batch.columns), strict=True):
-            yield dict(zip(names, values, strict=True))
+def groups_of_rows(file: pq.ParquetFile, limit: int) -> Iterator[list[dict[str, Any]]]:
+    """The rows, from one row group at a time: what is stored was written in groups of bounded size (`parquet_out`)."""
+    for group in range(file.num_row_groups):
+        for batch in file.iter_batches(batch_size=limit, row_groups=[group], use_threads=False):
+            columns = [exact(column) for column in batch.columns]
+            yield [dict(zip(batch.schema.names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 class _Remote(io.RawIOBase):

@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from services.artifacts import without_pandas
+from shared import without_pandas
 
 Columns = list[tuple[str, str]]
 """Name and type of each."""

@@ -156,6 +156,8 @@ def _enriched_dataset(name: str, forms: dict[str, ArtifactEntry], link: Link) ->
         lost_columns=details.get("lostColumns"),
         changed_columns=details.get("changedColumns"),
         rows_aligned=details.get("rowsAligned"),
+        rows_changed=details.get("rowsChanged"),
+        values_changed=details.get("valuesChanged"),
         artifact_ids={form: entry.artifact_id for form, entry in forms.items()},
         format=shown,
         size_bytes=main.size_bytes,

@@ -18,7 +18,10 @@ class ArtifactsCommand:
 
 
 class Column(Wire):
-    """A column of a dataset: its name and its type (`string`, `integer`, `number`, `boolean`, `timestamp`, `date`)."""
+    """A column of a dataset: its name and its type.
+
+    One of `string`, `integer`, `number`, `boolean`, `timestamp`, `date` and `duration`.
+    """
 
     name: str
     type: str

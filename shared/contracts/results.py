@@ -117,6 +117,7 @@ class ColumnChange(Wire):
 
     name: str
     change: str
+    values_changed: int | None = Field(None, description="how many, where values were compared")
 
 
 class EnrichedDataset(Wire):
@@ -133,6 +134,8 @@ class EnrichedDataset(Wire):
     lost_columns: list[str] | None = None
     changed_columns: list[ColumnChange] | None = None
     rows_aligned: bool | None = Field(None, description="the same cases in the same order, so values were compared")
+    rows_changed: int | None = Field(None, description="rows with another value in a column of the dataset")
+    values_changed: int | None = Field(None, description="values that are not those of the dataset")
     format: str
     size_bytes: int
     cell_id: str | None

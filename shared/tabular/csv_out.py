@@ -67,7 +67,7 @@ def _cells(column: pa.Array, layout: Layout) -> pa.Array:
     if pa.types.is_timestamp(kind):
         return time_layout.render(column, layout)
     if pa.types.is_duration(kind):
-        return _lengths(column)
+        return lengths(column)
     if _has_texts(kind):
         return pc.cast(column, pa.string())
     return _quoted(pa.array([_shown(value) for value in column.to_pylist()], pa.large_string()))
@@ -109,8 +109,8 @@ def _decimals(column: pa.Array) -> pa.Array:
     return pc.if_else(whole, pc.binary_join_element_wise(texts, ".0", ""), texts)
 
 
-def _lengths(column: pa.Array) -> pa.Array:
-    """Lengths of time as whole days and a time of day, the way pandas writes and reads them."""
+def lengths(column: pa.Array) -> pa.Array:
+    """Lengths of time as texts: whole days and a time of day, the way pandas writes and reads them."""
     unit = column.type.unit
     ticks = pc.cast(column, pa.int64())
     day = _DAY_S * _TICKS[unit]

@@ -39,7 +39,9 @@ async def test_a_run_is_checked_against_its_dataset(api: Api, dataset: dict[str,
     count = dataset["recordCount"]
     assert (scored["recordsBefore"], scored["rowsLost"], scored["rowsAdded"]) == (count, 0, 0)
     assert (scored["newColumns"], scored["lostColumns"]) == (["score"], ["region"])
-    assert scored["changedColumns"] == [{"name": "resource", "change": "values"}]
+    (change,) = scored["changedColumns"]
+    assert (change["name"], change["change"]) == ("resource", "values")
+    assert change["valuesChanged"] == scored["valuesChanged"] == scored["rowsChanged"] > 0
     assert scored["rowsAligned"] is True
     assert few["rowsLost"] == count - 10
     assert "The enriched dataset 'scored' lost the column region of the dataset." in run["warnings"]

@@ -66,8 +66,9 @@ def _from_text(table: TextTable, target: Path, wishes: Wishes) -> Conversion:
         try:
             done, plan = _attempt(table, target, wishes, plan)
         except NotUtf8 as error:
-            if not isinstance(table, CsvTable) or not table.read_as_western():
-                raise refuse("the text is not valid UTF-8") from error
+            assert isinstance(table, CsvTable)  # noqa: S101 - only such a table says so
+            if not table.read_as_western():
+                raise table.not_utf8() from error
             plan = None
         else:
             if done is not None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
-from services.artifacts.formats import csv_dialect, kinds, streams
+from services.artifacts.formats import csv_dialect, csv_places, kinds, streams
 from services.artifacts.formats.conversion import Writing
 from services.artifacts.formats.csv_dialect import MAX_RECORD_BYTES, Dialect
 from services.artifacts.formats.detection import HEAD_BYTES, Detected
 from services.artifacts.formats.refusal import refuse
-from services.artifacts.formats.streams import Chunks, OpenChunks
+from services.artifacts.formats.streams import Chunks, OpenChunks, Undecodable
 from services.artifacts.formats.tables import TextBatch
 from services.artifacts.formats.text_forms import Form
 from shared.errors import Invalid
@@ -24,8 +26,6 @@ NOTHING_SAID = Writing()
 
 SHOWN_CHARACTERS = 40
 """How much of a value an error shows."""
-
-UNCLOSED = "a quoted value that begins here is not closed, or a value is too long"
 
 
 class NotUtf8(Exception):
@@ -58,15 +58,51 @@ class CsvTable:
 
     def batches(self) -> Iterator[TextBatch]:
         """See TextTable; raises NotUtf8 when the file must be read again in another encoding."""
-        head, complete = streams.take(self._text(), HEAD_BYTES)
+        head, complete = self._head(HEAD_BYTES)
         while not complete and b"\n" not in head[HEAD_BYTES // 2 :] and len(head) < MAX_RECORD_BYTES:
-            head, complete = streams.take(self._text(), len(head) * 2)
-        text = head.decode("utf-8", errors="replace")
-        dialect = csv_dialect.sniff(
-            text, complete=complete, max_columns=self._max_columns, wished=self._writing.delimiter
-        )
+            head, complete = self._head(len(head) * 2)
+        try:
+            text = codecs.getincrementaldecoder("utf-8")().decode(head, final=complete)
+        except UnicodeDecodeError as error:
+            before = head[: error.start].decode()
+            self._dialect = self._sniffed(before, complete=False) if "\n" in before else None
+            raise NotUtf8 from error
+        dialect = self._sniffed(text, complete=complete)
+        fault = csv_places.CONTROL.search(head, 0, dialect.data_offset)
+        if fault:
+            raise csv_places.in_header(head[: fault.start()], csv_places.controlled(fault[0][0]))
         self._dialect = dialect
         return self._rows(dialect)
+
+    def _sniffed(self, text: str, *, complete: bool) -> Dialect:
+        return csv_dialect.sniff(text, complete=complete, max_columns=self._max_columns, wished=self._writing.delimiter)
+
+    def _head(self, size: int) -> tuple[bytes, bool]:
+        """The first bytes; where they are not in their encoding the header must be before that, or it is refused."""
+        chunks, head = self._text(), bytearray()
+        try:
+            for chunk in chunks:
+                head += chunk
+                if len(head) >= size:
+                    return bytes(head), False
+        except Undecodable as error:
+            if b"\n" not in head:
+                raise csv_places.in_header(bytes(head), str(error)) from error
+            return bytes(head[: head.rindex(b"\n") + 1]), True
+        return bytes(head), True
+
+    def not_utf8(self) -> Invalid:
+        """The refusal, with its place, when nothing else is worth a try."""
+        rows = streams.to_utf8(streams.without_bom(self._open_chunks(), self._bom), "utf-8")
+        if self._dialect is None:
+            head = bytearray()
+            try:
+                for chunk in rows:
+                    head += chunk
+            except Undecodable as error:
+                return csv_places.in_header(bytes(head), str(error))
+        assert self._dialect is not None  # noqa: S101 - the header was in order
+        return csv_places.undecodable(streams.skip(rows, self._dialect.data_offset), self._dialect)
 
     def read_as_western(self) -> bool:
         """Take the file for Windows-1252 from now on; returns whether that is worth a try."""
@@ -89,25 +125,29 @@ class CsvTable:
             yield _batch(dialect, [pa.array([], pa.string()) for _ in dialect.names], 0)
 
     def _filled(self, dialect: Dialect) -> Iterator[TextBatch]:
-        rows = streams.skip(self._text(), dialect.data_offset)
-        first = next((chunk for chunk in rows if chunk), b"")
-        if not first:
-            return
         watch = _Watch()
         try:
+            rows = self._data(dialect)
+            first = next((chunk for chunk in rows if chunk), b"")
+            if not first:
+                return
             file = streams.ChunkFile(watch.passing(chain((first,), rows)))
             yield from self._parse(pa.PythonFile(cast(Any, file), mode="r"), dialect)
-        except _NulByte as error:
-            raise self._nul(dialect) from error
+        except _ControlCharacter as error:
+            raise csv_places.control_character(self._data(dialect), dialect) from error
+        except Undecodable as error:
+            raise csv_places.undecodable(self._data(dialect), dialect) from error
         except pa.ArrowInvalid as error:
             message = str(error)
             if "invalid UTF8" in message:
                 raise NotUtf8 from error
             if message.startswith("Empty CSV file"):
                 return
-            raise self._diagnosed(dialect) or refuse(f"the file could not be read as CSV ({message})") from error
+            raise csv_places.broken(self._data(dialect), dialect) or refuse(
+                f"the file could not be read as CSV ({message})"
+            ) from error
         if watch.quotes % 2:  # pyarrow takes the end of the file for the closing quote
-            fault = self._diagnosed(dialect)
+            fault = csv_places.broken(self._data(dialect), dialect)
             if fault is not None:
                 raise fault
 
@@ -126,25 +166,13 @@ class CsvTable:
         for batch in reader:
             yield _batch(dialect, batch.columns, batch.num_rows)
 
-    def _nul(self, dialect: Dialect) -> Invalid:
-        """The refusal of a file with a NUL byte, with its place."""
-        line, begun = 1, b""
-        for chunk in self._text():
-            before, nul, _ = chunk.partition(b"\0")
-            line += before.count(b"\n")
-            begun = (begun + before).rpartition(b"\n")[2][-MAX_RECORD_BYTES:]
-            if nul:
-                break
-        cells = next(csv.reader([begun.decode("utf-8", "replace")], delimiter=dialect.delimiter), None) or [""]
-        column = dialect.names[len(cells) - 1] if len(cells) <= len(dialect.names) else None
-        return refuse("there is a NUL byte: the file is not a text table", line=line, column=column)
-
     def misfit(self, name: str, form: Form) -> Invalid | None:
         """Where a column's value is not written in this form; None when each is."""
         if self._dialect is None:
             return None
         position = self._dialect.names.index(name)
-        reader = csv.reader(self._lines(self._dialect), delimiter=self._dialect.delimiter)
+        lines = codecs.iterdecode(self._data(self._dialect), "utf-8")
+        reader = csv.reader(_lines(lines), delimiter=self._dialect.delimiter)
         start = self._dialect.first_line
         for record in reader:
             value = record[position] if position < len(record) else ""
@@ -156,72 +184,47 @@ class CsvTable:
             start = self._dialect.first_line + reader.line_num
         return None
 
-    def _lines(self, dialect: Dialect) -> Iterator[str]:
-        return _lines(streams.skip(self._text(), dialect.data_offset))
-
-    def _diagnosed(self, dialect: Dialect) -> Invalid | None:
-        """Read again, slowly, to say where the table breaks; None when it does not."""
-        csv.field_size_limit(MAX_RECORD_BYTES)
-        width = len(dialect.names)
-        reader = csv.reader(self._lines(dialect), delimiter=dialect.delimiter, strict=True)
-        start = dialect.first_line
-        try:
-            for record in reader:
-                if record and len(record) != width:
-                    column = dialect.names[len(record)] if len(record) < width else None
-                    return refuse(_ragged(len(record), width), line=start, column=column)
-                start = dialect.first_line + reader.line_num
-        except csv.Error as error:
-            if "limit" in str(error) or "unexpected end" in str(error):
-                return refuse(UNCLOSED, line=start)
-            return refuse(f"the quotes are not right ({error})", line=start)
-        except _LineTooLong:
-            line = dialect.first_line + reader.line_num
-            return refuse(f"the line is longer than {MAX_RECORD_BYTES} bytes", line=line)
-        return None
+    def _data(self, dialect: Dialect) -> Chunks:
+        """The text behind the header."""
+        return streams.skip(self._text(), dialect.data_offset)
 
 
-def _ragged(found: int, wanted: int) -> str:
-    values = "there is 1 value" if found == 1 else f"there are {found} values"
-    return f"{values}, but the header names {wanted} column{'' if wanted == 1 else 's'}"
-
-
-class _NulByte(Exception):
+class _ControlCharacter(Exception):
     """There is one in the text."""
 
 
+_QUOTE, _NEXT_CONTROL = pa.scalar(ord('"'), pa.uint8()), pa.scalar(14, pa.uint8())
+
+
 class _Watch:
-    """Looks at the text on its way to pyarrow, which would take NUL bytes and unclosed quotes for good."""
+    """Looks at the text on its way to pyarrow, which would take control characters and unclosed quotes for good."""
 
     def __init__(self) -> None:
         self.quotes = 0
 
     def passing(self, chunks: Chunks) -> Chunks:
-        """The chunks as they are; raises _NulByte."""
+        """The chunks as they are; raises _ControlCharacter."""
         for chunk in chunks:
-            if b"\0" in chunk:
-                raise _NulByte
-            self.quotes += chunk.count(b'"')
-            yield chunk
+            if chunk:
+                self._look(chunk)
+                yield chunk
+
+    def _look(self, chunk: bytes) -> None:
+        codes = pa.Array.from_buffers(pa.uint8(), len(chunk), [None, pa.py_buffer(chunk)])
+        self.quotes += pc.sum(pc.equal(codes, _QUOTE)).as_py()
+        # Below the tab, 14 to 31 (the subtraction wraps around), and 11: all of `csv_places.CONTROL`, and one more.
+        suspect = pc.min(codes).as_py() < ord("\t") or pc.min(pc.subtract(codes, _NEXT_CONTROL)).as_py() < 32 - 14
+        if (suspect or b"\x0b" in chunk) and csv_places.CONTROL.search(chunk):
+            raise _ControlCharacter
 
 
-class _LineTooLong(Exception):
-    """A line is over MAX_RECORD_BYTES."""
-
-
-def _lines(chunks: Chunks) -> Iterator[str]:
-    rest = b""
-    for chunk in chunks:
-        lines = (rest + chunk).split(b"\n")
-        rest = lines.pop()
-        for line in lines:
-            if len(line) > MAX_RECORD_BYTES:
-                raise _LineTooLong
-            yield line.decode("utf-8", "replace") + "\n"
-        if len(rest) > MAX_RECORD_BYTES:
-            raise _LineTooLong
+def _lines(texts: Iterator[str]) -> Iterator[str]:
+    rest = ""
+    for text in texts:
+        *lines, rest = (rest + text).split("\n")
+        yield from (line + "\n" for line in lines)
     if rest:
-        yield rest.decode("utf-8", "replace")
+        yield rest
 
 
 def _batch(dialect: Dialect, columns: list[pa.Array], row_count: int) -> TextBatch:

@@ -6,6 +6,7 @@ import codecs
 from dataclasses import dataclass
 from typing import Literal
 
+from services.artifacts.formats import csv_places
 from services.artifacts.formats.refusal import refuse
 from services.artifacts.formats.streams import WESTERN
 
@@ -29,9 +30,6 @@ _FOREIGN = {
     b"ARROW1": "it is an Arrow (Feather) file; save it as Parquet",
     b"\x7fELF": "it is a program",
 }
-
-_CONTROL = bytes(set(range(32)) - set(b"\t\n\r\f\x1a"))
-"""Bytes that no text table holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,10 +107,7 @@ def _eight_bit(head: bytes, *, complete: bool) -> str:
 
 
 def _refuse_binary(head: bytes) -> None:
-    if len(head.translate(None, _CONTROL)) == len(head):
-        return
-    position = next(index for index, byte in enumerate(head) if byte in _CONTROL)
-    if head[position] == 0 and b"\n" in head[:position]:
-        return  # behind a header: whoever reads the table can tell the column as well
-    what = "a NUL byte" if head[position] == 0 else f"the control character 0x{head[position]:02x}"
-    raise refuse(f"there is {what}: the file is not a text table", line=head.count(b"\n", 0, position) + 1)
+    """Refuse what begins with anything but a line of text; behind that, whoever reads the rows can tell the column."""
+    found = csv_places.CONTROL.search(head)
+    if found and b"\n" not in head[: found.start()]:
+        raise csv_places.in_header(head[: found.start()], csv_places.controlled(found[0][0]))

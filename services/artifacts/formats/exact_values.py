@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from shared.tabular import csv_out
 from shared.tabular.time_layout import THREES, Layout, render
 
 LARGEST_EXACT = 2**53 - 1
@@ -21,6 +22,8 @@ def exact(column: pa.Array) -> list[Any]:
     """The values of a column; None where there is none."""
     if pa.types.is_timestamp(column.type):
         return list(render(column, _RFC3339).to_pylist())
+    if pa.types.is_duration(column.type):
+        return list(csv_out.lengths(column).to_pylist())
     if pa.types.is_date(column.type) or pa.types.is_time(column.type):
         return list(pc.cast(column, pa.string()).to_pylist())
     return [_plain(value) for value in column.to_pylist()]

@@ -7,6 +7,7 @@ than UTC stay texts too (Parquet would keep the instant and lose the offset), bu
 
 from __future__ import annotations
 
+from decimal import Decimal
 from enum import StrEnum
 
 import pyarrow as pa
@@ -17,6 +18,9 @@ EXACT_DIGITS = 15
 
 SAMPLE_VALUES = 64
 """Values that a kind is tried on first: pyarrow describes every single failure, so a wrong guess costs seconds."""
+
+SMALLEST_EXACT = 1e-290
+"""Below this a double may keep fewer digits: near the end of its range it has fewer bits (subnormal numbers)."""
 
 DATE_LENGTH = len("2011-10-11")
 
@@ -164,11 +168,34 @@ def _read_number(column: pa.Array, kind: Kind) -> pa.Array | None:
     numbers = pc.cast(column, kind.arrow)
     if not _any(pc.is_finite(numbers)):
         return None  # nothing but `nan` and `inf`, which are words as well
-    if (pc.max(lengths).as_py() or 0) > EXACT_DIGITS:
-        long = pc.greater(lengths, EXACT_DIGITS)
-        if _any(pc.and_(long, pc.greater_equal(pc.abs(numbers), 10.0**EXACT_DIGITS))):
-            return None
-    return numbers
+    return numbers if _is_exact(column, numbers, lengths) else None
+
+
+def _is_exact(texts: pa.Array, numbers: pa.Array, lengths: pa.Array) -> bool:
+    """Whether each text's value is its double's. So it is up to EXACT_DIGITS, but near the ends of the range."""
+    size = pc.abs(numbers)
+    long = pc.greater(lengths, EXACT_DIGITS)
+    plain = pc.invert(pc.match_substring(texts, "e", ignore_case=True))
+    if _any(pc.and_(pc.and_(long, plain), pc.and_(pc.greater_equal(size, 10.0**EXACT_DIGITS), pc.is_finite(size)))):
+        return False  # such as the numbers of orders, which nobody wants to see rounded
+    tiny = pc.less(size, SMALLEST_EXACT)
+    if _any(tiny):  # a zero must be written as one: a smaller exponent than there is makes one as well
+        tiny = pc.and_(tiny, pc.or_(pc.greater(size, 0.0), pc.invert(plain)))
+    doubtful = pc.fill_null(pc.or_(pc.or_(long, tiny), pc.is_inf(numbers)), False)
+    if not _any(doubtful):
+        return True
+    texts, numbers = texts.filter(doubtful), numbers.filter(doubtful)
+    shown = pc.cast(numbers, pa.string())
+    short = pc.if_else(pc.match_substring(texts, "."), pc.utf8_rtrim(texts, "0"), texts)
+    doubtful = pc.not_equal(pc.utf8_rtrim(short, "."), shown)
+    pairs = zip(texts.filter(doubtful).to_pylist(), shown.filter(doubtful).to_pylist(), strict=True)
+    return all(_says_the_same(text, number) for text, number in pairs)
+
+
+def _says_the_same(text: str, number: str) -> bool:
+    """Whether a text is exactly this number; a large exponent is none, nor is a word that is written as a number."""
+    one, other = Decimal(text), Decimal(number)
+    return one == other or (one.is_nan() and other.is_nan())
 
 
 def _read_boolean(column: pa.Array, _kind: Kind) -> pa.Array | None:

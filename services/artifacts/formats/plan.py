@@ -10,7 +10,7 @@ from services.artifacts.formats import text_forms
 from services.artifacts.formats.conversion import Writing
 from services.artifacts.formats.kinds import Kind
 from services.artifacts.formats.tables import TextBatch
-from services.artifacts.formats.text_forms import ISO, PLAIN, Form
+from services.artifacts.formats.text_forms import ISO, PLAIN, Form, Way
 from shared.tabular import time_layout
 
 TIMESTAMPS = frozenset({Kind.TIMESTAMP, Kind.TIMESTAMP_NS, Kind.INSTANT, Kind.INSTANT_NS})
@@ -28,6 +28,8 @@ class Plan:
     kinds: dict[str, Kind] = field(default_factory=dict)
     forms: dict[str, Form] = field(default_factory=dict)
     decimal: str | None = None
+    ambiguous: dict[str, list[Way]] = field(default_factory=dict)
+    """Columns of text that may be times in several ways so far, such as `01/02/2020`: a later row may tell which."""
 
     def __post_init__(self) -> None:
         self.decimal = self.writing.decimal
@@ -52,10 +54,16 @@ class Plan:
         self._agree_on_decimals()
 
     def typed(self, batch: TextBatch) -> list[pa.Array] | None:
-        """The batch's columns as the plan stores them, or None when something does not fit the plan."""
+        """The batch's columns as the plan stores them, or None when something does not fit the plan, or tells what an
+        ambiguous column is; whoever asks surveys the batch then."""
         given = dict(zip(batch.names, batch.columns, strict=True))
         if any(name not in self.kinds for name in given):
             return None
+        for name in list(self.ambiguous):
+            left = text_forms.narrowed(self.ambiguous[name], given[name]) if name in given else self.ambiguous[name]
+            if len(left) == 1:
+                return None
+            self._keep_open(name, left)
         columns = []
         for name in self.names:
             kind = self.kinds[name]
@@ -84,13 +92,32 @@ class Plan:
             self.names.append(name)
             self.kinds[name], self.forms[name] = Kind.EMPTY, PLAIN
         kind, form = self.kinds[name], self.forms[name]
+        if name in self.ambiguous and not text:
+            self._settle(name, column)
+            return
+        self.ambiguous.pop(name, None)
         if form.read(column, kind) is None:
-            kind, form = text_forms.join((kind, form), self._infer(column))
+            ways = self._infer(column)
+            if kind is Kind.EMPTY and not text:
+                self._keep_open(name, ways)
+            kind, form = text_forms.join((kind, form), ways[0] if len(ways) == 1 else (Kind.STRING, PLAIN))
         if (text and kind is not Kind.EMPTY) or form.read(column, kind) is None:
             kind, form = Kind.STRING, PLAIN
         self.kinds[name], self.forms[name] = kind, form
 
-    def _infer(self, column: pa.Array) -> tuple[Kind, Form]:
+    def _settle(self, name: str, column: pa.Array) -> None:
+        """Take more values of an ambiguous column into account."""
+        left = text_forms.narrowed(self.ambiguous[name], column)
+        if len(left) == 1:
+            self.kinds[name], self.forms[name] = left[0]
+        self._keep_open(name, left)
+
+    def _keep_open(self, name: str, ways: list[Way]) -> None:
+        self.ambiguous.pop(name, None)
+        if len(ways) > 1:
+            self.ambiguous[name] = ways
+
+    def _infer(self, column: pa.Array) -> list[Way]:
         return text_forms.infer(
             column,
             commas=self.decimal == "," or (self.decimal is None and self.commas_possible),

@@ -54,6 +54,9 @@ def _column(name: str, logical: str, batches: Iterator[pa.Array]) -> dict[str, A
         present = batch.drop_null()
         if not len(present):
             continue
+        kind = present.type
+        if pa.types.is_duration(kind):
+            present = present.view(pa.int64())  # there are no comparisons of lengths of time
         bounds = pc.min_max(present)
         least, most = _bound(pc.min, least, bounds["min"]), _bound(pc.max, most, bounds["max"])
         shown = _shortened(present)
@@ -63,8 +66,7 @@ def _column(name: str, logical: str, batches: Iterator[pa.Array]) -> dict[str, A
         longer = pa.types.is_string(present.type) and shown is not present
         distinct.add(pc.unique(present) if longer else found.field("values"))
         counts.add(found)
-        kind = present.type
-    ends = [exact(_shortened(end))[0] if end is not None else None for end in (least, most)]
+    ends = [exact(_shortened(end).view(kind))[0] if end is not None else None for end in (least, most)]
     distinct_count, is_exact = distinct.count()
     return {
         "name": name,

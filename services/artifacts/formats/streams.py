@@ -79,26 +79,30 @@ def without_bom(chunks: Chunks, bom: bytes) -> Chunks:
     yield from chunks
 
 
+class Undecodable(Exception):
+    """The text is not in its encoding; the message says so. All that is before was handed out."""
+
+
 def to_utf8(chunks: Chunks, encoding: str) -> Chunks:
-    """The stream in UTF-8; raises Invalid where the bytes are not in `encoding`."""
+    """The stream in UTF-8; raises Undecodable where the bytes are not in `encoding`."""
     if encoding == WESTERN:
         for chunk in chunks:
             yield codecs.charmap_decode(chunk, "strict", _WESTERN_CHARACTERS)[0].encode()
         return
     decoder = codecs.getincrementaldecoder(encoding)()
-    read = 0
     for chunk in chunks:
         try:
             text = decoder.decode(chunk)
         except UnicodeDecodeError as error:
-            raise refuse(f"the text is not valid {encoding} near byte {read + error.start}") from error
-        read += len(chunk)
+            yield error.object[: error.start].decode(encoding).encode("utf-8", "surrogatepass")
+            wrong = " ".join(f"0x{byte:02x}" for byte in error.object[error.start : error.end])
+            raise Undecodable(f"the text is not valid {encoding.upper()} (bytes {wrong})") from error
         if text:
             yield text.encode("utf-8", "surrogatepass")
     try:
         decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
-        raise refuse(f"the text ends in the middle of a {encoding} character") from error
+        raise Undecodable(f"the text ends in the middle of a {encoding.upper()} character") from error
 
 
 def skip(chunks: Chunks, size: int) -> Chunks:

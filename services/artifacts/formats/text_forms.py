@@ -87,33 +87,49 @@ class Form:
 PLAIN = Form()
 
 
-def infer(column: pa.Array, *, commas: bool, points: bool, time_format: str | None) -> tuple[Kind, Form]:
-    """The narrowest kind, and the form, that fit every value. `commas` and `points`: which decimals are thinkable;
-    `time_format`: the only other way in which times may be written, None for all that are known."""
+Way = tuple[Kind, Form]
+"""What a column's values may be, and how they are written then."""
+
+
+def infer(column: pa.Array, *, commas: bool, points: bool, time_format: str | None) -> list[Way]:
+    """The narrowest kind, and the form, that fit every value; several where they may be times in several forms.
+
+    `commas` and `points`: which decimals are thinkable; `time_format`: the only other way in which times may be
+    written, None for all that are known."""
     kind = kinds.infer(column)
     if kind is Kind.NUMBER and not points:
-        return Kind.STRING, PLAIN
+        return [(Kind.STRING, PLAIN)]
     if kind is not Kind.STRING and not (kind is Kind.INTEGER and time_format):
-        return kind, PLAIN
+        return [(kind, PLAIN)]
     sample = column.filter(pc.greater(pc.binary_length(column), 0)).slice(0, kinds.SAMPLE_VALUES)
     if commas and kind is Kind.STRING:
         form = Form(decimal=",")
         if form.read(sample, Kind.NUMBER) is not None and form.read(column, Kind.NUMBER) is not None:
-            return Kind.NUMBER, form
+            return [(Kind.NUMBER, form)]
     fitting = []
     for candidate in (time_format,) if time_format else FOUND:
         form = Form(time_format=candidate)
-        texts = form.plain(sample)
-        if texts is None or kinds.infer(texts) not in _TIMES:
-            continue
-        texts = form.plain(column)
-        found = kinds.infer(texts) if texts is not None else Kind.STRING
-        if found in _TIMES:
+        if _as_times(sample, form) in _TIMES and (found := _as_times(column, form)) in _TIMES:
             fitting.append((found, form))
-    return fitting[0] if len(fitting) == 1 else (kind, PLAIN)
+    return fitting or [(kind, PLAIN)]
 
 
-def join(one: tuple[Kind, Form], other: tuple[Kind, Form]) -> tuple[Kind, Form]:
+def narrowed(ways: list[Way], column: pa.Array) -> list[Way]:
+    """Those of the ways in which these values are times, too."""
+    left = []
+    for kind, form in ways:
+        both = kinds.join(kind, _as_times(column, form))
+        if both in _TIMES:
+            left.append((both, form))
+    return left
+
+
+def _as_times(column: pa.Array, form: Form) -> Kind:
+    texts = form.plain(column)
+    return kinds.infer(texts) if texts is not None else Kind.STRING
+
+
+def join(one: Way, other: Way) -> Way:
     """The narrowest that both fit."""
     (kind, form), (new_kind, new_form) = one, other
     if new_kind is Kind.EMPTY:

@@ -11,27 +11,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 from xml.parsers import expat
 
 import orjson
-import pyarrow as pa
 
 from services.artifacts.formats.refusal import refuse
 from services.artifacts.formats.streams import Chunks, OpenChunks
 from services.artifacts.formats.tables import TextBatch
-
-BATCH_EVENTS = 20_000
-"""Events of one batch."""
+from services.artifacts.formats.xes_events import LATE_EVENTS, Events, Record
 
 FEED_BYTES = 64 * 1024
 """How much the parser gets at once, in bytes."""
 
 MAX_TOKEN_BYTES = 4 * 1024 * 1024
 """The longest single tag or value, in bytes: what bounds the parser's memory."""
-
-LATE_EVENTS = 50_000
-"""Events of an unfinished trace that are kept back at most: an attribute of the trace may follow them."""
 
 MAX_DEPTH = 200
 """How deep elements may be nested."""
@@ -51,7 +45,7 @@ VALUE_TAGS = TEXT_TAGS | {"date", "int", "float", "boolean"}
 class _Scope:
     """What the children of an open element belong to. Nothing, where all is None: they are passed over."""
 
-    owner: dict[str, str] | None = None  # attributes of a trace or an event
+    owner: Record | None = None  # a trace or an event
     prefix: str = ""  # of their names
     into: list[Any] | dict[str, Any] | None = None  # the list or record that they are values of
     name: str = ""  # of the column that the list becomes
@@ -81,10 +75,12 @@ class XesTable:
         parser = _Parser(self._max_columns)
         for piece in _pieces(self._open_chunks()):
             parser.feed(piece)
-            if parser.is_full:
-                yield parser.take()
+            while parser.events.are_many:
+                yield parser.events.take()
         parser.finish()
-        yield parser.take()
+        yield parser.events.take()
+        while parser.events.held:
+            yield parser.events.take()
 
 
 def _pieces(chunks: Chunks) -> Iterator[bytes]:
@@ -100,15 +96,10 @@ class _Parser:
         self._max_columns = max_columns
         self._path: list[str] = []
         self._scopes: list[_Scope] = []
-        self._trace: dict[str, str] = {}
-        self._event: dict[str, str] = {}
-        self._late: dict[str, str] = {}  # attributes of the trace that came after an event of it
-        self._trace_events = 0
-        self._columns: dict[str, list[str | None]] = {}
-        self._texts: set[str] = set()
+        self._trace, self._event = Record(), Record()
+        self._no_trace = Record()
         self._list_bytes = 0
-        self._event_count = 0
-        self._finished = 0  # of these, so many belong to traces that have ended
+        self.events = Events()
         self._fed = 0
         self._expat = expat.ParserCreate(namespace_separator=" ")
         self._expat.StartElementHandler = self._start
@@ -120,49 +111,37 @@ class _Parser:
         self._parse(data, final=False)
         self._fed += len(data)
         if self._fed - max(self._expat.CurrentByteIndex, 0) > MAX_TOKEN_BYTES:
-            raise refuse(f"a value is longer than {MAX_TOKEN_BYTES} bytes", line=self._expat.CurrentLineNumber)
+            self._refuse(f"a value is longer than {MAX_TOKEN_BYTES} bytes")
 
     def finish(self) -> None:
         """The file is over; raises Invalid when it should not be."""
         self._parse(b"", final=True)
-        if not self._columns:
+        self.events.end_trace(self._no_trace)
+        if not self.events.columns:
             raise refuse("there are no events in the log")
-
-    @property
-    def is_full(self) -> bool:
-        """Whether it is time to take a batch."""
-        return self._finished >= BATCH_EVENTS or self._event_count - self._finished >= LATE_EVENTS
-
-    def take(self) -> TextBatch:
-        """The events of the traces that have ended since the last call; of the trace in hand when that is very long."""
-        count = self._finished if self._event_count - self._finished < LATE_EVENTS else self._event_count
-        batch = TextBatch(
-            names=list(self._columns),
-            columns=[pa.array(values[:count], pa.string()) for values in self._columns.values()],
-            row_count=count,
-            texts=frozenset(self._texts),
-        )
-        self._columns = {name: values[count:] for name, values in self._columns.items()}
-        self._event_count -= count
-        self._finished = 0
-        return batch
 
     def _parse(self, data: bytes, *, final: bool) -> None:
         try:
             self._expat.Parse(data, final)
         except expat.ExpatError as error:
-            raise refuse(f"the XML is not well-formed ({expat.ErrorString(error.code)})", line=error.lineno) from error
+            reason = f"the XML is not well-formed ({expat.ErrorString(error.code)})"
+            raise refuse(reason, line=error.lineno, character=error.offset + 1) from error
+
+    def _refuse(self, reason: str) -> NoReturn:
+        """At the place where the parser is."""
+        line, character = self._expat.CurrentLineNumber, self._expat.CurrentColumnNumber + 1
+        raise refuse(reason, line=line, character=character)
 
     def _doctype(self, *_: object) -> None:
-        raise refuse("a document type declaration is not allowed", line=self._expat.CurrentLineNumber)
+        self._refuse("a document type declaration is not allowed")
 
     def _start(self, qualified: str, attributes: dict[str, str]) -> None:
         tag = qualified.rpartition(" ")[2]
         if not self._path and tag != "log":
-            raise refuse(f"the XML is not an XES log: it begins with <{tag}>", line=self._expat.CurrentLineNumber)
+            self._refuse(f"the XML is not an XES log: it begins with <{tag}>")
         self._path.append(tag)
         if len(self._path) > MAX_DEPTH:
-            raise refuse("the XML is nested too deep", line=self._expat.CurrentLineNumber)
+            self._refuse("the XML is nested too deep")
         self._scopes.append(self._scope(tag, attributes))
 
     def _scope(self, tag: str, attributes: dict[str, str]) -> _Scope:
@@ -183,7 +162,7 @@ class _Parser:
             value = attributes.get("value")
             self._set(parent.owner, name, self._refuse_attribute(tag) if value is None else value)
             if tag in TEXT_TAGS:
-                self._texts.add(name)
+                self.events.texts.add(name)
         return _Scope(owner=parent.owner, prefix=name + NESTING)
 
     def _value(self, parent: _Scope, tag: str, attributes: dict[str, str]) -> _Scope:
@@ -196,65 +175,48 @@ class _Parser:
         item: Any = [] if tag == "list" else {} if tag == "container" else value
         self._list_bytes += len(key) + len(value) + 1
         if self._list_bytes > MAX_TOKEN_BYTES:
-            raise refuse(f"a list is longer than {MAX_TOKEN_BYTES} bytes", line=self._expat.CurrentLineNumber)
+            self._refuse(f"a list is longer than {MAX_TOKEN_BYTES} bytes")
         if isinstance(parent.into, dict):
             parent.into[key] = item
         elif parent.into is not None:
             parent.into.append(item)
         return _PASSED_OVER if tag in VALUE_TAGS else _Scope(into=item)
 
-    def _refuse_attribute(self, tag: str) -> str:
-        raise refuse(f"a <{tag}> has no key or no value", line=self._expat.CurrentLineNumber)
+    def _refuse_attribute(self, tag: str) -> NoReturn:
+        self._refuse(f"a <{tag}> has no key or no value")
 
-    def _set(self, owner: dict[str, str], name: str, value: str) -> None:
-        owner[name] = value
-        self._check_count(owner)
-        if owner is self._trace and self._trace_events:
-            if self._trace_events > self._event_count - self._finished:
-                reason = f"an attribute of a trace comes after more than {LATE_EVENTS} of its events"
-                raise refuse(reason, line=self._expat.CurrentLineNumber)
-            self._late[name] = value
+    def _set(self, owner: Record, name: str, value: str) -> None:
+        owner.set(name, value)
+        self._check_count(owner.values)
+        if owner.size > MAX_TOKEN_BYTES:
+            self._refuse(f"the attributes of a trace or an event are longer than {MAX_TOKEN_BYTES} bytes")
+        if owner is self._trace and self.events.some_are_gone:
+            self._refuse(
+                f"an attribute of a trace comes after more than {LATE_EVENTS} of its events, or very long ones"
+            )
 
     def _check_count(self, names: dict[str, Any]) -> None:
         if len(names) > self._max_columns:
-            reason = f"there are more than {self._max_columns} attributes"
-            raise refuse(reason, line=self._expat.CurrentLineNumber)
+            self._refuse(f"there are more than {self._max_columns} attributes")
 
     def _end(self, _qualified: str) -> None:
         scope = self._scopes.pop()
         if scope.name and scope.owner is not None:
             self._set(scope.owner, scope.name, orjson.dumps(scope.into).decode())
-            self._texts.add(scope.name)
+            self.events.texts.add(scope.name)
             self._list_bytes = 0
         if self._path == ["log", "trace", "event"]:
-            self._add(self._trace | self._event)
-            self._trace_events += 1
-            self._event = {}
+            self._add(self._trace)
         elif self._path == ["log", "event"]:  # of a stream: there are no cases
-            self._add(self._event)
-            self._finished = self._event_count
-            self._event = {}
+            self._add(self._no_trace)
+            self.events.end_trace(self._no_trace)
         elif self._path == ["log", "trace"]:
-            self._end_trace()
+            self.events.end_trace(self._trace)
+            self._check_count(self.events.columns)
+            self._trace = Record()
         self._path.pop()
 
-    def _end_trace(self) -> None:
-        for name, value in self._late.items():
-            values = self._column(name)
-            for row in range(self._finished, self._event_count):
-                values[row] = value
-        self._trace, self._late, self._trace_events = {}, {}, 0
-        self._finished = self._event_count
-
-    def _column(self, name: str) -> list[str | None]:
-        if name not in self._columns:
-            self._columns[name] = [None] * self._event_count
-            self._check_count(self._columns)
-        return self._columns[name]
-
-    def _add(self, row: dict[str, str]) -> None:
-        for name in row:
-            self._column(name)
-        for name, values in self._columns.items():
-            values.append(row.get(name))
-        self._event_count += 1
+    def _add(self, trace: Record) -> None:
+        self.events.add(trace, self._event)
+        self._check_count(self.events.columns)
+        self._event = Record()

@@ -304,39 +304,45 @@ class Collector:
         """An enriched dataset, in the forms of the notebook's `outputFormat`."""
         from services.executor.collecting import tables  # noqa: PLC0415 - pyarrow is loaded when first needed
 
-        parquet = file.path
+        parquet, wanted = file.path, self._identity.output_format
+        name, stored = saved.record.name, len(self._writer.entries)
+        csv = self._run_dir / f"{saved.number}.csv" if "csv" in tables.FORMS[wanted] else None
         try:
             if saved.record.column_types is not None:
                 parquet = await self._from_csv(saved, file)
-            rows, columns = await asyncio.to_thread(tables.shape, parquet)
         except (OSError, ValueError) as error:
-            self.warnings.append(f"The enriched dataset {saved.record.name!r} could not be read: {error}")
+            self.warnings.append(f"The enriched dataset {name!r} could not be read: {error}")
             return
-        wanted = self._identity.output_format
-        stored = len(self._writer.entries)
+        asked = tables.Wanted(csv=csv, max_bytes=self._max_bytes, **self._source())
+        found = await tables.look(parquet, asked, scratch=self._run_dir, descriptors=(file.descriptor,))
+        if "shape" in found.failed:
+            self.warnings.append(f"The enriched dataset {name!r} could not be read: {found.failed['shape']}")
+            return
+        if "check" in found.failed:
+            reason = found.failed["check"]
+            self.warnings.append(f"The enriched dataset {name!r} could not be compared with its source: {reason}")
+        self.warnings.extend(found.check.warnings(name) if found.check else [])
+        rows, columns = found.rows, found.columns
         details: dict[str, Any] = {
             "recordCount": rows,
             "columns": columns,
             "newColumns": self._new_columns(saved, columns),
             "format": tables.FORMAT_NAME.get(wanted, wanted),
-            **await self._checked(saved.record.name, parquet),
+            **(found.check.details() if found.check else {}),
         }
         for form in tables.FORMS[wanted]:
             path, content_type = parquet, "application/vnd.apache.parquet"
-            if form == "csv":
-                path, content_type = self._run_dir / f"{saved.number}.csv", "text/csv; charset=utf-8"
-                try:
-                    await asyncio.to_thread(tables.to_csv, parquet, path, max_bytes=self._max_bytes)
-                except (OSError, ValueError) as error:
-                    path.unlink(missing_ok=True)
-                    self.warnings.append(
-                        f"The enriched dataset {saved.record.name!r} could not be written as CSV: {error}"
-                    )
+            if form == "csv" and csv is not None:
+                path, content_type = csv, "text/csv; charset=utf-8"
+                if "csv" in found.failed:
+                    csv.unlink(missing_ok=True)
+                    reason = found.failed["csv"]
+                    self.warnings.append(f"The enriched dataset {name!r} could not be written as CSV: {reason}")
                     continue
             await self._writer.add_file(
                 "enriched_dataset",
-                saved.record.name,
-                f"{safe_name(saved.record.name)}.{form}",
+                name,
+                f"{safe_name(name)}.{form}",
                 content_type,
                 path,
                 unchanged=file,
@@ -358,21 +364,13 @@ class Collector:
         bound = {column.name for column in dataset.columns}
         return [name for name in columns if name not in bound]
 
-    async def _checked(self, name: str, parquet: Path) -> dict[str, Any]:
-        """With `enrichmentMode`: what the dataset changed, held against the one that the run read."""
-        from services.executor.collecting import enrichment  # noqa: PLC0415 - pyarrow is loaded when first needed
-
-        dataset, bound = self._identity.dataset, self._run_dir / "inputs" / "dataset.parquet"
+    def _source(self) -> dict[str, Any]:
+        """With `enrichmentMode`: the dataset that the run read, and which of its columns tell the rows apart."""
+        dataset = self._identity.dataset
         if dataset is None or not self._identity.enrichment_mode:
             return {}
         keys = (dataset.case_id_column, dataset.activity_column, dataset.time_column)
-        try:
-            found = await asyncio.to_thread(enrichment.check, parquet, bound, keys)
-        except (OSError, ValueError) as error:
-            self.warnings.append(f"The enriched dataset {name!r} could not be compared with its source: {error}")
-            return {}
-        self.warnings.extend(found.warnings(name))
-        return found.details()
+        return {"bound": self._run_dir / "inputs" / "dataset.parquet", "keys": keys}
 
     async def _from_csv(self, saved: Saved, file: OpenFile) -> Path:
         """A table of a kernel without a Parquet writer; raises OSError or ValueError."""

@@ -88,6 +88,7 @@ class SavedFiles:
         self._folder = Folder(outputs)
         self._max_bytes = max_bytes
         self._bytes = self._record_bytes = 0
+        self._loose: dict[str, int] = {}
         self._seen: set[str] = set()
         self.files: set[str] = set()
         """The files that records name, relative to the outputs folder."""
@@ -148,13 +149,14 @@ class SavedFiles:
         return file
 
     def open_loose(self, name: str) -> OpenFile:
-        """A file that no record names. Raises Refused or OSError."""
+        """A file that no record names, again if storing it has failed. Raises Refused or OSError."""
         file = self._folder.open_file(name)
-        if self._bytes + file.status.st_size > self._max_bytes:
+        size, others = file.status.st_size, self._bytes - self._loose.get(name, 0)
+        if others + size > self._max_bytes:
             file.close()
             self._say_too_large()
             raise Refused("it is too large")
-        self._bytes += file.status.st_size
+        self._bytes, self._loose[name] = others + size, size
         return file
 
     @property

@@ -106,7 +106,10 @@ def test_gzip_is_unpacked_also_in_several_members(bench: Workbench) -> None:
         (b'a,b\n"x\ny",2\n3\n', "Line 4, column 'b': there is 1 value"),
         (b"a,b,a\n1,2,3\n", "Line 1, column 'a': the header names it 2 times"),
         (b"a,b\n1,2\n3,\x00\n", "Line 3, column 'b': there is a NUL byte"),
-        (b'a,b\n1,2\n3,"4\n5,6\n', "Line 3: a quoted value that begins here is not closed"),
+        (b'a,b\n1,2\n3,"4\n5,6\n', "Line 3, column 'b': a quoted value that begins here is not closed"),
+        (b'a,b\n1,2\n"x\n","4\n5,6\n', "Line 4, column 'b': a quoted value that begins here is not closed"),
+        (b"a,b\n1,2\n3,\x1b[0m\n", "Line 3, column 'b': there is the control character 0x1b"),
+        (b"a,b\x0b\n1,2\n", "Line 1, character 4: there is the control character 0x0b"),
         (b"{}", "JSON"),
         (b'[{"a": 1}]', "JSON"),
         (b"<!DOCTYPE html><html></html>", "HTML"),
@@ -115,7 +118,9 @@ def test_gzip_is_unpacked_also_in_several_members(bench: Workbench) -> None:
         (gzip.compress(LOG)[:-12], "truncated"),
         (gzip.compress(LOG)[:-8] + b"no crc..", "gzip data is damaged"),
         (gzip.compress(gzip.compress(LOG)), "gzip twice"),
-        (b"\xef\xbb\xbfa,b\n1,\xff\n", "UTF-8"),
+        (b"\xef\xbb\xbfa,b\n1,\xff\n", "Line 2, column 'b': the text is not valid UTF-8 (bytes 0xff)"),
+        (b"\xef\xbb\xbfa,b\xff\n1,2\n", "Line 1, character 4: the text is not valid UTF-8"),
+        ("a,b\n1,2\n3,".encode("utf-16") + b"\x00\xdc", "Line 3, column 'b': the text is not valid UTF-16-LE"),
         ("a,b\n1,2\n".encode("utf-16")[:-1], "ends in the middle"),
     ],
 )
@@ -131,9 +136,33 @@ def test_a_nul_byte_behind_the_first_block_is_found_with_its_line(bench: Workben
         bench.convert(b"a,b\n" + b"1,2\n" * 100_000 + b"\x00,2\n")
 
 
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (b'"k\nl",\x1b', "Line 100003, column 'b': there is the control character 0x1b"),
+        (b'"k\nl",\xff', "Line 100003, column 'b': the text is not valid UTF-8"),
+    ],
+)
+def test_other_bytes_that_no_text_has_are_found_far_from_the_start(bench: Workbench, row: bytes, words: str) -> None:
+    with pytest.raises(Invalid) as refusal:
+        bench.convert(b"\xef\xbb\xbfa,b\n" + b"1,2\n" * 100_000 + row + b"\n" + b"1,2\n" * 500_000)
+    assert refusal.value.detail.startswith(words)
+
+
 def test_a_line_longer_than_the_limit_is_refused_with_its_number(bench: Workbench) -> None:
-    with pytest.raises(Invalid, match=f"Line 3: the line is longer than {MAX_RECORD_BYTES} bytes"):
+    with pytest.raises(Invalid, match=f"Line 3, column 'b': the line is longer than {MAX_RECORD_BYTES} bytes"):
         bench.convert(b"a,b\n1,2\n3," + b"x" * (3 * MAX_RECORD_BYTES) + b"\n")
+    assert bench.convert(b"a,b\n1,2\n3," + b"x" * (MAX_RECORD_BYTES - 3) + b"\n4,5\n").record_count == 3
+
+
+def test_a_record_of_many_lines_longer_than_the_limit_is_refused_with_its_place(bench: Workbench) -> None:
+    def lines(count: int) -> bytes:
+        return b'"' + (b"x" * 999 + b"\n") * count + b'"'
+
+    with pytest.raises(Invalid, match="Line 3, column 'b': a quoted value that begins here is not closed, or a value"):
+        bench.convert(b"a,b\n1,2\n3," + lines(5_000) + b"\n")
+    with pytest.raises(Invalid, match="Line 3, column 'c': the record that begins here, with values of several lines"):
+        bench.convert(b"a,b,c\n1,2,3\n3," + lines(1_500) + b"," + lines(4_200) + b"\n")
 
 
 def test_a_header_that_never_ends_is_refused(bench: Workbench) -> None:

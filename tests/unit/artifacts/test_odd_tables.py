@@ -8,11 +8,14 @@ import io
 import pytest
 
 from shared.errors import Invalid
+from tests.unit.artifacts import odd_values
 from tests.unit.artifacts.conversions import Workbench
 from tests.unit.artifacts.odd_tables import OddTable, corpus
+from tests.unit.artifacts.odd_values import TypedTable
 
 CORPUS = list(corpus())
 READABLE = [table for table in CORPUS if table.refusal is None]
+TYPED = list(odd_values.corpus())
 BROKEN = [table for table in CORPUS if table.refusal is not None]
 
 
@@ -34,9 +37,24 @@ def test_a_broken_table_is_refused_with_the_place(bench: Workbench, table: OddTa
     assert refusal.value.detail.startswith(table.refusal)
 
 
+@pytest.mark.parametrize("table", TYPED, ids=lambda table: table.name)
+def test_a_table_of_values_is_read_with_their_types_or_refused(bench: Workbench, table: TypedTable) -> None:
+    if table.refusal is not None:
+        with pytest.raises(Invalid) as refusal:
+            bench.convert(table.data)
+        assert refusal.value.detail.startswith(table.refusal)
+        return
+    done = bench.convert(table.data)
+    assert dict(done.columns) == table.types
+    assert bench.table().to_pydict() == table.values
+    types, values = done.columns, bench.table()
+    again = bench.convert(bench.csv())
+    assert (again.columns, bench.table().equals(values)) == (types, True)
+
+
 def test_the_corpus_is_as_large_as_it_says() -> None:
-    assert len(CORPUS) == 200
-    assert len({table.data for table in CORPUS}) == len(CORPUS)
+    assert len(CORPUS) + len(TYPED) == 200
+    assert len({table.data for table in CORPUS} | {table.data for table in TYPED}) == 200
 
 
 def _text(value: object) -> str:

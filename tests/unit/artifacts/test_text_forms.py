@@ -104,3 +104,29 @@ def test_an_encoding_that_is_said_holds(bench: Workbench) -> None:
         bench.convert(b"a,b\n1,\xff\n", writing=Writing(encoding="utf-8"))
     bench.convert("a,b\n1,\u20ac\n".encode("utf-32"), piece=3)
     assert bench.rows()[0]["b"] == "\u20ac"
+
+
+LOG = "n;x\n" + "".join(f"{number};0{number % 9 + 1}/02/2020\n" for number in range(200_000))  # several blocks
+
+
+@pytest.mark.parametrize(
+    ("end", "kind", "first"),
+    [
+        ("1;13/02/2020\n", "date", date(2020, 2, 1)),
+        ("1;02/13/2020\n", "date", date(2020, 1, 2)),
+        ("1;13/02/2020\n1;02/13/2020\n", "string", "01/02/2020"),
+        ("1;soon\n1;13/02/2020\n", "string", "01/02/2020"),
+        ("1;\n", "string", "01/02/2020"),
+    ],
+)
+def test_a_row_far_from_the_start_settles_the_order_of_dates(bench: Workbench, end: str, kind: str, first: Any) -> None:
+    done = bench.convert((LOG + end).encode())
+    assert dict(done.columns)["x"] == kind
+    assert bench.rows()[0]["x"] == first
+
+
+def test_dates_may_begin_late_and_be_settled_later(bench: Workbench) -> None:
+    text = "n;x\n" + "".join(f"{number};\n" for number in range(300_000)) + LOG.partition("\n")[2]
+    done = bench.convert((text + "1;02/13/2020\n").encode())
+    assert dict(done.columns)["x"] == "date"
+    assert bench.table().column("x").null_count == 300_000

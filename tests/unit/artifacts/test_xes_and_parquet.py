@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import gzip
 import io
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from mindzie_sdk.tables import write_parquet
 
-from services.artifacts.formats.xes_table import BATCH_EVENTS, LATE_EVENTS, MAX_TOKEN_BYTES
-from shared.errors import Invalid
+from services.artifacts.formats.profile import profile
+from services.artifacts.formats.xes_events import BATCH_BYTES, BATCH_EVENTS, LATE_EVENTS
+from services.artifacts.formats.xes_table import MAX_TOKEN_BYTES, XesTable
+from shared.errors import Invalid, TooLarge
+from tests.support import hostile_tables
 from tests.unit.artifacts.conversions import Workbench
 
 HEAD = "<?xml version='1.0' encoding='UTF-8'?><log xmlns='http://www.xes-standard.org/'>"
@@ -103,6 +109,26 @@ def test_an_attribute_after_very_many_events_of_its_trace_is_refused(bench: Work
         bench.convert(log(f"<trace>{events}<string key='concept:name' value='1'/></trace>"))
 
 
+def test_a_batch_is_bounded_by_bytes_and_cells() -> None:
+    long = trace("1", *["<event/>"] * 600).replace("value='1'", f"value='{'x' * 100_000}'")
+    wide = [trace("2", event("a", f"<int key='k{number}' value='1'/>")) for number in range(900)]
+    sizes = []
+    data = log(long, *wide)
+    table = XesTable(lambda: iter([data]), max_columns=10_000)
+    for batch in table.batches():
+        sizes.append(sum(column.nbytes for column in batch.columns))
+        last = batch
+    assert sum(sizes) > 50_000_000
+    assert max(sizes) < 2 * BATCH_BYTES
+    assert len(last.names) == 903
+
+
+def test_very_long_attributes_of_one_trace_are_refused(bench: Workbench) -> None:
+    attributes = "".join(f"<string key='k{number}' value='{'x' * 1_000_000}'/>" for number in range(5))
+    with pytest.raises(Invalid, match="attributes of a trace or an event are longer than"):
+        bench.convert(log(f"<trace>{attributes}{event('a')}</trace>"))
+
+
 def test_globals_classifiers_and_attributes_of_the_log_are_left_out(bench: Workbench) -> None:
     defaults = "<string key='concept:name' value='__INVALID__'/><int key='cost' value='0'/>"
     head = "<extension name='Concept' prefix='concept' uri='http://www.xes-standard.org/concept.xesext'/>"
@@ -139,7 +165,7 @@ def test_a_packed_log_and_one_in_utf_16_are_read(bench: Workbench) -> None:
     [
         (b"<?xml version='1.0'?><!DOCTYPE log [<!ENTITY a 'b'>]><log/>", "document type declaration is not allowed"),
         (b"<?xml version='1.0'?><feed/>", "not an XES log"),
-        (b"<?xml version='1.0'?>\n<log>\n<trace>\n</log>", "Line 4: the XML is not well-formed"),
+        (b"<?xml version='1.0'?>\n<log>\n<trace>\n</log>", "Line 4, character 3: the XML is not well-formed"),
         (b"<log><trace>", "not well-formed"),
         (log("<trace><string value='x'/></trace>"), "has no key"),
         (
@@ -195,3 +221,80 @@ def test_parquet_that_is_no_table_is_refused(bench: Workbench) -> None:
         with pytest.raises(Invalid) as refusal:
             bench.convert(data)
         assert words.lower() in refusal.value.detail.lower()
+
+
+def test_values_without_end_are_refused_with_the_reason(bench: Workbench) -> None:
+    bomb = hostile_tables.bomb(bench.folder / "bomb.parquet").read_bytes()
+    with pytest.raises(Invalid, match="cannot be read: its values need more than 768 MB of memory"):
+        bench.convert(bomb, limit=10**12)
+
+
+def test_many_rows_of_nothing_stop_at_the_limit(bench: Workbench) -> None:
+    rows = parquet(pa.table({"a": pa.repeat(7, 20_000_000)}))
+    assert len(rows) < 200_000
+    with pytest.raises(TooLarge, match="values come to more than"):
+        bench.convert(rows, limit=10_000_000)
+
+
+SAVABLE = pd.DataFrame(
+    {
+        "case_id": pd.Categorical(["a", "a", None]),
+        "wait": pd.to_timedelta(["1 days 02:03:04.5", None, "-1 seconds"]),
+        "flag": [True, False, True],
+        "maybe": pd.array([True, None, False], "boolean"),
+        "count": pd.array([2**60 + 1, None, 3], "Int64"),
+        "small": pd.array([1, 2, 3], "uint8"),
+        "day": [date(2020, 1, 1), None, date(2021, 1, 1)],
+        "price": [Decimal("1.50"), None, Decimal("-2.25")],
+        "zoned": pd.DatetimeIndex(["2020-01-01 12:00", "2020-06-01 12:00", pd.NaT]).tz_localize("Europe/Amsterdam"),
+        "period": pd.period_range("2020-01", periods=3, freq="M"),
+        "clock": [time(1, 2, 3), None, time(4)],
+    }
+)
+"""One column of each type that a notebook can save."""
+
+
+def test_each_type_that_a_notebook_can_save_becomes_a_dataset(bench: Workbench) -> None:
+    write_parquet(SAVABLE, bench.folder / "enriched.parquet")
+    done = bench.convert((bench.folder / "enriched.parquet").read_bytes())
+    assert dict(done.columns) == {
+        "case_id": "string",
+        "wait": "duration",
+        "flag": "boolean",
+        "maybe": "boolean",
+        "count": "integer",
+        "small": "integer",
+        "day": "date",
+        "price": "number",
+        "zoned": "timestamp",
+        "period": "string",
+        "clock": "string",
+    }
+    back = pd.read_parquet(bench.target)
+    assert back["wait"].dtype == SAVABLE["wait"].dtype
+    assert back["wait"].equals(SAVABLE["wait"])
+    assert list(back["price"]) == list(SAVABLE["price"])
+    first = bench.csv().decode().splitlines()[1]
+    assert first == (
+        "a,1 days 02:03:04.500000,true,true,1152921504606846977,1,2020-01-01,1.50,"
+        "2020-01-01 12:00:00+0100,2020-01,01:02:03.000000"
+    )
+    profiled = {column["name"]: column for column in profile(bench.target, done.columns)}
+    assert (profiled["wait"]["min"], profiled["wait"]["max"]) == (
+        "-1 days +23:59:59.000000",
+        "1 days 02:03:04.500000",
+    )
+    assert profiled["wait"]["null_count"] == 1
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        (pa.array([[1, 2]]), "Column 'x': it holds lists or records .* save them as text"),
+        (pa.array([{"a": 1}]), "Column 'x': it holds lists or records .* save them as text"),
+        (pa.array([b"\x00"]), "Column 'x': it holds binary values, which are not supported: save them as text"),
+    ],
+)
+def test_what_a_table_cannot_hold_is_refused_with_what_to_do(bench: Workbench, column: pa.Array, words: str) -> None:
+    with pytest.raises(Invalid, match=words):
+        bench.convert(parquet(pa.table({"x": column})))

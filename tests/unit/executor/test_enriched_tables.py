@@ -11,7 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from services.executor.collecting import tables
+from services.executor.collecting import table_program, tables
+from services.executor.collecting.tables import Wanted
+from tests.support import hostile_tables as hostile
 from tests.unit.artifacts.conversions import Workbench
 
 MOMENT = datetime(2020, 2, 29, 23, 59, 59, 123456, tzinfo=UTC)
@@ -34,7 +36,9 @@ READ_BACK = pa.table(
 
 def as_csv(folder: Path, table: pa.Table, *, max_bytes: int = 1_000_000) -> bytes:
     pq.write_table(table, folder / "enriched.parquet")
-    tables.to_csv(folder / "enriched.parquet", folder / "enriched.csv", max_bytes=max_bytes)
+    question = {"steps": ["csv"], "csv": str(folder / "enriched.csv"), "maxBytes": max_bytes}
+    for said in table_program.answer({**question, "parquet": str(folder / "enriched.parquet")}):
+        assert "failed" not in said, said["failed"]
     return (folder / "enriched.csv").read_bytes()
 
 
@@ -80,6 +84,45 @@ def test_lengths_of_time_are_read_by_pandas(tmp_path: Path, unit: str) -> None:
 
 def test_a_table_that_outgrows_the_limit_is_refused_before_it_is_written(tmp_path: Path) -> None:
     table = pa.table({"a": pa.array(["x" * 1000] * 20_000)})
-    with pytest.raises(ValueError, match="larger than"):
+    with pytest.raises(AssertionError, match="larger than"):
         as_csv(tmp_path, table, max_bytes=1_000_000)
     assert (tmp_path / "enriched.csv").stat().st_size <= 1_000_000
+
+
+async def test_a_table_is_looked_at_compared_and_written_in_one_go(tmp_path: Path) -> None:
+    pq.write_table(READ_BACK.drop_columns(["day"]), tmp_path / "bound.parquet")
+    pq.write_table(READ_BACK, tmp_path / "enriched.parquet")
+    wanted = Wanted(
+        csv=tmp_path / "t.csv", max_bytes=10_000, bound=tmp_path / "bound.parquet", keys=("case", None, "x")
+    )
+    found = await tables.look(tmp_path / "enriched.parquet", wanted, scratch=tmp_path)
+    assert (found.rows, found.columns, found.failed) == (3, READ_BACK.column_names, {})
+    assert found.check is not None
+    assert (found.check.new_columns, found.check.rows_aligned) == (["day"], True)
+    assert (tmp_path / "t.csv").read_text().startswith("case,empty,whole")
+
+
+async def test_values_without_end_stop_their_own_process_alone(tmp_path: Path) -> None:
+    bomb = hostile.bomb(tmp_path / "bomb.parquet")
+    assert bomb.stat().st_size < 5_000
+    pq.write_table(pa.table({"a": ["x"]}), tmp_path / "bound.parquet")
+    wanted = Wanted(csv=tmp_path / "t.csv", max_bytes=10**6, bound=tmp_path / "bound.parquet", keys=("a", None, None))
+    found = await tables.look(bomb, wanted, scratch=tmp_path)
+    assert found.rows == hostile.ROWS
+    assert found.check is not None
+    assert found.check.rows_added == hostile.ROWS - 1
+    assert found.failed == {"csv": "its values need more than 768 MB of memory at once"}
+
+
+async def test_what_is_no_parquet_is_told(tmp_path: Path) -> None:
+    (tmp_path / "x.parquet").write_bytes(b"PAR1" + b"\xff" * 100 + b"PAR1")
+    found = await tables.look(tmp_path / "x.parquet", Wanted(), scratch=tmp_path)
+    assert list(found.failed) == ["shape"]
+
+
+async def test_the_file_may_be_one_that_is_open(tmp_path: Path) -> None:
+    pq.write_table(READ_BACK, tmp_path / "t.parquet")
+    with (tmp_path / "t.parquet").open("rb") as file:
+        path = Path(f"/proc/self/fd/{file.fileno()}")
+        found = await tables.look(path, Wanted(), scratch=tmp_path, descriptors=(file.fileno(),))
+    assert found.rows == 3

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from services.executor.collecting.beneath import Refused
 from services.executor.collecting.saved import SavedFiles
 
 
@@ -83,3 +84,14 @@ def test_a_folder_of_records_that_is_a_link_is_not_followed(folder: Path, tmp_pa
     (elsewhere / "000001.json").write_text(json.dumps({"kind": "value", "name": "x", "value": 1}))
     (folder / ".atelier").symlink_to(elsewhere)
     assert list(SavedFiles(folder, max_bytes=1_000_000).new()) == []
+
+
+def test_a_loose_file_counts_once_however_often_it_is_stored(folder: Path) -> None:
+    (folder / "a.txt").write_bytes(b"x" * 600)
+    (folder / "b.txt").write_bytes(b"x" * 600)
+    saved = SavedFiles(folder, max_bytes=1_000)
+    for _ in range(5):  # the object store was away
+        saved.open_loose("a.txt").close()
+    assert saved.warnings == []
+    with pytest.raises(Refused):
+        saved.open_loose("b.txt")

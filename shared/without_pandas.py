@@ -12,7 +12,7 @@ class WithoutPandas(MetaPathFinder):
     def find_spec(self, fullname: str, *_: object) -> None:
         """Refuse pandas; leave every other module to the usual finders."""
         if fullname == "pandas":
-            raise ModuleNotFoundError("this service has no use for pandas", name=fullname)
+            raise ModuleNotFoundError("a service has no use for pandas", name=fullname)
 
 
 def install() -> None:
