@@ -194,7 +194,10 @@ class S3ObjectStore:
 
     async def open_uploads(self) -> list[OpenUpload]:
         """See ObjectStore."""
-        found: list[OpenUpload] = await self._call(self._open_uploads)
+        try:
+            found: list[OpenUpload] = await self._call(self._open_uploads)
+        except NotFound:  # some servers say so where there is none
+            return []
         return found
 
     async def abort(self, upload: OpenUpload) -> None:

@@ -55,6 +55,7 @@ async def test_a_second_put_replaces_the_first(objects: ObjectStore) -> None:
 async def test_an_upload_that_was_never_completed_is_found_and_aborted(s3_access: S3Access) -> None:
     store = S3ObjectStore(settings_for(s3_access, "uploads"))
     await store.open()
+    assert await store.open_uploads() == []
     begun = {(key, store._client._create_multipart_upload("uploads", key, {})) for key in ("a/x", "a/x", "b/y")}
     found = await store.open_uploads()
     assert {(each.key, each.upload_id) for each in found} == begun
