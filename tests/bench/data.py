@@ -40,7 +40,7 @@ SERVICES = ("gateway", "catalog", "control", "worker", "artifacts")
 RUN_S = 3_600.0
 """A run of the full size may take long, in seconds."""
 
-BYTES_A_ROW, BYTES_A_ROW_AND_UPLOAD = 600, 30
+BYTES_A_ROW, BYTES_A_ROW_AND_UPLOAD = 300, 30
 """What a row takes of the disk, in bytes: as CSV, in spools, in the run's folder, as both forms of the enriched copy,
 stored and downloaded; and for each upload once more as Parquet."""
 

@@ -199,9 +199,8 @@ async def measure(stack: Stack, folder: Path, outputs: int, model_bytes: int, re
                 raise RuntimeError(f"the {form} results list {found} outputs")
             size = target.stat().st_size / 1e6
             speed = f"{size:.0f} MB in {seconds:.1f} s"
-            rows.append(
-                Row(name=f"outputs in {form} results", ours=speed, theirs="-", figure=found, unit="", bar=outputs)
-            )
+            name = f"outputs in {form} results"
+            rows.append(Row(name=name, ours=speed, theirs="-", figure=found, unit="", bar=outputs))
         with growth(stack, grown["download"]):
             target, name = folder / "results.zip", f"zip of {outputs:,} outputs and the model"
             rows.append(await zip_row(api, run, files, target, repeats=repeats, name=name, bar=ZIP_BAR, wanted="all"))
