@@ -59,10 +59,13 @@ format: setup ## bring all Python files into shape
 	@.venv/bin/ruff check --fix
 	@.venv/bin/ruff format
 
-bench: setup ## measure the speed targets
+ROWS := 10000000
+bench: setup ## measure the speed targets (ARGS="rate": that group alone; ROWS=300000: data at a smaller size)
 	@$(PYTHON_IN_VENV) -I deploy/local/debian.py rabbitmq postgresql
 	@$(PYTHON_IN_VENV) -m tests.bench $(ARGS)
 	@$(PYTHON_IN_VENV) -m tests.bench.lists
+	@$(if $(ARGS),true,$(PYTHON_IN_VENV) -m tests.bench.data --rows $(ROWS))
+	@$(if $(ARGS),true,$(PYTHON_IN_VENV) -m tests.bench.outputs)
 
 promises: setup ## measure the promises in seconds: cancelling in each phase, a second preparation, a hog's neighbour
 	@$(PYTHON_IN_VENV) -I deploy/local/debian.py rabbitmq postgresql

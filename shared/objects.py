@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 import structlog
 import urllib3
 from minio import Minio
+from minio.datatypes import ListMultipartUploadsResult
 from minio.deleteobjects import DeleteObject
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
 
@@ -35,6 +37,9 @@ PRESIGNED_LIFE = timedelta(minutes=15)
 PART_BYTES = 16 * 1024 * 1024
 """Size of one part of a multipart upload: bounded memory, whatever the object's size."""
 
+GONE = ("NoSuchKey", "NoSuchObject", "NoSuchUpload")
+"""What stores call the absence of an object, or of an upload in parts."""
+
 RETRY_S = 0.25
 """Pause between attempts to reach the object store while starting, in seconds."""
 
@@ -47,6 +52,15 @@ class StoredObject:
 
     key: str
     modified_at: datetime
+
+
+@dataclass(frozen=True)
+class OpenUpload:
+    """A multipart upload that was begun and not completed: its parts take room, and no listing shows them."""
+
+    key: str
+    upload_id: str
+    begun_at: datetime
 
 
 class ObjectStore(Protocol):
@@ -78,6 +92,12 @@ class ObjectStore(Protocol):
 
     async def remove(self, keys: list[str]) -> None:
         """Remove objects; those that are not there do not matter."""
+
+    async def open_uploads(self) -> list[OpenUpload]:
+        """Multipart uploads that were not completed, as far as the store tells (MinIO does not)."""
+
+    async def abort(self, upload: OpenUpload) -> None:
+        """Remove the parts of a multipart upload; one that is not there does not matter."""
 
     async def check(self) -> None:
         """Raise unless the store answers."""
@@ -172,6 +192,19 @@ class S3ObjectStore:
         if keys:
             await self._call(self._remove, keys)
 
+    async def open_uploads(self) -> list[OpenUpload]:
+        """See ObjectStore."""
+        try:
+            found: list[OpenUpload] = await self._call(self._open_uploads)
+        except NotFound:  # some servers say so where there is none
+            return []
+        return found
+
+    async def abort(self, upload: OpenUpload) -> None:
+        """See ObjectStore."""
+        with suppress(NotFound):
+            await self._call(self._client._abort_multipart_upload, self._bucket, upload.key, upload.upload_id)
+
     def _make_bucket(self) -> None:
         try:
             self._client.make_bucket(self._bucket)
@@ -199,6 +232,21 @@ class S3ObjectStore:
             if item.object_name and item.last_modified
         ]
 
+    def _open_uploads(self) -> list[OpenUpload]:
+        # The client's own call always sends an empty delimiter, which some servers take for one that matches all.
+        found: list[OpenUpload] = []
+        query: dict[str, str | list[str] | tuple[str]] = {"uploads": ""}
+        while True:
+            page = ListMultipartUploadsResult(self._client._execute("GET", self._bucket, query_params=query))
+            found += [
+                OpenUpload(each.object_name, each.upload_id, each.initiated_time)
+                for each in page.uploads
+                if each.upload_id and each.initiated_time
+            ]
+            if not page.is_truncated or not page.next_key_marker:
+                return found
+            query = {"uploads": "", "key-marker": page.next_key_marker}
+
     def _remove(self, keys: list[str]) -> None:
         for problem in self._client.remove_objects(self._bucket, [DeleteObject(key) for key in keys]):
             raise Unavailable(f"The object store could not remove an object ({problem.code}).")
@@ -208,12 +256,12 @@ class S3ObjectStore:
         try:
             return await loop.run_in_executor(self._threads, partial(function, *arguments, **options))
         except S3Error as error:
-            if error.code in ("NoSuchKey", "NoSuchObject"):
+            if error.code in GONE:
                 raise NotFound("The object is gone.") from error
             raise Unavailable("The object store refused the request.") from error
         except InvalidResponseError as error:
             # Some S3 servers answer an unknown key with a text that is no XML.
-            if "status code 404" in str(error).lower() or "NoSuchKey" in str(error):
+            if "status code 404" in str(error).lower() or any(code in str(error) for code in GONE):
                 raise NotFound("The object is gone.") from error
             raise Unavailable("The object store is not available; try again shortly.") from error
         except (ServerError, MinioException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:

@@ -16,6 +16,7 @@ from services.artifacts.archive_names import archive_names
 from services.artifacts.downloads import STORAGE, Source
 from services.artifacts.headers import disposition
 from services.artifacts.metrics import BYTES_OUT
+from services.artifacts.reading_ahead import SMALL_BYTES, ReadingAhead, is_small
 from services.artifacts.store import queries
 from shared.contracts.base import Caller, rfc3339
 from shared.contracts.results import ArtifactEntry, ListArtifacts
@@ -36,7 +37,7 @@ PACKED_ALREADY = frozenset(
 FAST = 1
 """Deflate level."""
 
-DEFLATED_BYTES = 1024 * 1024
+DEFLATED_BYTES = SMALL_BYTES
 """Larger files are not deflated: the archive should stream at the speed of the disk, and deflating is slower."""
 
 SMALL_AT_ONCE = 100
@@ -44,7 +45,6 @@ SMALL_AT_ONCE = 100
 
 PASS_ON_BYTES = 256 * 1024
 """Small files are gathered up to this size before they are written to the reader."""
-
 
 UNLISTED = {"object_key", "inline", "public_url", "content", "content_truncated"}
 """What the manifest leaves out of each artifact."""
@@ -54,23 +54,26 @@ class _Sink:
     """Where the zip writer puts its bytes; it cannot seek, so sizes follow each file (ZIP data descriptors)."""
 
     def __init__(self) -> None:
-        self._bytes = bytearray()
+        self._parts: list[bytes] = []
+        self._size = 0
 
     def write(self, data: bytes) -> int:
         """Take some bytes."""
-        self._bytes += data
+        self._parts.append(data)
+        self._size += len(data)
         return len(data)
 
     def flush(self) -> None:
         """Nothing to do: what is written is there."""
 
     def __len__(self) -> int:
-        return len(self._bytes)
+        return self._size
 
     def drain(self) -> bytes:
         """What came since the last call."""
-        data = bytes(self._bytes)
-        self._bytes.clear()
+        data = b"".join(self._parts)
+        self._parts.clear()
+        self._size = 0
         return data
 
 
@@ -97,19 +100,26 @@ async def send_archive(app: App, request: web.Request) -> web.StreamResponse:
     await response.prepare(request)
     names = archive_names([entry.file_name for entry in entries], taken={MANIFEST})
     sink = _Sink()
-    with zipfile.ZipFile(sink, "w", compression=zipfile.ZIP_DEFLATED, compresslevel=FAST) as archive:  # type: ignore[call-overload]
-        archive.writestr(_info(MANIFEST), orjson.dumps(_manifest(wanted, entries, names), option=orjson.OPT_INDENT_2))
-        await _pass_on(response, sink)
-        small: dict[UUID, bytes] = {}
-        for number, (entry, name) in enumerate(zip(entries, names, strict=True)):
-            if entry.object_key is None:
-                if entry.artifact_id not in small:
-                    small = await _small_files(app, wanted, entries[number : number + SMALL_AT_ONCE])
-                archive.writestr(_info(name, packed=_is_packed(entry)), small[entry.artifact_id])
+    ahead = ReadingAhead(app, request.app[STORAGE], entries)
+    try:
+        with zipfile.ZipFile(sink, "w", compression=zipfile.ZIP_DEFLATED, compresslevel=FAST) as archive:  # type: ignore[call-overload]
+            await asyncio.to_thread(_write_manifest, archive, wanted, entries, names)
+            await _pass_on(response, sink)
+            small: dict[UUID, bytes] = {}
+            for number, (entry, name) in enumerate(zip(entries, names, strict=True)):
+                info = _info(name, packed=_is_packed(entry))
+                if entry.object_key is None:
+                    if entry.artifact_id not in small:
+                        small = await _small_files(app, wanted, entries[number : number + SMALL_AT_ONCE])
+                    archive.writestr(info, small[entry.artifact_id])
+                elif is_small(entry):
+                    await _write(archive, info, await ahead.next())
+                else:
+                    await _add(app, request, archive, sink, response, entry, info)
                 if len(sink) > PASS_ON_BYTES:
                     await _pass_on(response, sink)
-            else:
-                await _add(app, request, archive, sink, response, entry, name)
+    finally:
+        await ahead.close()
     await _pass_on(response, sink)
     await response.write_eof()
     return response
@@ -130,6 +140,13 @@ def _is_packed(entry: ArtifactEntry) -> bool:
     return entry.content_type in PACKED_ALREADY or entry.size_bytes > DEFLATED_BYTES
 
 
+async def _write(archive: zipfile.ZipFile, info: zipfile.ZipInfo, body: bytes) -> None:
+    if info.compress_type == zipfile.ZIP_DEFLATED:
+        await asyncio.to_thread(archive.writestr, info, body)
+    else:
+        archive.writestr(info, body)
+
+
 async def _add(
     app: App,
     request: web.Request,
@@ -137,16 +154,15 @@ async def _add(
     sink: _Sink,
     response: web.StreamResponse,
     entry: ArtifactEntry,
-    name: str,
+    info: zipfile.ZipInfo,
 ) -> None:
+    """A large file, piece by piece; it is not deflated, so that a piece costs no more than its checksum."""
     source = Source(object_key=entry.object_key, inline=None, size=entry.size_bytes)
-    packed = _is_packed(entry)
     async with downloads.pieces(app, request.app[STORAGE], source) as stream:
-        with archive.open(_info(name, packed=packed), "w", force_zip64=True) as file:
+        with archive.open(info, "w", force_zip64=True) as file:
             async for piece in stream:
-                await asyncio.to_thread(file.write, piece)
+                file.write(piece)
                 await _pass_on(response, sink)
-    await _pass_on(response, sink)
 
 
 async def _pass_on(response: web.StreamResponse, sink: _Sink) -> None:
@@ -163,6 +179,13 @@ def _info(name: str, *, packed: bool = False) -> zipfile.ZipInfo:
     return info
 
 
+def _write_manifest(
+    archive: zipfile.ZipFile, wanted: ArchiveDownload, entries: list[ArtifactEntry], names: list[str]
+) -> None:
+    body = orjson.dumps(_manifest(wanted, entries, names), option=orjson.OPT_INDENT_2)
+    archive.writestr(_info(MANIFEST), body)
+
+
 def _manifest(wanted: ArchiveDownload, entries: list[ArtifactEntry], names: list[str]) -> dict[str, Any]:
     return {
         "executionId": str(wanted.execution_id),
@@ -175,7 +198,7 @@ def _manifest(wanted: ArchiveDownload, entries: list[ArtifactEntry], names: list
                 **entry.model_dump(
                     mode="json",
                     by_alias=True,
-                    exclude={"object_key", "inline", "public_url", "content", "content_truncated"},
+                    exclude=UNLISTED,
                 ),
             }
             for entry, name in zip(entries, names, strict=True)

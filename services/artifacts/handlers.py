@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from services.artifacts import datasets, libraries, lineage, model, storage, store, upload_progress
@@ -76,8 +78,7 @@ async def list_artifacts(app: App, command: ListArtifacts, _context: Context) ->
         listed = await store.list_artifacts(connection, command)
     if not command.with_links or app.public_links is None:
         return listed
-    # Signing is arithmetic, and a page is short.
-    linked = [entry.model_copy(update={"public_url": app.public_links.of(entry)}) for entry in listed.artifacts]
+    linked = await asyncio.to_thread(app.public_links.on, listed.artifacts, datetime.now(UTC))
     return ArtifactList(artifacts=linked, more=listed.more)
 
 

@@ -24,6 +24,9 @@ PROFILE_SECONDS = Histogram(
     buckets=(0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000),
 )
 ORPHANS_FOUND = Counter("atelier_artifacts_orphans_total", "Objects without a row that the sweep found")
+UPLOADS_ABORTED = Counter(
+    "atelier_artifacts_uploads_aborted_total", "Multipart uploads that the sweep aborted: their process had died"
+)
 SWEEP_SECONDS = Histogram(
     "atelier_artifacts_sweep_seconds",
     "Time to search the object store for objects without a row",

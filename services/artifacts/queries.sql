@@ -87,6 +87,16 @@ WHERE NOT EXISTS (SELECT FROM dataset_version v WHERE v.object_key = k.key)
   AND NOT EXISTS (SELECT FROM unsealed_object u WHERE u.object_key = k.key)
   AND NOT EXISTS (SELECT FROM removal r WHERE r.prefix = k.key);
 
+-- name: remove_superseded
+-- What a run registered under an epoch that a later one had overtaken by $1: its end names the later one.
+WITH gone AS (
+    DELETE FROM manifest m USING manifest later
+    WHERE later.execution_id = m.execution_id AND later.epoch > m.epoch AND later.final AND later.sealed_at < $1
+    RETURNING m.tenant_id, m.project_id, m.execution_id, m.epoch
+)
+INSERT INTO removal (prefix)
+SELECT DISTINCT format('%s/%s/%s/%s/', tenant_id, project_id, execution_id, epoch) FROM gone;
+
 -- name: begin_sweep
 -- True for the one process whose turn it is: nobody else swept within half of $1 seconds.
 UPDATE sweep SET begun_at = clock_timestamp()

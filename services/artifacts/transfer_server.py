@@ -55,7 +55,9 @@ class TransferServer:
     async def open(self) -> None:
         """Start to listen."""
         timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S)
-        self._storage = aiohttp.ClientSession(timeout=timeout, auto_decompress=False)
+        self._storage = aiohttp.ClientSession(
+            timeout=timeout, auto_decompress=False, read_bufsize=downloads.PIECE_BYTES
+        )
         server = web.Application(client_max_size=claim_checks.MAX_PAYLOAD_BYTES)
         server[downloads.STORAGE] = self._storage
         server.add_routes(

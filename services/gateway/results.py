@@ -6,6 +6,7 @@ the others artifacts is asked page by page, and each page is written to the clie
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
@@ -73,12 +74,16 @@ async def results_in_pieces(location: ResultsLocation, pages: Pages, link: Link)
         yield b',"' + name.encode() + b'":['
         first = True
         async for entries in _runs_of_entries(pages, kinds):
-            shown = b",".join(item.model_dump_json(by_alias=True).encode() for item in _shown(name, entries, link))
+            shown = await asyncio.to_thread(_rendered, name, entries, link)  # hundreds of signatures
             if shown:
                 yield shown if first else b"," + shown
                 first = False
         yield b"]"
     yield b"}"
+
+
+def _rendered(section: str, entries: list[ArtifactEntry], link: Link) -> bytes:
+    return b",".join(item.model_dump_json(by_alias=True).encode() for item in _shown(section, entries, link))
 
 
 async def _runs_of_entries(pages: Pages, kinds: list[ArtifactKind]) -> AsyncIterator[list[ArtifactEntry]]:

@@ -68,7 +68,9 @@ class Transfers:
         """Make the HTTP session."""
         connector = aiohttp.TCPConnector(limit=0)  # the number of clients is the bound
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=SILENCE_S)
-        self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False)
+        self._session = aiohttp.ClientSession(
+            connector=connector, timeout=timeout, auto_decompress=False, read_bufsize=PIECE
+        )
 
     async def close(self) -> None:
         """Close the HTTP session."""

@@ -2,7 +2,8 @@
 
 A generated event log is uploaded as CSV until it is ready, against pyarrow reading the same file and writing Parquet;
 loaded in a kernel, against `pandas.read_parquet` in another; enriched, saved, and downloaded in both forms, which are
-compared value by value. The peak memory of each service is what the kernel of the operating system noted (VmHWM).
+compared with the log and with each other value by value. The peak memory of each service is what the operating system
+noted (VmHWM).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -27,7 +29,7 @@ import typer
 from rich.console import Console
 
 from deploy.local import Stack
-from tests.bench.big_logs import compare, generate
+from tests.bench.big_logs import TAX, compare, generate
 from tests.bench.rows import Row, table
 from tests.support.api import Api
 
@@ -37,6 +39,10 @@ UPLOAD_BAR, LOAD_BAR, MEMORY_BAR_MB = 1.5, 1.2, 400.0
 SERVICES = ("gateway", "catalog", "control", "worker", "artifacts")
 RUN_S = 3_600.0
 """A run of the full size may take long, in seconds."""
+
+BYTES_A_ROW, BYTES_A_ROW_AND_UPLOAD = 300, 30
+"""What a row takes of the disk, in bytes: as CSV, in spools, in the run's folder, as both forms of the enriched copy,
+stored and downloaded; and for each upload once more as Parquet."""
 
 KERNEL_MEMORY_MB = 12_000
 """Two tables of ten million rows at once, in MB."""
@@ -60,11 +66,11 @@ print(seconds, len(log))
 """
 CALLS = {"ours": "client.load_dataset()", "theirs": "pandas.read_parquet(path)"}
 
-ENRICHING = """
+ENRICHING = f"""
 from mindzie_sdk import ProcessMiningClient
 client = ProcessMiningClient()
 log = client.load_dataset()
-log["cost_with_tax"] = log["cost"] * 1.21
+log["cost_with_tax"] = log["cost"] * {TAX}
 client.save_enriched_dataset(log, name="enriched")
 """
 
@@ -102,6 +108,15 @@ def _watch_children(pid: int | None, ended: threading.Event, found: dict[str, fl
         except psutil.NoSuchProcess:
             continue
         found["profile"] = max([found.get("profile", 0.0), *sizes])
+
+
+def require_room(folder: Path, rows: int, repeats: int) -> None:
+    """Say what the measurement takes of the disk; end it before it begins where that is not there."""
+    needed = rows * (BYTES_A_ROW + repeats * BYTES_A_ROW_AND_UPLOAD) / 1e9
+    free = shutil.disk_usage(folder).free / 1e9
+    print(f"{rows:,} rows take up to {needed:.1f} GB in {folder}, which has {free:.1f} GB left")
+    if free < needed:
+        raise SystemExit("there is no room for that; choose fewer rows")
 
 
 async def upload(api: Api, log: Path) -> tuple[float, dict[str, Any]]:
@@ -168,11 +183,11 @@ async def measure(stack: Stack, folder: Path, rows: int, repeats: int) -> list[R
             (enriched,) = (await run(api, dataset, ENRICHING))["enrichedDatasets"]
             files = {form: folder / f"enriched.{form}" for form in enriched["downloadUrls"]}
             spent = {form: await download(api, enriched["downloadUrls"][form], path) for form, path in files.items()}
-            counted = await asyncio.to_thread(compare, files["csv"], files["parquet"])
+            counted = await asyncio.to_thread(compare, log, files["csv"], files["parquet"])
             details = {f"{form}_s": round(seconds, 3) for form, seconds in spent.items()}
             found.append(
                 Row(
-                    name="rows of the enriched copy, equal in CSV and Parquet",
+                    name="rows of the enriched copy, equal in log, CSV and Parquet",
                     ours=", ".join(f"{form} {seconds:.1f} s" for form, seconds in spent.items()),
                     theirs="-",
                     figure=counted / rows,
@@ -212,6 +227,7 @@ def main(
     load_average = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="atelier-") as name:
         folder = Path(name)
+        require_room(folder, rows, repeats)
         folder.chmod(0o755)  # PostgreSQL's own user must be able to enter
         env = {"worker": {"ATELIER_KERNEL_MEMORY_MB": str(KERNEL_MEMORY_MB)}}
         with Stack(folder / "b", slots=2, service_env=env) as stack:

@@ -58,6 +58,7 @@ def table(rows: list[Row], *, peer: str = "papermill") -> Table:
     for row in rows:
         sign = "≤" if row.at_most else "≥"
         verdict = "met" if row.met else "NOT MET"
-        figure, bar = f"{row.figure:.1f}{row.unit}", f"{sign} {row.bar:g}{row.unit}"
+        digits = 1 if row.bar >= 1 else 2
+        figure, bar = f"{row.figure:.{digits}f}{row.unit}", f"{sign} {row.bar:g}{row.unit}"
         shown.add_row(row.name, row.ours, row.theirs, figure, bar, verdict)
     return shown

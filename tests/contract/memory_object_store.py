@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from shared.errors import NotFound
-from shared.objects import StoredObject
+from shared.objects import OpenUpload, StoredObject
 
 
 class MemoryObjectStore:
@@ -73,6 +73,13 @@ class MemoryObjectStore:
         """See ObjectStore."""
         for key in keys:
             self.objects.pop(key, None)
+
+    async def open_uploads(self) -> list[OpenUpload]:
+        """See ObjectStore: everything is stored in one piece here."""
+        return []
+
+    async def abort(self, upload: OpenUpload) -> None:
+        """See ObjectStore."""
 
     async def check(self) -> None:
         """See ObjectStore."""

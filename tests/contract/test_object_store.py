@@ -52,6 +52,21 @@ async def test_a_second_put_replaces_the_first(objects: ObjectStore) -> None:
     assert await objects.get("a/x") == b"second"
 
 
+async def test_an_upload_that_was_never_completed_is_found_and_aborted(s3_access: S3Access) -> None:
+    store = S3ObjectStore(settings_for(s3_access, "uploads"))
+    await store.open()
+    assert await store.open_uploads() == []
+    begun = {(key, store._client._create_multipart_upload("uploads", key, {})) for key in ("a/x", "a/x", "b/y")}
+    found = await store.open_uploads()
+    assert {(each.key, each.upload_id) for each in found} == begun
+    assert all(abs((datetime.now(UTC) - each.begun_at).total_seconds()) < 3600 for each in found)
+    for upload in found:
+        await store.abort(upload)
+        await store.abort(upload)  # gone already
+    assert await store.open_uploads() == []
+    await store.close()
+
+
 async def test_a_file_of_several_parts_travels_both_ways(objects: ObjectStore, tmp_path: Path) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
     source.write_bytes(os.urandom(PART_BYTES + 12345))

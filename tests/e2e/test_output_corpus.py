@@ -132,6 +132,42 @@ async def test_reports_come_in_profiles_under_a_sandbox(api: Api, corpus: dict[s
     assert (status, latest.decode()) == (200, full)
 
 
+async def test_the_notebooks_report_is_that_of_its_latest_success(api: Api) -> None:
+    cells = [
+        {"cellType": "code", "content": "fail, mark = False, 'none'", "tags": ["parameters"]},
+        {"cellType": "code", "content": "print('mark ' + mark)\n1 / (not fail)"},
+    ]
+    notebook = await api.create(initialCells=cells)
+    path = f"notebook/{notebook['notebookId']}"
+    assert (await api.get(f"{path}/report"))[0] == 404
+
+    async def shown_after(*, fail: bool, mark: str) -> tuple[str, str, str]:
+        run = await api.run(notebook["notebookId"], {"parameters": {"fail": fail, "mark": mark}})
+        page, _ = await report(api, run)
+        status, latest, _ = await api.get(f"{path}/report")
+        assert status == 200, latest
+        return run["status"], page, latest.decode()
+
+    status, first, latest = await shown_after(fail=False, mark="one")
+    assert (status, latest) == ("Completed", first)
+    status, failed, latest = await shown_after(fail=True, mark="two")
+    assert (status, latest) == ("Error", first)
+    assert "mark two" in failed
+    status, second, latest = await shown_after(fail=False, mark="three")
+    assert (status, latest) == ("Completed", second)
+    assert "mark three" in second
+
+
+async def test_html_behind_a_link_is_saved_and_never_run(api: Api, corpus: dict[str, Any]) -> None:
+    outputs = (await api.results(corpus))["outputs"]
+    url = next(output["downloadUrl"] for output in outputs if output["contentType"] == "text/html")
+    async with api.session.get(url) as answer:
+        assert answer.status == 200
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Content-Security-Policy"] == "sandbox; default-src 'none'"
+        assert answer.headers["Content-Disposition"].startswith("attachment;")
+
+
 async def test_the_tags_of_cells_are_honoured(api: Api) -> None:
     tagged = {"remove-cell": "print('cell ' + 'gone')", "remove-input": "print('input ' + 'gone')"}
     cells = [{"cellType": "code", "content": source, "tags": [tag]} for tag, source in tagged.items()]

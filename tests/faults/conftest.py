@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import aiohttp
+import asyncpg
 import pytest
+from pydantic import SecretStr
 
 from deploy.local import Stack
+from shared.broker import Broker
+from shared.objects import S3ObjectStore
+from shared.payloads import HttpPayloadStore
+from shared.process import Part
+from shared.requests import Requests
+from shared.settings import ObjectStoreSettings
+from tests.integration.artifacts.client import Client
 from tests.support.api import Api
 
 
@@ -30,3 +39,36 @@ def fault_stack() -> Iterator[Stack]:
 async def fault_api(fault_stack: Stack, http: aiohttp.ClientSession) -> Api:
     """A new tenant of the stack that is broken."""
     return await Api.of(fault_stack, http)
+
+
+@pytest.fixture
+async def client(fault_stack: Stack) -> AsyncIterator[Client]:
+    """One tenant's view of the artifacts service, as gateway and worker have it."""
+    access = fault_stack.s3
+    objects = S3ObjectStore(
+        ObjectStoreSettings(
+            endpoint=access.endpoint,
+            access_key=access.access_key,
+            secret_key=SecretStr(access.secret_key),
+            bucket=access.bucket,
+            region=access.region,
+        )
+    )
+    broker = Broker(fault_stack.amqp_url, name="tests")
+    payloads = HttpPayloadStore(fault_stack.artifacts.url, key=fault_stack.folder.secret("internal"))
+    requests = Requests(broker, payloads, source="tests")
+    parts: list[Part] = [objects, broker, payloads, requests]
+    for part in parts:
+        await part.open()
+    async with aiohttp.ClientSession() as session:
+        yield Client(stack=fault_stack, broker=broker, requests=requests, objects=objects, session=session)
+    for part in reversed(parts):
+        await part.close()
+
+
+@pytest.fixture
+async def connection(fault_stack: Stack) -> AsyncIterator[asyncpg.Connection]:
+    """A connection that holds locks."""
+    connection = await asyncpg.connect(fault_stack.postgres_dsn)
+    yield connection
+    await connection.close()

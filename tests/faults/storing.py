@@ -14,6 +14,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
@@ -21,13 +22,19 @@ import aiohttp
 import asyncpg
 
 from deploy.local import Stack
+from services.artifacts.removals import Removals
+from services.artifacts.sweeping import Sweeping
 from shared import replies
 from shared.contracts.datasets import Dataset, DatasetPage, ListDatasets, UploadTicket
 from shared.contracts.results import ArtifactEntry
+from shared.database import Database
 from shared.errors import AtelierError
+from tests.faults.in_flight import bodies_in_flight
 from tests.integration.artifacts.client import Client, entry
 
 T = TypeVar("T")
+
+DAY_S = 86_400.0
 
 PATIENCE_S = 90.0
 """How long anything may take, in seconds: a restart on a busy machine included."""
@@ -132,7 +139,8 @@ class Storing:
             transfers = stack.folder.data("artifacts", mode=0o755) / "transfers"
             return self.half_sent.is_set() and bool(self.entries) and any(transfers.glob("*/*/spool"))
         if step == "storing":
-            return bool(await self._count("unsealed_object", "object_key LIKE $1", f"%{self.dataset_id}%"))
+            senders = (stack.artifacts.pid, os.getpid())
+            return all(bodies_in_flight(sender, stack["s3"].port) for sender in senders)
         if step == "committed":
             version = await self._count("dataset_version", "dataset_id = $1", self.dataset_id)
             return bool(version and await self._count("manifest", "execution_id = $1 AND final", self.run))
@@ -170,3 +178,42 @@ class Storing:
             assert (answer.status, len(answer.body)) == (200, one.size_bytes)
             assert hashlib.sha256(answer.body).hexdigest() == one.sha256
         return found
+
+
+async def sweep(client: Client) -> None:
+    """What the sweeps do in the next two days; their rows are made older instead of waited for."""
+    mine = f"{client.scope.tenant_id}/%"
+    database = Database(client.stack.artifacts.environment()["ATELIER_ARTIFACTS_POSTGRES_DSN"], schema="artifacts")
+    await database.open()
+    removals = Removals(database, client.objects)
+    try:
+        await client.sql(
+            "UPDATE process_lease SET expires_at = clock_timestamp() - interval '1 s' "
+            "WHERE owner IN (SELECT owner FROM unsealed_object WHERE object_key LIKE $1)",
+            mine,
+        )
+        await client.sql(
+            "UPDATE unsealed_object SET created_at = created_at - interval '1 day' WHERE object_key LIKE $1", mine
+        )
+        await removals.sweep(datetime.now(UTC))
+        sweeping = Sweeping(database, client.objects, removals, every_s=3600, after_s=DAY_S)
+        await sweeping.sweep(datetime.now(UTC) + timedelta(days=2))
+        await client.sql("UPDATE removal SET due_at = clock_timestamp() WHERE prefix LIKE $1", mine)
+        async with asyncio.timeout(PATIENCE_S):
+            while await client.sql("SELECT count(*) FROM removal WHERE prefix LIKE $1", mine):
+                await removals.work_off()
+    finally:
+        await database.close()
+
+
+async def referred(client: Client) -> list[str]:
+    """The keys of the objects that rows of the project name."""
+    return list(
+        await client.sql(
+            "SELECT coalesce(array_agg(object_key ORDER BY object_key), '{}') FROM ("
+            "SELECT object_key FROM dataset_version v JOIN dataset d USING (dataset_id) WHERE d.tenant_id = $1 "
+            "UNION ALL SELECT object_key FROM artifact a JOIN manifest m USING (execution_id, epoch) "
+            "WHERE m.tenant_id = $1 AND object_key IS NOT NULL) AS r",
+            client.scope.tenant_id,
+        )
+    )

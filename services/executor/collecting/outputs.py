@@ -196,5 +196,4 @@ def _dimensions(form: str, raw: bytes, metadata: dict[str, Any]) -> tuple[int | 
     width, height = pictures.size_of(form, raw[: pictures.HEAD_BYTES])
     if width is not None and height is not None:
         return width, height
-    width, height = metadata.get("width"), metadata.get("height")
-    return (width if isinstance(width, int) else None, height if isinstance(height, int) else None)
+    return pictures.plausible(metadata.get("width")), pictures.plausible(metadata.get("height"))

@@ -8,6 +8,9 @@ import struct
 HEAD_BYTES = 256 * 1024
 """What of a picture is looked at: a JPEG may carry that much of other things before its size."""
 
+MAX_SIDE = 2**31 - 1
+"""The longest side that a PNG may have, in pixels, and that fits an integer of the database. Headers can claim more."""
+
 Size = tuple[int | None, int | None]
 
 _PIXELS = {"": 1.0, "px": 1.0, "pt": 96 / 72, "pc": 16.0, "in": 96.0, "cm": 96 / 2.54, "mm": 96 / 25.4}
@@ -21,11 +24,17 @@ _NO_SIZE_MARKERS = frozenset({0xC4, 0xC8, 0xCC})
 
 
 def size_of(content_type: str, head: bytes) -> Size:
-    """Width and height of a picture that begins with `head`; None where its header does not tell."""
+    """Width and height of a picture that begins with `head`; None where its header does not tell, or no sense."""
     try:
-        return _READERS[content_type](head)
-    except (KeyError, struct.error, IndexError, ValueError):
+        width, height = _READERS[content_type](head)
+    except (KeyError, struct.error, IndexError, ValueError, OverflowError):
         return None, None
+    return plausible(width), plausible(height)
+
+
+def plausible(side: object) -> int | None:
+    """A side as somebody claims it; None where it makes no sense."""
+    return side if type(side) is int and 0 < side <= MAX_SIDE else None
 
 
 def _png(head: bytes) -> Size:

@@ -20,18 +20,21 @@ from shared.requests import Requests
 from shared.settings import ObjectStoreSettings
 from tests.integration.artifacts.client import Client
 
-MEMBERS = ["rabbitmq", "postgres", "s3", "artifacts"]
+SERVERS = ["rabbitmq", "postgres", "s3"]
 
 
 @pytest.fixture(scope="package")
 def stack() -> Iterator[Stack]:
-    """The servers and the one service."""
+    """The servers and the one service, which is told that clients reach the object store under another name."""
     folder = Path(tempfile.mkdtemp(prefix="atelier-artifacts-"))
     folder.chmod(0o755)
-    stack = Stack(folder / "stack")
+    settings: dict[str, str] = {}
+    stack = Stack(folder / "stack", service_env={"artifacts": settings})
     stack.end_with_this_process()
     try:
-        stack.up(only=MEMBERS)
+        stack.up(only=SERVERS)
+        settings["ATELIER_S3_PUBLIC_ENDPOINT"] = f"http://localhost:{stack['s3'].port}"
+        stack.up(only=["artifacts"])
         yield stack
     finally:
         stack.delete()

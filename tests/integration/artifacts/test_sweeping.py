@@ -12,7 +12,10 @@ from services.artifacts import model
 from services.artifacts.removals import Removals
 from services.artifacts.sweeping import Sweeping
 from shared.contracts.datasets import PinDataset, PinnedDataset
+from shared.contracts.results import SealManifest
 from shared.database import Database
+from shared.errors import Unavailable
+from shared.objects import OpenUpload
 from tests.integration.artifacts.client import Client
 
 LOG = b"case_id,activity,timestamp\n1,Register,2020-01-01T10:00:00Z\n1,Decide,2020-01-02T10:00:00Z\n"
@@ -50,6 +53,50 @@ async def test_an_object_without_a_row_goes_when_it_is_old(client: Client, sweep
     for key in orphans:
         await client.objects.put(key, b"x", BINARY)
     assert await swept(client, sweeping, later_s=DAY_S / 2) == sorted(orphans)
+    assert await swept(client, sweeping, later_s=DAY_S * 2) == []
+
+
+async def test_what_a_lost_worker_had_sealed_goes_once_its_run_was_done_again(
+    client: Client, sweeping: Sweeping
+) -> None:
+    run, notebook = uuid4(), uuid4()
+    first = await client.stored(run, "first.pkl", b"first")
+    await client.seal(run, notebook, [first])
+    members = {"execution_id": run, "notebook_id": notebook, "epoch": 3, "entries": []}
+    await client.ask(SealManifest, final=False, **members)
+    assert await swept(client, sweeping, later_s=DAY_S * 2) == [first.object_key]
+    await client.ask(SealManifest, final=True, **members)
+    assert await swept(client, sweeping, later_s=DAY_S / 2) == [first.object_key]
+    assert await client.listed(run) != []
+    assert await swept(client, sweeping, later_s=DAY_S * 2) == []
+    assert await client.listed(run) == []
+    assert await client.sql("SELECT array_agg(epoch) FROM manifest WHERE execution_id = $1", run) == [3]
+
+
+async def test_an_upload_in_parts_whose_process_died_is_aborted_when_it_is_old(
+    client: Client, sweeping: Sweeping
+) -> None:
+    ours, foreign = f"{model.epoch_prefix(client.scope, uuid4(), 1)}{uuid4()}", f"somebody-else/{uuid4()}"
+    for key in (ours, foreign):
+        client.objects._client._create_multipart_upload(client.stack.s3.bucket, key, {})
+
+    async def begun() -> set[str]:
+        return {each.key for each in await client.objects.open_uploads()} & {ours, foreign}
+
+    await swept(client, sweeping, later_s=DAY_S / 2)
+    assert await begun() == {ours, foreign}
+    await swept(client, sweeping, later_s=DAY_S * 2)
+    assert await begun() == {foreign}
+
+
+async def test_a_store_that_lists_no_uploads_is_swept_all_the_same(
+    client: Client, sweeping: Sweeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(_store: object) -> list[OpenUpload]:
+        raise Unavailable("not implemented")
+
+    monkeypatch.setattr(type(client.objects), "open_uploads", refuse)
+    await client.objects.put(model.library_key(client.scope, uuid4()), b"x", BINARY)
     assert await swept(client, sweeping, later_s=DAY_S * 2) == []
 
 
