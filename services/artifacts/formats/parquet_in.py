@@ -31,6 +31,7 @@ def convert(spool: Spool, unpacked: OpenChunks | None, target: Path, wishes: Wis
             for chunk in unpacked():
                 file.write(chunk)
     spool.wait_complete()
+    wishes.passing(path.stat().st_size)
     try:
         with stored.opened(path) as file:
             return _rewrite(file, target, wishes)
