@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,18 +19,21 @@ METADATA_LIMIT_BYTES = 64 * 1024 * 1024
 """Most that a file's own description may take, in bytes: a hostile one claims gigabytes."""
 
 
-def opened(path: Path) -> pq.ParquetFile:
+def opened(path: Path | pa.NativeFile) -> pq.ParquetFile:
     """A Parquet file to read from, whoever wrote it; raises pyarrow.ArrowInvalid or OSError when it is damaged."""
-    return pq.ParquetFile(
+    file = pq.ParquetFile(
         path,
         buffer_size=BUFFER_BYTES,
         pre_buffer=False,
         thrift_string_size_limit=METADATA_LIMIT_BYTES,
         thrift_container_size_limit=METADATA_LIMIT_BYTES,
     )
+    if not isinstance(path, Path):  # it may be far away: pyarrow's threads, which all share, must not wait for it
+        file.iter_batches = partial(file.iter_batches, use_threads=False)
+    return file
 
 
-def batches(path: Path) -> Iterator[pa.RecordBatch]:
+def batches(path: Path | pa.NativeFile) -> Iterator[pa.RecordBatch]:
     """The rows in order."""
     with opened(path) as file:
         yield from file.iter_batches(batch_size=BATCH_ROWS)
@@ -52,13 +56,13 @@ def columns(path: Path) -> Iterator[Iterator[pa.Array]]:
             yield (batch.column(0) for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=[name]))
 
 
-def schema(path: Path) -> pa.Schema:
+def schema(path: Path | pa.NativeFile) -> pa.Schema:
     """The columns."""
     with opened(path) as file:
         return file.schema_arrow
 
 
-def notes(path: Path) -> dict[bytes, bytes]:
+def notes(path: Path | pa.NativeFile) -> dict[bytes, bytes]:
     """What the file says of itself beside its columns."""
     with opened(path) as file:
         return dict(file.metadata.metadata or {})
