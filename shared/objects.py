@@ -34,11 +34,14 @@ CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 2.0, 60.0
 PRESIGNED_LIFE = timedelta(minutes=15)
 """How long an internal presigned URL works."""
 
-PART_BYTES = 16 * 1024 * 1024
+PART_BYTES = 8 * 1024 * 1024
 """Size of one part of a multipart upload: bounded memory, whatever the object's size."""
 
 GONE = ("NoSuchKey", "NoSuchObject", "NoSuchUpload")
 """What stores call the absence of an object, or of an upload in parts."""
+
+PARTS_AT_ONCE = 1
+"""Parts of one object that are in memory and on their way at once; minio's own number is 3, and one more being read."""
 
 RETRY_S = 0.25
 """Pause between attempts to reach the object store while starting, in seconds."""
@@ -155,7 +158,13 @@ class S3ObjectStore:
     async def put_file(self, key: str, path: Path, content_type: str) -> None:
         """See ObjectStore."""
         await self._call(
-            self._client.fput_object, self._bucket, key, str(path), content_type=content_type, part_size=PART_BYTES
+            self._client.fput_object,
+            self._bucket,
+            key,
+            str(path),
+            content_type=content_type,
+            part_size=PART_BYTES,
+            num_parallel_uploads=PARTS_AT_ONCE,
         )
 
     async def get(self, key: str) -> bytes:

@@ -76,6 +76,14 @@ async def serve(bind: str, readiness: Readiness) -> web.AppRunner:
     return await listen(app, bind)
 
 
+async def close_unless_read(request: web.Request, response: web.StreamResponse) -> None:
+    """A signal for `on_response_prepare`: an answer that comes before the end of the request's body is the connection's
+    last. aiohttp goes on taking bytes in for some seconds, so that whoever still sends gets to read the answer."""
+    if not request.content.is_eof():
+        response.force_close()
+        response.headers["Connection"] = "close"
+
+
 async def listen(app: web.Application, bind: str, **options: Any) -> web.AppRunner:
     """Serve `app` at `host:port` without access logs."""
     address = Bind(bind)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from services.artifacts import memory
 from shared import without_pandas
 
 if __name__ == "__main__":
     without_pandas.install()
-    from services.artifacts.app import main  # not before pandas is out of sight
+    memory.give_back()
+    from services.artifacts.app import main  # not before that: it imports pyarrow
 
     main()

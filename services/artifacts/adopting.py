@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from services.artifacts import downloads, store
+from services.artifacts import downloads, incoming, store
 from services.artifacts.store import queries
 from shared.contracts.transfers import DatasetUpload
 from shared.errors import NotFound
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 @asynccontextmanager
 async def source_of(app: App, request: web.Request, upload: DatasetUpload) -> AsyncIterator[AsyncIterator[bytes]]:
     """The bytes that become the dataset: the artifact's that the upload names, else the request's body. Raises NotFound
-    when the artifact is gone."""
+    when the artifact is gone; the bytes, Invalid when the sender falls silent."""
     if upload.artifact is None:
-        yield request.content.iter_any()
+        yield incoming.pieces_of(request.content, silence_s=app.settings.upload_silence_s)
         return
     wanted = upload.artifact
     async with app.database.connection() as connection:

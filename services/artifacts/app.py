@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from services.artifacts.converting import Converters
 from services.artifacts.events import EVENTS
 from services.artifacts.handlers import COMMANDS
 from services.artifacts.profiling import Profiling
@@ -31,9 +32,12 @@ from shared.responder import Responder
 from shared.settings import ObjectStoreSettings, WorkDirectory
 from shared.subscriber import Subscriber
 
-CONVERTERS = 32
-"""Datasets converted at once; each thread mostly waits for its sender. Further uploads wait in their spools. Threads
-apart from those that write the spools: a converter that waits must never keep its own bytes from arriving."""
+READERS = 8
+"""Stored tables read at once, piece by piece. Threads of their own: while they wait for the object store, others go on
+writing spools."""
+
+IO_THREADS = 8
+"""pyarrow waits for the bytes of each file in one of these: more than there are conversions at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +51,8 @@ class App:
     removals: Removals
     workspace: Workspace
     profiling: Profiling
-    converters: ThreadPoolExecutor
+    converters: Converters
+    readers: ThreadPoolExecutor
     public_links: PublicLinks | None
     reports: Reports
 
@@ -75,11 +80,12 @@ def build(settings: ArtifactsSettings, store: ObjectStoreSettings, work_dir: Pat
         removals=removals,
         workspace=workspace,
         profiling=profiling,
-        converters=ThreadPoolExecutor(CONVERTERS, thread_name_prefix="convert"),
+        converters=Converters(),
+        readers=ThreadPoolExecutor(READERS, thread_name_prefix="read"),
         public_links=PublicLinks(store, store.public_endpoint) if store.public_endpoint else None,
         reports=Reports(work_dir / "reports", Printer(settings.chromium, sandbox=settings.chromium_sandbox)),
     )
-    pa.set_io_thread_count(CONVERTERS)  # pyarrow waits for the bytes of each file in one of these
+    pa.set_io_thread_count(IO_THREADS)
     responder = Responder("artifacts", app, COMMANDS, broker=broker, database=database, payloads=payloads)
     subscriber = Subscriber("artifacts", app, EVENTS, broker=broker)
     readiness.add("database", database.check)

@@ -140,7 +140,7 @@ async def list_dataset_versions(app: App, command: ListDatasetVersions, _context
 async def preview_dataset(app: App, command: PreviewDataset, _context: Context) -> DatasetPreview:
     """The first rows of a version; raises NotFound."""
     dataset, object_key = await _find(app, command.scope, command.dataset_id, command.version)
-    rows = await previews.first_rows(app.objects, object_key, dataset.size_bytes, command.rows)
+    rows = await previews.first_rows(app.objects, app.readers, object_key, dataset.size_bytes, command.rows)
     return DatasetPreview(
         dataset_id=dataset.dataset_id,
         version=dataset.version,

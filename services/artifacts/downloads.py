@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
+import pyarrow as pa
 from aiohttp import web
 from yarl import URL
 
@@ -17,10 +18,11 @@ from services.artifacts.headers import disposition
 from services.artifacts.metrics import BYTES_OUT
 from services.artifacts.model import PARQUET_TYPE
 from services.artifacts.ranges import Span
+from services.artifacts.remote_file import RemoteFile
 from services.artifacts.store import queries
 from shared.contracts.results import ArtifactEntry
 from shared.contracts.transfers import ARTIFACT_DOWNLOAD, DATASET_DOWNLOAD, ArtifactDownload, DatasetDownload
-from shared.errors import NotFound, Unavailable
+from shared.errors import AtelierError, NotFound, Unavailable
 from shared.tabular.csv_out import csv_chunks
 
 if TYPE_CHECKING:
@@ -33,6 +35,9 @@ PIECE_BYTES = 256 * 1024
 """How much is passed on at once, in bytes."""
 
 CSV_TYPE = "text/csv"
+
+CSV_AHEAD_BYTES = 2 * 1024 * 1024
+"""Fetched at once of a table that is sent as CSV, in bytes: some row groups of most tables."""
 
 TABLE_SUFFIXES = (".csv.gz", ".xes.gz", ".parquet", ".csv", ".xes")
 """Extensions of the files that become datasets, longest first."""
@@ -54,7 +59,8 @@ async def send_artifact(app: App, request: web.Request) -> web.StreamResponse:
                 queries.artifact_bytes, wanted.execution_id, wanted.epoch, wanted.artifact_id
             )
     if request.query.get("format") == "csv" and entry.content_type == PARQUET_TYPE and entry.object_key:
-        return await _send_as_csv(app, request, entry.object_key, _renamed(entry.file_name, ".csv"))
+        table = Source(object_key=entry.object_key, inline=None, size=entry.size_bytes)
+        return await _send_as_csv(app, request, table, _renamed(entry.file_name, ".csv"))
     return await _send_bytes(app, request, entry, inline)
 
 
@@ -67,9 +73,9 @@ async def send_dataset(app: App, request: web.Request) -> web.StreamResponse:
     if found is None:
         raise NotFound("There is no such dataset or version.")
     dataset, object_key = found
-    if wanted.format == "csv":
-        return await _send_as_csv(app, request, object_key, _renamed(dataset.dataset_name, ".csv"))
     source = Source(object_key=object_key, inline=None, size=dataset.size_bytes)
+    if wanted.format == "csv":
+        return await _send_as_csv(app, request, source, _renamed(dataset.dataset_name, ".csv"))
     headers = _headers(_renamed(dataset.dataset_name, ".parquet"), PARQUET_TYPE, dataset.sha256)
     return await _send(app, request, source, headers)
 
@@ -151,24 +157,30 @@ async def _one(data: bytes) -> AsyncIterator[bytes]:
     yield data
 
 
-async def _send_as_csv(app: App, request: web.Request, object_key: str, file_name: str) -> web.StreamResponse:
-    """A stored Parquet object as CSV: fetched to local disk, for its index is at the end, then streamed in batches."""
-    with app.workspace.folder() as folder:
-        path = folder / "data.parquet"
-        await app.objects.get_file(object_key, path)
-        response = web.StreamResponse(headers={"Content-Disposition": disposition(file_name)})
-        response.content_type, response.charset = CSV_TYPE, "utf-8"
-        await response.prepare(request)
-        rows = csv_chunks(path)
-        while chunk := await asyncio.to_thread(_next, rows):
-            await response.write(chunk)
-            BYTES_OUT.labels("csv").inc(len(chunk))
-        await response.write_eof()
+async def _send_as_csv(app: App, request: web.Request, source: Source, file_name: str) -> web.StreamResponse:
+    """A stored Parquet object as CSV, read by ranges: the first rows go out before the last are read. Raises NotFound
+    or Unavailable before the first row; later, the connection to the reader is broken off."""
+    if source.object_key is None:
+        raise NotFound("The artifact has no table in the object store.")
+    remote = RemoteFile(app.objects, source.object_key, source.size, ahead=CSV_AHEAD_BYTES)
+    chunks = csv_chunks(pa.PythonFile(cast(Any, remote), mode="r"))
+    chunk = await _next(app, chunks)
+    response = web.StreamResponse(headers={"Content-Disposition": disposition(file_name)})
+    response.content_type, response.charset = CSV_TYPE, "utf-8"
+    await response.prepare(request)
+    while chunk:
+        await response.write(chunk)
+        BYTES_OUT.labels("csv").inc(len(chunk))
+        try:
+            chunk = await _next(app, chunks)
+        except AtelierError as error:
+            raise aiohttp.ClientPayloadError(f"the object cannot be read on: {error.detail}") from error
+    await response.write_eof()
     return response
 
 
-def _next(chunks: Iterator[bytes]) -> bytes:
-    return next(chunks, b"")
+async def _next(app: App, chunks: Iterator[bytes]) -> bytes:
+    return await asyncio.get_running_loop().run_in_executor(app.readers, next, chunks, b"")
 
 
 def _headers(file_name: str, content_type: str, sha256: str) -> dict[str, str]:

@@ -17,6 +17,9 @@ class ArtifactsSettings(ServiceSettings):
     artifacts_postgres_dsn: SecretStr = Field(description="DSN of the artifacts role")
     http_bind: str = Field("127.0.0.1:8081", description="host:port of the internal HTTP address")
     dataset_max_bytes: int = Field(20 * GIB, gt=0, description="largest dataset file accepted, in bytes")
+    upload_silence_s: float = Field(
+        60.0, gt=0, description="how long the sender of a dataset file may send nothing, in seconds; as the gateway's"
+    )
     max_decompressed_bytes: int = Field(
         20 * GIB, gt=0, description="most that a gzip file may decompress to, in bytes: bounds decompression bombs"
     )

@@ -23,6 +23,7 @@ from services.artifacts.removals import Removals
 from services.artifacts.store import queries
 from shared.background import Background
 from shared.database import Database
+from shared.errors import AtelierError
 from shared.objects import ObjectStore, StoredObject
 
 log = structlog.get_logger(__name__)

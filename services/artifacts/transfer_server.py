@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -50,16 +50,18 @@ class TransferServer:
     def __init__(self, app: App) -> None:
         self._app = app
         self._runner: web.AppRunner | None = None
-        self._storage: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
         """Start to listen."""
-        timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S)
-        self._storage = aiohttp.ClientSession(
-            timeout=timeout, auto_decompress=False, read_bufsize=downloads.PIECE_BYTES
+        self._runner = await ops.listen(
+            self.application(), self._app.settings.http_bind, handler_cancellation=True, shutdown_timeout=DRAIN_S
         )
+
+    def application(self) -> web.Application:
+        """All that it answers; holds the session to the object store."""
         server = web.Application(client_max_size=claim_checks.MAX_PAYLOAD_BYTES)
-        server[downloads.STORAGE] = self._storage
+        server.cleanup_ctx.append(_storage)
+        server.on_response_prepare.append(ops.close_unless_read)
         server.add_routes(
             [
                 web.put("/internal/datasets/{id}", self._route(uploads.receive_dataset)),
@@ -72,16 +74,12 @@ class TransferServer:
                 web.delete("/internal/payloads/{id}", self._route(_drop_payload)),
             ]
         )
-        self._runner = await ops.listen(
-            server, self._app.settings.http_bind, handler_cancellation=True, shutdown_timeout=DRAIN_S
-        )
+        return server
 
     async def close(self) -> None:
         """Finish the transfers in hand."""
         if self._runner is not None:
             await self._runner.cleanup()
-        if self._storage is not None:
-            await self._storage.close()
         await self._app.reports.close()
 
     def _route(self, serve: Serve) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -100,6 +98,14 @@ class TransferServer:
                     return _fault(AtelierError("An internal error occurred; the log has the details."))
 
         return handler
+
+
+async def _storage(server: web.Application) -> AsyncIterator[None]:
+    timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S)
+    session = aiohttp.ClientSession(timeout=timeout, auto_decompress=False, read_bufsize=downloads.PIECE_BYTES)
+    async with session as storage:
+        server[downloads.STORAGE] = storage
+        yield
 
 
 def _fault(error: AtelierError) -> web.Response:

@@ -16,13 +16,13 @@ import structlog
 from aiohttp import web
 
 from services.artifacts import adopting, store, ticketed, upload_progress, versions
+from services.artifacts.converting import Arriving
 from services.artifacts.formats.conversion import Conversion, Wishes, Writing
-from services.artifacts.formats.converter import convert
 from services.artifacts.formats.roles import Roles
-from services.artifacts.formats.spool import Spool, SpoolAborted
-from services.artifacts.metrics import BYTES_IN, CONVERSION_SECONDS, CONVERSIONS
+from services.artifacts.formats.spool import Spool
+from services.artifacts.metrics import BYTES_IN, CONVERSION_SECONDS
 from services.artifacts.upload_progress import Progress
-from shared import replies
+from shared import disk, replies
 from shared.contracts.transfers import DATASET_UPLOAD, DatasetUpload
 from shared.errors import NotFound, TooLarge
 
@@ -52,7 +52,8 @@ async def _stored(
         progress.rows_converted = rows
 
     with app.workspace.folder() as folder:
-        spool = Spool(folder / "spool")
+        with disk.with_room():
+            spool = Spool(folder / "spool")
         target = folder / "data.parquet"
         wishes = Wishes(
             roles=Roles(case_id=upload.case_id_column, activity=upload.activity_column, time=upload.time_column),
@@ -85,19 +86,26 @@ async def _habit(app: App, upload: DatasetUpload) -> Roles:
 async def _receive(
     app: App, pieces: AsyncIterator[bytes], spool: Spool, target: Path, wishes: Wishes, progress: Progress
 ) -> Conversion:
-    """Spool the body and convert it at the same time; raises what the conversion raises, once the body is read."""
+    """Spool the body and convert it at the same time. Raises what the conversion raises as soon as it does: nobody has
+    to send the rest of a file that is refused."""
     started = time.monotonic()
-    loop = asyncio.get_running_loop()
-    converting = loop.run_in_executor(app.converters, _converted, spool, target, wishes)
+    arriving = Arriving(spool)
+    converting = asyncio.create_task(app.converters.convert(arriving, target, wishes))
+    spooling = asyncio.create_task(_spool(pieces, arriving, app.settings.dataset_max_bytes, progress))
+    converting.add_done_callback(lambda _: spooling.cancel())
     try:
-        await _spool(pieces, spool, converting, app.settings.dataset_max_bytes, progress)
-        spool.finish()
-        progress.phase = "Converting"
-    except BaseException:
-        spool.abort()
-        raise
+        await asyncio.wait({spooling})
+        if not spooling.cancelled():
+            spooling.result()
+            arriving.finish()
+            progress.phase = "Converting"
+            await asyncio.wait({converting})
     finally:
-        # The thread must be gone before its folder is.
+        # Whoever writes or reads in the folder must be gone before it is.
+        spooling.cancel()
+        await asyncio.shield(asyncio.gather(spooling, return_exceptions=True))
+        spool.abort()
+        converting.cancel()
         await asyncio.shield(asyncio.gather(converting, return_exceptions=True))
         BYTES_IN.labels("dataset").inc(spool.size)
     conversion = converting.result()
@@ -105,35 +113,15 @@ async def _receive(
     return conversion
 
 
-def _converted(spool: Spool, target: Path, wishes: Wishes) -> Conversion:
-    try:
-        conversion = convert(spool, target, wishes)
-    except BaseException as error:
-        CONVERSIONS.labels("unknown", "aborted" if isinstance(error, SpoolAborted) else "refused").inc()
-        raise
-    CONVERSIONS.labels(conversion.source["format"], "ok").inc()
-    return conversion
-
-
-async def _spool(
-    pieces: AsyncIterator[bytes],
-    spool: Spool,
-    converting: asyncio.Future[Conversion],
-    limit: int,
-    progress: Progress,
-) -> None:
-    """Read the body to its end even when the converter has refused it: the sender hears why only then."""
+async def _spool(pieces: AsyncIterator[bytes], arriving: Arriving, limit: int, progress: Progress) -> None:
+    """Write the body down, in large pieces unless the sender pauses. Raises TooLarge."""
     waiting = bytearray()
-    received = 0
     async for piece in pieces:
-        received += len(piece)
-        progress.bytes_received = received
-        if received > limit:
+        progress.bytes_received += len(piece)
+        if progress.bytes_received > limit:
             raise TooLarge(f"The file is larger than {limit} bytes, which is the limit.")
-        if converting.done():
-            continue
         waiting += piece
-        if len(waiting) >= APPEND_BYTES:
-            await asyncio.to_thread(spool.append, bytes(waiting))
+        if len(waiting) >= APPEND_BYTES or (waiting and not piece):
+            await arriving.append(bytes(waiting))
             waiting.clear()
-    await asyncio.to_thread(spool.append, bytes(waiting))
+    await arriving.append(bytes(waiting))

@@ -13,6 +13,8 @@ from tempfile import mkdtemp
 
 import structlog
 
+from shared import disk
+
 log = structlog.get_logger(__name__)
 
 LOCK_NAME = ".lock"
@@ -40,10 +42,11 @@ class Workspace:
 
     @contextmanager
     def folder(self) -> Iterator[Path]:
-        """A fresh folder that is removed at the end, whatever happened."""
+        """A fresh folder that is removed at the end, whatever happened; raises Unavailable where the disk is full."""
         if self._mine is None:
             raise RuntimeError("the workspace is not open")
-        path = Path(mkdtemp(dir=self._mine))
+        with disk.with_room():
+            path = Path(mkdtemp(dir=self._mine))
         try:
             yield path
         finally:

@@ -61,36 +61,93 @@ async def replace(asked: Asked) -> Dataset:
 
 
 async def _upload(asked: Asked, aim: _Aim) -> Dataset:
-    form = FormFields()
-    early: _Early | None = None
-    size = 0
     async with Spool(asked.gateway.settings.work_dir) as spool:
+        incoming = _Incoming(asked, aim, spool)
         try:
-            async for file in parts(asked.request, form, file_limit=asked.gateway.settings.dataset_max_bytes):
-                early = await _begin(asked, aim, form, file)
-                async for piece in file.pieces():
-                    size += len(piece)
-                    await spool.add(piece)
-                    if early is not None:
-                        await _unless_refused(early.held.put(piece), early.transfer)
-            fields = form.checked(aim.fields)
-            _check_file(form, size)
-            refuse(form.faults)
+            await incoming.read_while_wanted()
+            fields = incoming.form.checked(aim.fields)
+            _check_file(incoming.form, incoming.size)
+            refuse(incoming.form.faults)
             if fields is None:
                 raise LookupError("a form without faults has its fields")
             await spool.flush()
+            early = incoming.early
             if early is not None and early.fields == fields:
                 ending = asyncio.create_task(early.held.end())
                 try:
                     return await _sure(asked, early.where, early.transfer, spool)
                 finally:
                     ending.cancel()
-            await _give_up(early)
-            early = None
-            where = await asked.ask(_command(asked, aim, fields, form.file_name or ""))
+            await incoming.give_up()
+            where = await asked.ask(_command(asked, aim, fields, incoming.form.file_name or ""))
             return await _sure(asked, where, asked.gateway.transfers.upload(where, spool.pieces()), spool)
         finally:
-            await _give_up(early)
+            await incoming.give_up()
+
+
+class _Incoming:
+    """The form on its way in, and the transfer of its file that may begin meanwhile."""
+
+    def __init__(self, asked: Asked, aim: _Aim, spool: Spool) -> None:
+        self._asked, self._aim, self._spool = asked, aim, spool
+        self._reading: asyncio.Task[None] | None = None
+        self.form = FormFields()
+        self.size = 0
+        self.early: _Early | None = None
+
+    async def read_while_wanted(self) -> None:
+        """Read the form to its end. A transfer that ends before has been refused: what for is raised at once, whether
+        the client goes on sending or waits."""
+        self._reading = asyncio.create_task(self._read())
+        try:
+            await asyncio.wait({self._reading})
+        finally:
+            self._reading.cancel()
+            await asyncio.wait({self._reading})
+        if self._reading.cancelled() and self.early is not None:
+            self.early.transfer.result()
+        self._reading.result()
+
+    async def _read(self) -> None:
+        settings = self._asked.gateway.settings
+        files = parts(
+            self._asked.request,
+            self.form,
+            file_limit=settings.dataset_max_bytes,
+            silence_s=settings.upload_silence_s,
+        )
+        async for file in files:
+            self.early = await self._begin(file)
+            async for piece in file.pieces():
+                self.size += len(piece)
+                await self._spool.add(piece)
+                if self.early is not None:
+                    await self.early.held.put(piece)
+
+    async def _begin(self, file: FilePart) -> _Early | None:
+        """Begin to send the file on, when what is known by now is enough."""
+        so_far = FormFields(values=dict(self.form.values))
+        fields = so_far.checked(self._aim.fields)
+        if fields is None or self.form.faults:
+            return None
+        where = await self._asked.ask(_command(self._asked, self._aim, fields, file.name))
+        held = Held()
+        transfer = asyncio.create_task(self._asked.gateway.transfers.upload(where, held.pieces()))
+        transfer.add_done_callback(lambda _: self._stop_reading())
+        return _Early(fields, held, where, transfer)
+
+    def _stop_reading(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+
+    async def give_up(self) -> None:
+        """Break the transfer off before its end, so that nothing is stored."""
+        early, self.early = self.early, None
+        if early is not None:
+            early.transfer.cancel()
+            await asyncio.wait({early.transfer})
+            if not early.transfer.cancelled():
+                early.transfer.exception()  # seen: whoever needed to know has been told
 
 
 def _check_file(form: FormFields, size: int) -> None:
@@ -98,18 +155,6 @@ def _check_file(form: FormFields, size: int) -> None:
         form.faults.append(Fault(path="file", message="is required"))
     elif size == 0:
         form.faults.append(Fault(path="file", message="is empty"))
-
-
-async def _begin(asked: Asked, aim: _Aim, form: FormFields, file: FilePart) -> _Early | None:
-    """Begin to send the file on, when what is known by now is enough."""
-    so_far = FormFields(values=dict(form.values))
-    fields = so_far.checked(aim.fields)
-    if fields is None or form.faults:
-        return None
-    where = await asked.ask(_command(asked, aim, fields, file.name))
-    held = Held()
-    transfer = asyncio.create_task(asked.gateway.transfers.upload(where, held.pieces()))
-    return _Early(fields, held, where, transfer)
 
 
 def _command(asked: Asked, aim: _Aim, fields: Fields, file_name: str) -> OpenDatasetUpload:
@@ -127,17 +172,6 @@ def _command(asked: Asked, aim: _Aim, fields: Fields, file_name: str) -> OpenDat
     )
 
 
-async def _unless_refused(step: Awaitable[None], transfer: asyncio.Task[Dataset]) -> None:
-    """Do `step`, but stop at once when artifacts has answered early: the file is refused, or artifacts is away."""
-    doing = asyncio.ensure_future(step)
-    await asyncio.wait({doing, transfer}, return_when=asyncio.FIRST_COMPLETED)
-    if transfer.done() and not doing.done():
-        doing.cancel()
-    if transfer.done():
-        transfer.result()  # raises what artifacts refused the file for
-    await asyncio.wait({doing})
-
-
 async def _sure(asked: Asked, where: UploadTicket, transfer: Awaitable[Dataset], spool: Spool) -> Dataset:
     """The transfer's answer; when that was lost, the file is sent once more under the same id, which artifacts carries
     out once."""
@@ -148,12 +182,3 @@ async def _sure(asked: Asked, where: UploadTicket, transfer: Awaitable[Dataset],
         with suppress(Unavailable):
             return await asked.gateway.transfers.upload(where, spool.pieces())
         raise
-
-
-async def _give_up(early: _Early | None) -> None:
-    """Break a transfer off before its end, so that nothing is stored."""
-    if early is not None:
-        early.transfer.cancel()
-        await asyncio.wait({early.transfer})
-        if not early.transfer.cancelled():
-            early.transfer.exception()  # seen: whoever needed to know has been told

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ from services.gateway import decoding, reading
 from shared.errors import Fault, Invalid, UnsupportedMediaType
 
 M = TypeVar("M", bound=BaseModel)
+R = TypeVar("R")
 
 FIELD_BYTES = 64 * 1024
 """A field beside the file is no larger, in bytes."""
@@ -72,21 +74,26 @@ class FilePart:
     name: str
     _part: BodyPartReader
     _limit: int
+    _silence_s: float
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """The file, piece by piece. Raises TooLarge as soon as it is over the limit, Invalid when it is cut off."""
+        """The file, piece by piece. Raises TooLarge as soon as it is over the limit, Invalid when it is cut off or
+        nothing comes any more."""
         size = 0
-        async for piece in _pieces(self._part):
+        async for piece in _pieces(self._part, self._silence_s):
             size += len(piece)
             if size > self._limit:
                 raise reading.too_large(self._limit)
             yield piece
 
 
-async def parts(request: web.Request, fields: FormFields, *, file_limit: int) -> AsyncIterator[FilePart]:
+async def parts(
+    request: web.Request, fields: FormFields, *, file_limit: int, silence_s: float = reading.BODY_PATIENCE_S
+) -> AsyncIterator[FilePart]:
     """Reads a form: fields go to `fields`; the file, which is read before the loop goes on, is yielded.
 
-    Raises UnsupportedMediaType for another kind of body, TooLarge, and Invalid for one that is malformed.
+    Raises UnsupportedMediaType for another kind of body, TooLarge, and Invalid for one that is malformed or of which
+    nothing comes for `silence_s` seconds.
     """
     reading.check_encoding(request)
     if not request.content_type.startswith("multipart/"):
@@ -99,7 +106,7 @@ async def parts(request: web.Request, fields: FormFields, *, file_limit: int) ->
     try:
         form = await request.multipart()
         while True:
-            part = await form.next()
+            part = await _in_time(form.next(), silence_s)
             if part is None:
                 return
             count += 1
@@ -118,16 +125,16 @@ async def parts(request: web.Request, fields: FormFields, *, file_limit: int) ->
                         "The form has two files.", faults=[Fault(path="file", message="is given more than once")]
                     )
                 fields.file_name = _safe_name(part.filename)
-                yield FilePart(fields.file_name, part, file_limit)
+                yield FilePart(fields.file_name, part, file_limit, silence_s)
             else:
-                fields.add(name, await _field(part, name))
+                fields.add(name, await _field(part, name, silence_s))
     except _BROKEN as error:
         raise _malformed("it is not multipart/form-data, or was cut off") from error
 
 
-async def _field(part: BodyPartReader, name: str) -> bytes:
+async def _field(part: BodyPartReader, name: str, silence_s: float) -> bytes:
     raw = b""
-    async for piece in _pieces(part):
+    async for piece in _pieces(part, silence_s):
         raw += piece
         if len(raw) > FIELD_BYTES:
             message = f"is longer than {FIELD_BYTES:,} bytes"
@@ -135,14 +142,23 @@ async def _field(part: BodyPartReader, name: str) -> bytes:
     return raw
 
 
-async def _pieces(part: BodyPartReader) -> AsyncIterator[bytes]:
+async def _pieces(part: BodyPartReader, silence_s: float) -> AsyncIterator[bytes]:
     while not part.at_eof():
         try:
-            piece = await part.read_chunk(PIECE_BYTES)
+            piece = await _in_time(part.read_chunk(PIECE_BYTES), silence_s)
         except _BROKEN as error:
             raise _malformed("it was cut off") from error
         if piece:
             yield piece
+
+
+async def _in_time(step: Awaitable[R], silence_s: float) -> R:
+    """What comes next of the form; raises Invalid when the client sends nothing for so long."""
+    try:
+        async with asyncio.timeout(silence_s):
+            return await step
+    except TimeoutError as error:
+        raise reading.silent(silence_s) from error
 
 
 def _malformed(reason: str) -> Invalid:

@@ -59,6 +59,12 @@ def _check_media_type(request: web.Request) -> None:
         raise UnsupportedMediaType("Send the body as application/json in UTF-8.")
 
 
+def silent(seconds: float) -> Invalid:
+    """The error for a body of which nothing came for so long."""
+    message = f"stopped: nothing came for {seconds:g} seconds"
+    return Invalid(f"The body {message}. Send it again.", faults=[Fault(path="", message=message)])
+
+
 def too_large(limit: int) -> TooLarge:
     """The error for a body over `limit` bytes."""
     return TooLarge(f"The body is larger than the limit of {limit:,} bytes.", extra={"limitBytes": limit})

@@ -13,6 +13,7 @@ from services.gateway import frame, problems
 from services.gateway.dispatch import handler_of
 from services.gateway.gateway import Gateway
 from services.gateway.routes import CALLS
+from shared import ops
 from shared.errors import Invalid
 from shared.settings import Bind
 
@@ -30,6 +31,7 @@ def application(gateway: Gateway) -> web.Application:
     origins = gateway.settings.origins
     app = web.Application(middlewares=[frame.middleware(origins)])
     app.on_response_prepare.append(frame.on_prepare(origins))
+    app.on_response_prepare.append(ops.close_unless_read)
     for call in CALLS:
         if call.method == "GET":
             app.router.add_get(call.route, handler_of(call, gateway))

@@ -58,6 +58,12 @@ class Settings(ServiceSettings, KeyStoreSettings):
     library_max_bytes: int = Field(50 * MIB, gt=0, description="largest library file that is accepted, in bytes")
     json_max_bytes: int = Field(32 * MIB, gt=0, description="largest JSON body that is accepted, in bytes")
     dataset_max_bytes: int = Field(20 * 1024 * MIB, gt=0, description="largest dataset file that is accepted, in bytes")
+    upload_silence_s: float = Field(
+        60.0,
+        gt=0,
+        description="how long a client may send nothing of a dataset file, in seconds: longer than networks "
+        "stutter, short enough that whoever went away holds nothing for long",
+    )
 
     @property
     def origins(self) -> frozenset[str]:

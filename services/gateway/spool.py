@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import IO, Self
 
+from shared import disk
+
 BATCH_BYTES = 1024 * 1024
 """Written to disk at a time, in bytes, so that a thread is asked rarely."""
 
@@ -19,7 +21,8 @@ AHEAD = 8
 
 
 class Spool:
-    """A temporary file without a name: it is gone when the process is, however that ends."""
+    """A temporary file without a name: it is gone when the process is, however that ends. Every call raises Unavailable
+    where the disk is full."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -27,16 +30,16 @@ class Spool:
         self._batch = bytearray()
 
     async def __aenter__(self) -> Self:
-        self._file = await asyncio.to_thread(self._open)
+        self._file = await disk.in_thread(self._open)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         if self._file is not None:
-            await asyncio.to_thread(self._file.close)
+            await disk.in_thread(self._file.close)
 
     def _open(self) -> IO[bytes]:
         self._folder.mkdir(parents=True, exist_ok=True)
-        return tempfile.TemporaryFile(dir=self._folder)
+        return tempfile.TemporaryFile(buffering=0, dir=self._folder)
 
     async def add(self, piece: bytes) -> None:
         """Append `piece`."""
@@ -48,20 +51,22 @@ class Spool:
         """Write down what was added."""
         batch, self._batch = bytes(self._batch), bytearray()
         if batch:
-            await asyncio.to_thread(self._write, batch)
+            await disk.in_thread(self._write, batch)
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """All of it, from the beginning."""
         await self.flush()
         position = 0
-        while piece := await asyncio.to_thread(self._read, position):
+        while piece := await disk.in_thread(self._read, position):
             position += len(piece)
             yield piece
 
     def _write(self, batch: bytes) -> None:
         if self._file is not None:
             self._file.seek(0, 2)
-            self._file.write(batch)
+            view = memoryview(batch)
+            while view:
+                view = view[self._file.write(view) :]
 
     def _read(self, position: int) -> bytes:
         if self._file is None:

@@ -25,8 +25,8 @@ _TICKS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _DAY_S = 86_400
 
 
-def csv_chunks(path: Path) -> Iterator[bytes]:
-    """A Parquet file as CSV in UTF-8, header first, some thousand rows at a time. Blocks."""
+def csv_chunks(path: Path | pa.NativeFile) -> Iterator[bytes]:
+    """A Parquet file as CSV in UTF-8, header first, some thousand rows at a time. Blocks. An open file will do."""
     names = stored.schema(path).names
     noted = time_layout.decode(stored.notes(path))
     layouts = {index: noted[name] for index, name in enumerate(names) if name in noted}

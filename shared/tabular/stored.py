@@ -7,6 +7,7 @@ packed: a text that repeats is packed once. So a few values are read first, to s
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -33,18 +34,21 @@ _PLAIN = frozenset({"PLAIN", "RLE", "BIT_PACKED", "DELTA_LENGTH_BYTE_ARRAY"})
 """Encodings in which a text takes at least its own length."""
 
 
-def opened(path: Path) -> pq.ParquetFile:
+def opened(path: Path | pa.NativeFile) -> pq.ParquetFile:
     """A Parquet file to read from, whoever wrote it; raises pyarrow.ArrowInvalid or OSError when it is damaged."""
-    return pq.ParquetFile(
+    file = pq.ParquetFile(
         path,
         buffer_size=BUFFER_BYTES,
         pre_buffer=False,
         thrift_string_size_limit=METADATA_LIMIT_BYTES,
         thrift_container_size_limit=METADATA_LIMIT_BYTES,
     )
+    if not isinstance(path, Path):  # it may be far away: pyarrow's threads, which all share, must not wait for it
+        file.iter_batches = partial(file.iter_batches, use_threads=False)
+    return file
 
 
-def batches(path: Path) -> Iterator[pa.RecordBatch]:
+def batches(path: Path | pa.NativeFile) -> Iterator[pa.RecordBatch]:
     """The rows in order."""
     with opened(path) as file:
         yield from bounded(file)
@@ -98,13 +102,13 @@ def columns(path: Path) -> Iterator[Iterator[pa.Array]]:
             yield _column(file, name)
 
 
-def schema(path: Path) -> pa.Schema:
+def schema(path: Path | pa.NativeFile) -> pa.Schema:
     """The columns."""
     with opened(path) as file:
         return file.schema_arrow
 
 
-def notes(path: Path) -> dict[bytes, bytes]:
+def notes(path: Path | pa.NativeFile) -> dict[bytes, bytes]:
     """What the file says of itself beside its columns."""
     with opened(path) as file:
         return dict(file.metadata.metadata or {})

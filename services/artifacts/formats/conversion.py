@@ -29,6 +29,7 @@ class Wishes:
     max_columns: int
     writing: Writing = Writing()
     converted: Callable[[int], None] = lambda _rows: None  # hears how many rows are converted so far
+    passing: Callable[[int], None] = lambda _bytes: None  # hears how much content has been read; may raise
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from services.artifacts.formats.parquet_out import ParquetOutput
 from services.artifacts.formats.plan import Plan
 from services.artifacts.formats.refusal import refuse
 from services.artifacts.formats.spool import Spool
-from services.artifacts.formats.streams import OpenChunks
+from services.artifacts.formats.streams import Chunks, OpenChunks
 from services.artifacts.formats.tables import TextTable
 from services.artifacts.formats.text_forms import Form
 from services.artifacts.formats.xes_table import XesTable
@@ -38,6 +38,7 @@ def convert(spool: Spool, target: Path, wishes: Wishes) -> Conversion:
     packed = magic.startswith(streams.GZIP_MAGIC)
     if packed:
         open_chunks = _unpacked(spool, wishes.max_decompressed_bytes)
+    open_chunks = _told(open_chunks, wishes)
     head, complete = streams.take(open_chunks(), HEAD_BYTES)
     detected = detect(head, complete=complete, encoding=wishes.writing.encoding)
     if detected.format == "parquet":
@@ -52,6 +53,19 @@ def convert(spool: Spool, target: Path, wishes: Wishes) -> Conversion:
 
 def _unpacked(spool: Spool, limit: int) -> OpenChunks:
     return lambda: streams.gunzip(spool.chunks(), limit=limit)
+
+
+def _told(open_chunks: OpenChunks, wishes: Wishes) -> OpenChunks:
+    """The same chunks, with their sizes told as they are read."""
+
+    def chunks() -> Chunks:
+        size = 0
+        for chunk in open_chunks():
+            size += len(chunk)
+            wishes.passing(size)
+            yield chunk
+
+    return chunks
 
 
 def _table(open_chunks: OpenChunks, detected: Detected, wishes: Wishes) -> TextTable:

@@ -30,6 +30,7 @@ def convert(spool: Spool, unpacked: OpenChunks | None, target: Path, wishes: Wis
             for chunk in unpacked():
                 file.write(chunk)
     spool.wait_complete()
+    wishes.passing(path.stat().st_size)
     question = {
         "source": str(path),
         "target": str(target),

@@ -75,11 +75,13 @@ class ParquetOutput:
                 self._wait()
         finally:
             self._packer.shutdown(wait=True)
-            writer = self._writer or self._open(None)
-            writer.add_key_value_metadata(self._notes)
-            writer.close()
-            self._sink.close()
-            self._hashing.close()
+            try:
+                writer = self._writer or self._open(None)
+                writer.add_key_value_metadata(self._notes)
+                writer.close()
+            finally:
+                self._sink.close()
+                self._hashing.close()
 
     def _flush(self) -> None:
         self._wait()  # one group being packed and one being gathered: what bounds memory
@@ -151,6 +153,5 @@ class _HashingFile:
 
     def close(self) -> None:
         """Close the file."""
-        if not self.closed:
-            self._file.close()
         self.closed = True
+        self._file.close()

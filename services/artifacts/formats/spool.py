@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Condition
 
 CHUNK_BYTES = 1024 * 1024
 """How much is read at once, in bytes."""
+
+LOOK_EVERY_S = 0.1
+"""How often a reader that waits for the writer says so, in seconds."""
 
 
 class SpoolAborted(Exception):
@@ -21,6 +25,7 @@ class Spool:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.size = 0
+        self.waiting: Callable[[float], None] = lambda _seconds: None  # hears how long a reader waited; may raise
         self._file = path.open("wb", buffering=0)
         self._hash = hashlib.sha256()
         self._changed = Condition()
@@ -54,7 +59,7 @@ class Spool:
         """Block until everything has arrived; raises SpoolAborted."""
         with self._changed:
             while not self._ended:
-                self._changed.wait()
+                self._wait()
             if self._aborted:
                 raise SpoolAborted
 
@@ -71,10 +76,15 @@ class Spool:
         """Wait for bytes after `position`; returns whether there are any."""
         with self._changed:
             while self.size <= position and not self._ended:
-                self._changed.wait()
+                self._wait()
             if self._aborted:
                 raise SpoolAborted
             return self.size > position
+
+    def _wait(self) -> None:
+        began = time.monotonic()
+        self._changed.wait(LOOK_EVERY_S)
+        self.waiting(time.monotonic() - began)
 
     def _end(self, *, aborted: bool) -> None:
         with self._changed:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import io
+import tempfile
 from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -130,6 +133,16 @@ async def test_a_lost_reply_is_asked_for_again_under_the_same_ticket(api: Api, m
     assert await upload(api, ("datasetName", b"D"), ("file", CSV)) == 201
     assert [(where.ticket, body == CSV) for where, body in api.transfers.stored] == [("D", True)]
     assert len([command for command in api.requests.asked if isinstance(command, OpenDatasetUpload)]) == 1
+
+
+@pytest.mark.parametrize("parts", ORDERS)
+async def test_a_full_disk_is_503_and_stores_nothing(
+    api: Api, monkeypatch: pytest.MonkeyPatch, parts: list[Part]
+) -> None:
+    full = partial(Path("/dev/full").open, "w+b", 0)
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: full())
+    assert await upload(api, *parts) == 503
+    assert api.transfers.stored == []
 
 
 async def test_a_key_stands_for_the_fields_here_and_for_the_file_in_artifacts(api: Api) -> None:
