@@ -117,9 +117,10 @@ class Leftovers:
         return {"worker": unix_sockets(worker.pid), FORK_SERVER: servers}
 
     def memory(self) -> dict[str, int]:
-        """Proportional memory of each service, and of the worker's fork server, in bytes."""
-        found = {name: _proportional(service.pid) for name, service in self._stack.services.items() if service.pid}
-        found[FORK_SERVER] = sum(_proportional(child.pid) for child in self._worker().children())
+        """Anonymous memory of each service, and of the worker's fork server, in bytes. What they map from files is left
+        out: how much of that counts as theirs changes with whatever else on the machine maps the same."""
+        found = {name: _anonymous(service.pid) for name, service in self._stack.services.items() if service.pid}
+        found[FORK_SERVER] = sum(_anonymous(child.pid) for child in self._worker().children())
         return found
 
     def work_files(self) -> int:
@@ -146,9 +147,9 @@ class Leftovers:
         return [Path(root, name) for root, folders, _ in walk for name in folders if name.startswith(begin)]
 
 
-def _proportional(pid: int | None) -> int:
+def _anonymous(pid: int | None) -> int:
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
-        if line.startswith("Pss:"):
+        if line.startswith("Anonymous:"):
             return int(line.split()[1]) * 1024
     return 0
 
