@@ -58,6 +58,8 @@ def show(before: Snapshot, after: Snapshot) -> Table:
     table.add_row("files in the worker's folder", str(before.work_files), str(after.work_files))
     for name, count in before.descriptors.items():
         table.add_row(f"descriptors of {name}", str(count), str(after.descriptors[name]))
+    for name, count in before.sockets.items():
+        table.add_row(f"local sockets of {name}", str(count), str(after.sockets[name]))
     for name, size in before.memory.items():
         now = after.memory[name]
         table.add_row(f"memory of {name}", f"{size / 1e6:.1f} MB", f"{now / 1e6:.1f} MB ({now / size - 1:+.1%})")

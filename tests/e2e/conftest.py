@@ -1,4 +1,4 @@
-"""A stack for tests of run control: two slots, and a kernel interpreter whose start can be held up."""
+"""A stack for tests of run control: two slots, and kernels whose start can be held up; forked ones, or plain ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from deploy.local import Stack
 from tests.support.api import Api
-from tests.support.standstill import interpreter_to_hold_up
+from tests.support.standstill import environment_to_hold_up, interpreter_to_hold_up
 
 SLOTS = 2
 """Runs at a time on that stack."""
@@ -29,14 +29,17 @@ class Controlled:
 
 
 @pytest.fixture(scope="package")
-def controlled() -> Iterator[Controlled]:
-    """See the module."""
+def controlled(request: pytest.FixtureRequest) -> Iterator[Controlled]:
+    """See the module. Kernels are forked, with all isolation that the machine allows, unless "plain" is asked for."""
     folder = Path(tempfile.mkdtemp(prefix="atelier-"))
     folder.chmod(0o755)  # PostgreSQL's own user must be able to enter
-    python, hold = interpreter_to_hold_up(folder)
     try:
-        own = {"worker": {"ATELIER_KERNEL_PYTHON": str(python), "ATELIER_ISOLATION_MINIMUM": "none"}}
-        with Stack(folder / "c", slots=SLOTS, service_env=own) as running:
+        if getattr(request, "param", "forked") == "forked":
+            settings, hold = environment_to_hold_up(folder)
+        else:
+            python, hold = interpreter_to_hold_up(folder)
+            settings = {"ATELIER_KERNEL_PYTHON": str(python), "ATELIER_ISOLATION_MINIMUM": "none"}
+        with Stack(folder / "c", slots=SLOTS, service_env={"worker": settings}) as running:
             yield Controlled(running, hold)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

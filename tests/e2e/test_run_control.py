@@ -234,7 +234,6 @@ async def test_the_runs_limit_is_told_as_it_was_asked_for(tenant: Api) -> None:
     execution = await tenant.run(notebook["notebookId"], {"timeout": 3, "errorPolicy": "continue"})
     assert (execution["status"], execution["errorType"]) == ("Error", "TimeoutError")
     assert "run's time limit of 3 seconds" in execution["errorMessage"]
-    assert execution["totalDurationSeconds"] < 8
 
 
 async def test_the_runs_limit_holds_before_the_first_cell(tenant: Api, controlled: Any) -> None:

@@ -1,4 +1,7 @@
-"""A run can be cancelled in every phase, within two seconds (five for a cell that will not listen), and ends once."""
+"""A run can be cancelled in every phase, with forked kernels in their sandbox and with plain ones, and ends once.
+
+How soon is measured by `make promises`; here a cancellation that takes many times longer counts as stuck.
+"""
 
 from __future__ import annotations
 
@@ -15,30 +18,36 @@ from tests.support.api import Api
 from tests.support.runs import address, counters, status, terminal_events, until
 from tests.support.standstill import frozen
 
-PROMPT_S, STUBBORN_S = 2.0, 5.0
-"""How long a cancellation may take, in seconds."""
+pytestmark = pytest.mark.parametrize("controlled", ["forked", "plain"], indirect=True, scope="package")
+
+STUCK_S = 40.0
+"""A cancellation that takes longer is stuck, on a busy machine too, in seconds."""
 
 STUBBORN = """
 import signal
 signal.signal(signal.SIGINT, signal.SIG_IGN)
-print("deaf", flush=True)
+print("kept", flush=True)
 while True:
     pass
 """
 
-LOADED = 8.0
-"""How many times longer than promised a cancellation may take on a busy machine before it counts as stuck."""
 
-
-async def cancel(api: Api, execution: dict[str, Any], within_s: float) -> dict[str, Any]:
+async def cancel(api: Api, execution: dict[str, Any]) -> dict[str, Any]:
     """Cancel and wait for the end; returns the status object then."""
     code, answer, _ = await api.post(f"{address(execution)}/cancel")
     assert code == 202, answer
-    ended = await api.wait(execution["notebookId"], execution["executionId"], timeout_s=LOADED * within_s)
+    ended = await api.wait(execution["notebookId"], execution["executionId"], timeout_s=STUCK_S)
     assert ended["status"] == "Cancelled"
     assert (ended["errorType"], ended["failedCell"], ended["phase"]) == (None, None, None)
     assert ended["progress"]["percentComplete"] < 100
     return ended
+
+
+async def shown(api: Api, execution: dict[str, Any], text: str) -> None:
+    """Wait until a cell has put that out."""
+    async with asyncio.timeout(STUCK_S):
+        while text not in str((await api.get(f"{address(execution)}/notebook"))[1]):
+            await asyncio.sleep(0.05)
 
 
 async def check_ended_once(api: Api, execution: dict[str, Any], database: asyncpg.Connection) -> None:
@@ -58,9 +67,9 @@ async def test_while_it_waits(tenant: Api, database: asyncpg.Connection) -> None
         await until(tenant, execution, phase="ExecutingCells")
     waiting = await tenant.start(notebook["notebookId"])
     assert (waiting["phase"], waiting["queuePosition"]) == ("Queued", 1)
-    await cancel(tenant, waiting, PROMPT_S)
+    await cancel(tenant, waiting)
     for execution in running:
-        await cancel(tenant, execution, PROMPT_S)
+        await cancel(tenant, execution)
     await check_ended_once(tenant, waiting, database)
 
 
@@ -75,7 +84,7 @@ async def test_while_its_dataset_is_fetched(
     with frozen(controlled.stack.object_store):
         execution = await tenant.start(notebook["notebookId"])
         await until(tenant, execution, phase="PreparingEnvironment")
-        ended = await cancel(tenant, execution, PROMPT_S)
+        ended = await cancel(tenant, execution)
     assert [cell["status"] for cell in ended["cellResults"]] == ["Cancelled"]
     await check_ended_once(tenant, execution, database)
     # The fetch that was left alone serves the next run.
@@ -88,29 +97,32 @@ async def test_while_its_kernel_starts(controlled: Controlled, tenant: Api, data
     try:
         execution = await tenant.start(notebook["notebookId"])
         await until(tenant, execution, phase="StartingKernel")
-        await cancel(tenant, execution, PROMPT_S)
+        await cancel(tenant, execution)
     finally:
         controlled.hold.unlink()
     await check_ended_once(tenant, execution, database)
 
 
 @pytest.mark.parametrize(
-    ("source", "within_s"),
+    "source",
     [
-        ("print('kept', flush=True)\nimport time; time.sleep(60)", PROMPT_S),
-        ("import time\nprint('kept', flush=True)\ntry: time.sleep(60)\nexcept KeyboardInterrupt: pass", PROMPT_S),
-        (STUBBORN + "# kept", STUBBORN_S),
+        "print('kept', flush=True)\nimport time; time.sleep(60)",
+        "import time\nprint('kept', flush=True)\ntry: time.sleep(60)\nexcept KeyboardInterrupt: pass",
+        STUBBORN,
     ],
     ids=["sleeps", "catches", "ignores"],
 )
-async def test_while_a_cell_runs(tenant: Api, database: asyncpg.Connection, source: str, within_s: float) -> None:
+async def test_while_a_cell_runs(tenant: Api, database: asyncpg.Connection, source: str) -> None:
     notebook = await tenant.create("print('before')", source, "print('after')")
     execution = await tenant.start(notebook["notebookId"])
     cell_id = notebook["cells"][1]["cellId"]
     await until(tenant, execution, currentCell=cell_id)
-    ended = await cancel(tenant, execution, within_s)
+    await shown(tenant, execution, "kept")
+    ended = await cancel(tenant, execution)
     assert [cell["status"] for cell in ended["cellResults"]] == ["Success", "Cancelled", "Cancelled"]
-    assert "before" in str((await tenant.results(ended))["outputs"])
+    outputs = str((await tenant.results(ended))["outputs"])
+    assert "before" in outputs
+    assert "kept" in outputs
     await check_ended_once(tenant, execution, database)
 
 
@@ -123,7 +135,7 @@ async def test_while_results_are_collected(
     await until(tenant, execution, phase="ExecutingCells")
     with frozen(getattr(controlled.stack, down)):
         await until(tenant, execution, phase="CollectingResults")
-        ended = await cancel(tenant, execution, PROMPT_S)
+        ended = await cancel(tenant, execution)
     assert {cell["status"] for cell in ended["cellResults"]} == {"Success"}
     assert any("cancelled while its results" in warning for warning in ended["warnings"])
     results = await tenant.results(ended)
@@ -138,7 +150,7 @@ async def test_while_a_cell_runs_and_the_results_cannot_be_stored(
     execution = await tenant.start(notebook["notebookId"])
     await until(tenant, execution, currentCell=notebook["cells"][0]["cellId"])
     with frozen(controlled.stack.artifacts):
-        await cancel(tenant, execution, PROMPT_S)
+        await cancel(tenant, execution)
     await check_ended_once(tenant, execution, database)
 
 
@@ -146,7 +158,7 @@ async def test_while_a_report_is_rendered(tenant: Api, database: asyncpg.Connect
     notebook = await tenant.create("print(1)")
     execution = await tenant.start(notebook["notebookId"], {"outputOptions": {"generateReport": True}})
     await until(tenant, execution, phase="CollectingResults")
-    await cancel(tenant, execution, PROMPT_S)
+    await cancel(tenant, execution)
     await check_ended_once(tenant, execution, database)
 
 

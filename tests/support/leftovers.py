@@ -1,4 +1,5 @@
-"""What runs must not leave behind on a stack's machine: processes, folders, sockets, descriptors, control groups."""
+"""What runs must not leave behind on a stack's machine: processes, folders, sockets, descriptors, control groups,
+shared memory."""
 
 from __future__ import annotations
 
@@ -24,8 +25,15 @@ STEADY_LOOKS = 10
 FORK_SERVER = "fork server"
 """Its name among those of the services."""
 
-IPC_KEY = 0x41544C
-"""Of the System V objects that the hostile notebooks make."""
+IPC_KEY, LEFT = 0x41544C, "atelier_left"
+"""Of the System V objects that the hostile notebooks make, and how the names of their POSIX ones begin: where kernels
+have no user of their own these tell."""
+
+KERNEL_UIDS = range(200_000, 300_000)
+"""Users of kernels (ATELIER_KERNEL_FIRST_UID and ATELIER_KERNEL_UIDS by default, and those of tests)."""
+
+INODE = 6
+"""Its column in /proc/net/unix (proc(5))."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +43,6 @@ class Traces:
     processes: int
     run_folders: int
     control_groups: int
-    kernel_sockets: int
     shared_objects: int
 
     @classmethod
@@ -45,7 +52,6 @@ class Traces:
             processes=1 + 2 * kernels,
             run_folders=kernels,
             control_groups=kernels if control_groups else 0,
-            kernel_sockets=0,
             shared_objects=0,
         )
 
@@ -87,8 +93,7 @@ class Leftovers:
             processes=len(self._worker().children(recursive=True)),
             run_folders=len(self.run_folders()),
             control_groups=len({child.name for group in groups for child in group.glob("k*") if child.is_dir()}),
-            kernel_sockets=self._kernel_sockets(),
-            shared_objects=_shared_objects(),
+            shared_objects=shared_objects(),
         )
 
     def programs(self) -> list[str]:
@@ -105,10 +110,17 @@ class Leftovers:
         found[FORK_SERVER] = sum(child.num_fds() for child in self._worker().children())
         return found
 
+    def sockets(self) -> dict[str, int]:
+        """How many local sockets hold the worker and its fork server: to kernels, to keepers, to each other."""
+        worker = self._worker()
+        servers = sum(unix_sockets(child.pid) for child in worker.children())
+        return {"worker": unix_sockets(worker.pid), FORK_SERVER: servers}
+
     def memory(self) -> dict[str, int]:
-        """Proportional memory of each service, and of the worker's fork server, in bytes."""
-        found = {name: _proportional(service.pid) for name, service in self._stack.services.items() if service.pid}
-        found[FORK_SERVER] = sum(_proportional(child.pid) for child in self._worker().children())
+        """Anonymous memory of each service, and of the worker's fork server, in bytes. What they map from files is left
+        out: how much of that counts as theirs changes with whatever else on the machine maps the same."""
+        found = {name: _anonymous(service.pid) for name, service in self._stack.services.items() if service.pid}
+        found[FORK_SERVER] = sum(_anonymous(child.pid) for child in self._worker().children())
         return found
 
     def work_files(self) -> int:
@@ -134,22 +146,37 @@ class Leftovers:
         walk = os.walk("/sys/fs/cgroup")
         return [Path(root, name) for root, folders, _ in walk for name in folders if name.startswith(begin)]
 
-    def _kernel_sockets(self) -> int:
-        """Names of kernels' sockets that still lie in a run folder: they go when the kernel has been met."""
-        return sum(1 for folder in self.run_folders() for path in folder.glob("k/s-*") if path.is_socket())
 
-
-def _proportional(pid: int | None) -> int:
+def _anonymous(pid: int | None) -> int:
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
-        if line.startswith("Pss:"):
+        if line.startswith("Anonymous:"):
             return int(line.split()[1]) * 1024
     return 0
 
 
-def _shared_objects() -> int:
-    """Shared memory and semaphores of hostile notebooks on the machine itself, outside of every sandbox."""
+def unix_sockets(pid: int) -> int:
+    """Open descriptors of a process that are unix sockets (by their inodes, as lsof tells)."""
+    lines = Path(f"/proc/{pid}/net/unix").read_text(encoding="utf-8", errors="replace").splitlines()[1:]
+    known = {line.split()[INODE] for line in lines}
+    found = 0
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            kind, _, inode = str(descriptor.readlink()).partition(":")
+            found += kind == "socket" and inode.strip("[]") in known
+    return found
+
+
+def shared_objects() -> int:
+    """System V and POSIX shared memory, semaphores and message queues of kernels' users, or of a hostile notebook, on
+    the machine itself: outside of every sandbox."""
     found = 0
     for kind in ("shm", "sem", "msg"):
-        lines = Path("/proc/sysvipc", kind).read_text(encoding="ascii").splitlines()[1:]
-        found += sum(int(line.split()[0]) == IPC_KEY for line in lines)
-    return found + len(list(Path("/dev/shm").glob("atelier_left*")))
+        header, *lines = Path("/proc/sysvipc", kind).read_text(encoding="ascii").splitlines()
+        owner = header.split().index("uid")
+        rows = [line.split() for line in lines]
+        found += sum(int(row[0]) == IPC_KEY or int(row[owner]) in KERNEL_UIDS for row in rows)
+    for folder in ("/dev/shm", "/dev/mqueue"):
+        for path in Path(folder).glob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                found += path.name.startswith(LEFT) or path.stat().st_uid in KERNEL_UIDS
+    return found

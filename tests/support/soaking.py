@@ -36,6 +36,7 @@ class Snapshot:
     traces: Traces
     work_files: int
     descriptors: dict[str, int]
+    sockets: dict[str, int]
     memory: dict[str, int]
 
 
@@ -48,6 +49,9 @@ def lost(before: Snapshot, after: Snapshot) -> list[str]:
         spare = 0 if name == FORK_SERVER else SPARE_DESCRIPTORS
         if count > before.descriptors[name] + spare:
             found.append(f"{name} has {count} descriptors, before {before.descriptors[name]}")
+    for name, count in after.sockets.items():
+        if count > before.sockets[name]:
+            found.append(f"{name} has {count} local sockets, before {before.sockets[name]}")
     return found
 
 
@@ -77,6 +81,7 @@ class Soak:
             traces=await self._leftovers.gone(kernels=self._slots),
             work_files=await asyncio.to_thread(self._leftovers.work_files),
             descriptors=self._leftovers.descriptors(),
+            sockets=self._leftovers.sockets(),
             memory=await asyncio.to_thread(self._leftovers.memory),
         )
 

@@ -216,6 +216,7 @@ class Environments:
         return site.built(resolution, lease)
 
     async def _resolve(self, key: str, packages: list[Requirement], site: Site) -> Resolution:
+        began = time.monotonic()
         scratch = self._shelf.new_folder(key)
         try:
             resolution = await self._builder.resolve(packages, site.base, site.target, scratch)
@@ -223,6 +224,7 @@ class Environments:
             await asyncio.shield(asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True))
         kept = {"at": time.time(), "lock": resolution.lock, "onBase": resolution.on_base}
         self._shelf.keep_resolution(key, kept)
+        log.info("environment resolved", environment=site.name(resolution), seconds=round(time.monotonic() - began, 3))
         return resolution
 
     def _base_prepared(self) -> Prepared:

@@ -18,7 +18,7 @@ from services.executor.kernels.forkserver import outlet
 from services.executor.kernels.isolation import Isolation
 from services.executor.kernels.plain import PYTHON_ARGUMENTS
 from services.executor.kernels.pool import Pool
-from services.executor.kernels.port import Kernel, KernelRequest, KernelSource, KernelStartError, LayOut
+from services.executor.kernels.port import BUILT, Kernel, KernelRequest, KernelSource, KernelStartError, LayOut
 from services.executor.kernels.spares import Origin, Spares
 from services.executor.kernels.starting import READY_BUCKETS, Starter
 from services.executor.kernels.warm_server import WarmServer
@@ -28,15 +28,14 @@ log = structlog.get_logger(__name__)
 BASE = "python3"
 """The type of kernels that are forked."""
 
-BUILT = "python3-environment"
-"""What kernels of built environments are called in metrics."""
-
 _PROGRAM = outlet.program()
 
 ACQUIRED = Counter(
     "atelier_kernels_acquired_total", "Kernels given to runs, by where they came from", ["kernel", "source"]
 )
-ACQUIRE_S = Histogram("atelier_kernel_acquire_seconds", "Time until a run had a ready kernel", buckets=READY_BUCKETS)
+ACQUIRE_S = Histogram(
+    "atelier_kernel_acquire_seconds", "Time until a run had a ready kernel", ["kernel"], buckets=READY_BUCKETS
+)
 
 
 class ForkedKernels:
@@ -133,8 +132,8 @@ class ForkedKernels:
             kernel, source = await self._acquire_forked(request)
         else:
             kernel, source = await self._acquire_other(request)
-        ACQUIRED.labels(kernel=request.kernel_type, source=source).inc()
-        ACQUIRE_S.observe(time.monotonic() - began)
+        ACQUIRED.labels(kernel=request.kind, source=source).inc()
+        ACQUIRE_S.labels(kernel=request.kind).observe(time.monotonic() - began)
         return kernel
 
     def _why_plain(self) -> str | None:

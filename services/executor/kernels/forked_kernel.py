@@ -6,7 +6,6 @@ import asyncio
 from pathlib import Path
 
 import structlog
-from prometheus_client import Histogram
 
 from services.executor.kernels.client import RunClient
 from services.executor.kernels.connecting import Connection
@@ -19,9 +18,6 @@ log = structlog.get_logger(__name__)
 
 KILL_WAIT_S = 5.0
 """How long a killed kernel may take until nothing of it is left, in seconds."""
-
-CPU_S = Histogram("atelier_kernel_cpu_seconds", "Processor time of a kernel, start included",
-                  buckets=(0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60, 600))  # fmt: skip
 
 
 class ForkedKernel:
@@ -72,8 +68,6 @@ class ForkedKernel:
                 await self.provisioner.cleanup()
         except TimeoutError:
             log.error("a kernel is not gone in time", pid=self.provisioner.identity)
-        if self.provisioner.usage is not None:
-            CPU_S.observe(self.provisioner.usage.cpu_seconds)
         self.client.stop_channels()
         if self._hold is not None:
             self._hold.close()

@@ -17,6 +17,10 @@ class KernelStartError(Exception):
     """The kernel did not become ready; the message says why, in words for the notebook's owner."""
 
 
+BUILT = "python3-environment"
+"""What kernels of built environments are called in metrics."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class KernelRequest:
     """What a run needs of its kernel. `run_dir` is where its folder goes if the kernel does not come with one."""
@@ -27,6 +31,11 @@ class KernelRequest:
     """The interpreter of an environment built for the run; None for the base one."""
     readable: tuple[Path, ...] = ()
     """Where that environment and its interpreter lie."""
+
+    @property
+    def kind(self) -> str:
+        """What such kernels are called in metrics."""
+        return self.kernel_type if self.python is None else BUILT
 
 
 @dataclass(frozen=True, kw_only=True)

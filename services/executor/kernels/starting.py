@@ -26,7 +26,8 @@ from services.executor.kernels.meeting import SocketHold
 from services.executor.kernels.port import KernelStartError, LayOut
 from services.executor.kernels.warm_server import WarmServer
 
-READY_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 20)
+READY_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160)
+"""Up to a Scala kernel that starts on a busy machine, in seconds."""
 
 START_S = Histogram(
     "atelier_kernel_start_seconds", "From a request until its kernel was ready", ["kernel"], buckets=READY_BUCKETS

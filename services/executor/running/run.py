@@ -10,6 +10,7 @@ from typing import Any
 import nbformat
 import orjson
 import structlog
+from prometheus_client import Histogram
 
 from services.executor import ending, model, requeueing, wording
 from services.executor.collecting.artifact_writer import RunIdentity
@@ -37,6 +38,9 @@ from shared.errors import AtelierError, NotFound, OutcomeUnknown, Unavailable
 
 log = structlog.get_logger(__name__)
 
+CPU_S = Histogram("atelier_kernel_cpu_seconds", "Processor time of a run's kernel, start included", ["kernel"],
+                  buckets=(0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 600, 3600))  # fmt: skip
+
 CANCELLED_SEAL_S = 1.0
 """How long a cancelled run may go on storing results, in seconds. What a store that is down has not taken by then is
 lost: whoever cancels a run wants its end."""
@@ -63,6 +67,7 @@ class Run:
         self._environment: Prepared | None = None
         self._csv_columns: list[dict[str, Any]] | None = None
         self._kernel: Kernel | None = None
+        self._kind: str = claim.notebook.kernel_type
         self._collector: Collector | None = None
         self._registering: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -221,6 +226,7 @@ class Run:
             python=environment.python if environment.source == "built" else None,
             readable=environment.readable,
         )
+        self._kind = request.kind
         with telemetry.span("start kernel", kernel=request.kernel_type):
             return await unless_stopped(self._means.kernels.acquire(request), self._stop, deadline=self._deadline)
 
@@ -337,6 +343,8 @@ class Run:
         await kernel.close()
         usage = kernel.usage()
         memory, cpu = (usage.peak_memory_bytes, usage.cpu_seconds) if usage else (None, None)
+        if cpu is not None:
+            CPU_S.labels(kernel=self._kind).observe(cpu)
         self._resources = Resources(
             peak_memory_usage=wording.size(memory),
             peak_memory_usage_bytes=memory,
