@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from tempfile import TemporaryFile
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,22 +22,35 @@ PAGE_BYTES = 2 * 1024 * 1024
 """A page and what is read ahead of it, in bytes: writers end a page at 1 MiB."""
 
 
-def leaves(file: pq.ParquetFile) -> dict[str, range]:
-    """Where each column's values stand among the file's own columns: of a record, one for each member."""
-    found, start = {}, 0
-    for field in file.schema_arrow:
-        count = _leaf_count(field.type)
-        found[field.name] = range(start, start + count)
-        start += count
-    return found
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column's type, and where its values stand among the file's own columns: of a record, one for each member."""
+
+    kind: pa.DataType
+    leaves: range
 
 
-def held_bytes(file: pq.ParquetFile, group: int) -> dict[str, int]:
+_KNOWN: WeakKeyDictionary[pq.ParquetFile, dict[str, Column]] = WeakKeyDictionary()
+
+
+def columns(file: pq.ParquetFile) -> dict[str, Column]:
+    """The columns by name; kept, since pyarrow makes the schema anew each time."""
+    if file not in _KNOWN:
+        found, start = {}, 0
+        for field in file.schema_arrow:
+            count = _leaf_count(field.type)
+            found[field.name] = Column(kind=field.type, leaves=range(start, start + count))
+            start += count
+        _KNOWN[file] = found
+    return _KNOWN[file]
+
+
+def held_bytes(file: pq.ParquetFile, group: int, names: Sequence[str]) -> dict[str, int]:
     """How much of each column is in memory while it is read."""
-    described = file.metadata.row_group(group)
+    described, known = file.metadata.row_group(group), columns(file)
     return {
-        name: sum(min(PAGE_BYTES, described.column(position).total_uncompressed_size) for position in positions)
-        for name, positions in leaves(file).items()
+        name: sum(min(PAGE_BYTES, described.column(leaf).total_uncompressed_size) for leaf in known[name].leaves)
+        for name in names
     }
 
 

@@ -56,11 +56,11 @@ def batches(path: Path | pa.NativeFile) -> Iterator[pa.RecordBatch]:
 
 def bounded(file: pq.ParquetFile, names: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
     """The rows of an open file in order, of all columns or of those that are named."""
-    wanted = list(file.schema_arrow.names if names is None else names)
+    wanted = list(regrouping.columns(file) if names is None else names)
     for group in range(file.num_row_groups):
-        sizes = regrouping.held_bytes(file, group)
+        sizes = regrouping.held_bytes(file, group, wanted)
         rows = rows_at_once(file, group, wanted)
-        if sum(sizes[name] for name in wanted) > regrouping.HELD_BYTES:
+        if sum(sizes.values()) > regrouping.HELD_BYTES:
             found = regrouping.batches(file, group, wanted, sizes=sizes, rows=rows)
         else:
             found = file.iter_batches(batch_size=rows, row_groups=[group], columns=None if names is None else wanted)
@@ -73,14 +73,14 @@ def rows_at_once(file: pq.ParquetFile, group: int, names: Sequence[str]) -> int:
     described = file.metadata.row_group(group)
     if not described.num_rows:
         return 1
-    leaves = regrouping.leaves(file)
+    known = regrouping.columns(file)
     fixed, plain, packed = 0.0, 0.0, []
     for name in names:
-        kind = file.schema_arrow.field(name).type
+        kind = known[name].kind
         if _is_fixed(kind):
             fixed += kind.bit_width / 8
             continue
-        chunks = [described.column(position) for position in leaves[name]]
+        chunks = [described.column(position) for position in known[name].leaves]
         plain += sum(chunk.total_uncompressed_size for chunk in chunks) / described.num_rows
         if not all(_PLAIN.issuperset(chunk.encodings) for chunk in chunks):
             packed.append(name)
@@ -98,7 +98,7 @@ def columns(path: Path) -> Iterator[Iterator[pa.Array]]:
     """Every column, one after the other. The file is opened once: with thousands of columns its description takes
     longer to read than a column."""
     with opened(path) as file:
-        for name in file.schema_arrow.names:
+        for name in regrouping.columns(file):
             yield _column(file, name)
 
 
@@ -116,7 +116,7 @@ def notes(path: Path | pa.NativeFile) -> dict[bytes, bytes]:
 
 def _column(file: pq.ParquetFile, name: str) -> Iterator[pa.Array]:
     """Across row groups where values are short by their type: thousands of columns in small groups take long else."""
-    if not _is_fixed(file.schema_arrow.field(name).type):
+    if not _is_fixed(regrouping.columns(file)[name].kind):
         for batch in bounded(file, [name]):
             yield batch.column(0)
         return

@@ -107,11 +107,16 @@ def infer(column: pa.Array, *, commas: bool, points: bool, time_format: str | No
         if form.read(sample, Kind.NUMBER) is not None and form.read(column, Kind.NUMBER) is not None:
             return [(Kind.NUMBER, form)]
     fitting = []
-    for candidate in (time_format,) if time_format else FOUND:
+    for candidate in (time_format,) if time_format else _thinkable(sample):
         form = Form(time_format=candidate)
         if _as_times(sample, form) in _TIMES and (found := _as_times(column, form)) in _TIMES:
             fitting.append((found, form))
     return fitting or [(kind, PLAIN)]
+
+
+def _thinkable(sample: pa.Array) -> tuple[str, ...]:
+    """The formats that are looked for, which all begin with a digit: most texts do not."""
+    return FOUND if _all(pc.match_substring_regex(sample, r"^\d")) else ()
 
 
 def narrowed(ways: list[Way], column: pa.Array) -> list[Way]:

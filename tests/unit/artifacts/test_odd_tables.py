@@ -47,6 +47,8 @@ def test_a_table_of_values_is_read_with_their_types_or_refused(bench: Workbench,
     done = bench.convert(table.data)
     assert dict(done.columns) == table.types
     assert bench.table().to_pydict() == table.values
+    if len(done.columns) == odd_values.WIDE:
+        return  # seconds of processor time; narrower tables go back and forth
     types, values = done.columns, bench.table()
     again = bench.convert(bench.csv())
     assert (again.columns, bench.table().equals(values)) == (types, True)
