@@ -178,7 +178,7 @@ class Hold:
             return waiting == len(runs)
         # One of them waits in the trigger, the others for their tenant's row, which it has locked.
         statement = "SELECT count(*) FROM artifacts.manifest WHERE execution_id = ANY($1) AND final"
-        return waiting > 0 and await self._database.fetchval(statement, _ids(runs)) == len(runs)
+        return waiting > 0 and int(await self._database.fetchval(statement, _ids(runs))) == len(runs)
 
     async def over(self, runs: list[Saving]) -> set[str]:
         """The runs whose end is committed."""
