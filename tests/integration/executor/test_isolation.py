@@ -408,7 +408,7 @@ async def test_a_server_that_cannot_be_started_again_leaves_plain_kernels_where_
     python.write_text(f'#!/bin/sh\n[ -e {broken} ] && exit 3\nexec {KERNEL_PYTHON} "$@"\n')
     python.chmod(0o755)
     kernels = forked_source(
-        tmp_path, imports=[], python=python, minimum=minimum, start_timeout_s=30 if minimum == "none" else 1
+        tmp_path, imports=[], python=python, minimum=minimum, start_timeout_s=120 if minimum == "none" else 1
     )
     try:
         await kernels.open()
@@ -431,11 +431,12 @@ async def test_a_server_that_cannot_be_started_again_leaves_plain_kernels_where_
             with pytest.raises(ForkServerGone):
                 await kernels.check()
         broken.unlink()
-        await until(kernels._server.up.is_set, within_s=60)
-        again = await kernels.acquire(KernelRequest(kernel_type="python3", run_dir=tmp_path / "again"))
-        assert isinstance(again, ForkedKernel)
+        await until(kernels._server.up.is_set, within_s=300)
         assert "plain" not in await kernels.check()
-        await again.close()
+        if minimum == "none":
+            again = await kernels.acquire(KernelRequest(kernel_type="python3", run_dir=tmp_path / "again"))
+            assert isinstance(again, ForkedKernel)
+            await again.close()
     finally:
         await kernels.close()
 
