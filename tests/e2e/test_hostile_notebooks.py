@@ -40,9 +40,9 @@ NEIGHBOUR = [
 NEIGHBOUR_SAYS = f"{sum(n * n for n in range(300_000))} 6\n"
 
 PATCHES = (
-    "import builtins, json, pandas, zmq\n"
+    "import builtins, json, orjson, pandas, zmq\n"
     "print(hasattr(builtins, 'atelier_was_here'), hasattr(zmq.Socket, 'atelier_was_here'), json.dumps(1), "
-    "pandas.DataFrame({'a': [1]}).sum()['a'])"
+    "orjson.dumps(2), pandas.DataFrame({'a': [1]}).sum()['a'])"
 )
 """What a later run sees of `patching the kernel's own code`."""
 
@@ -198,4 +198,4 @@ def assert_no_canary(bodies: list[bytes]) -> None:
 async def test_what_a_run_patched_a_later_one_does_not_see(tenant: Api) -> None:
     for _ in range(4):  # more than there are ready kernels
         notebook = await tenant.create(PATCHES)
-        assert printed(await tenant.results(await tenant.run(notebook["notebookId"]))) == "False False 1 1\n"
+        assert printed(await tenant.results(await tenant.run(notebook["notebookId"]))) == "False False 1 b'2' 1\n"

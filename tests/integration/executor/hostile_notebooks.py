@@ -700,11 +700,12 @@ attempt('pyc', lambda: os.rename(numpy.__file__, numpy.__file__ + 'x'))
         name="patching the kernel's own code",
         cells=[
             r"""
-import builtins, json, zmq, ipykernel.ipkernel, pandas
+import builtins, json, orjson, zmq, ipykernel.ipkernel, pandas
 builtins.atelier_was_here = True
 pandas.DataFrame.sum = lambda *a, **k: 'ESCAPED'
 zmq.Socket.atelier_was_here = True
 json.dumps = lambda *a, **k: 'ESCAPED'
+orjson.dumps = lambda *a, **k: b'ESCAPED'
 """,
         ],
         error=("KernelMessageError", "what is no message of its protocol in cell-001"),
