@@ -68,12 +68,18 @@ class RunClient(AsyncKernelClient):
 
     def stop_channels(self) -> None:
         """See the base class."""
+        channels = [
+            channel
+            for channel in (self._shell_channel, self._iopub_channel, self._control_channel)
+            if channel is not None and channel.is_alive()
+        ]
+        for channel in channels:
+            # Before its reader goes: libzmq waits for room when it tells of something, and all sockets wait with it.
+            with contextlib.suppress(zmq.ZMQError):
+                channel.socket.disable_monitor()
         for monitor, watching in self._monitors:
             watching.cancel()
             monitor.close(linger=0)
         self._monitors.clear()
-        for channel in (self._shell_channel, self._iopub_channel, self._control_channel):
-            if channel is not None and channel.is_alive():
-                with contextlib.suppress(zmq.ZMQError):
-                    channel.socket.disable_monitor()
-                channel.stop()
+        for channel in channels:
+            channel.stop()
