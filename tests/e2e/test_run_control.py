@@ -156,8 +156,10 @@ async def test_a_rerun_can_be_checked_and_repeated_safely(tenant: Api) -> None:
     "body", [{"version": "1.0.0"}, {"fromcell": "x"}, {"timeout": 0}, {"parameters": []}, {"priority": "high"}]
 )
 async def test_a_rerun_refuses_what_it_does_not_know(tenant: Api, body: dict[str, Any]) -> None:
-    code, problem, _ = await tenant.post(f"notebook/{uuid4()}/execution/{uuid4()}/rerun", json=body)
+    notebook = await tenant.create("print(1)")
+    code, problem, _ = await tenant.post(f"{address(await tenant.run(notebook['notebookId']))}/rerun", json=body)
     assert (code, problem["errors"][0]["path"]) == (400, next(iter(body)))
+    assert (await tenant.post(f"notebook/{uuid4()}/execution/{uuid4()}/rerun", json=body))[0] == 404
 
 
 async def test_runs_of_others_cannot_be_repeated(tenant: Api, controlled: Any) -> None:
