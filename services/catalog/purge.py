@@ -66,5 +66,6 @@ class Purge(Background):
                     if await transaction.execute(statement, notebook_id, CHUNK):
                         break
                 else:
+                    await transaction.execute(queries.forget_tally, notebook_id)
                     await transaction.execute(queries.remove_notebook, notebook_id)
                     return True

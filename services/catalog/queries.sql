@@ -138,6 +138,18 @@ SELECT tenant_id, project_id, kernel_type, enrichment_mode, status, sum(change)
 FROM taken
 GROUP BY tenant_id, project_id, kernel_type, enrichment_mode, status
 
+-- name: forget_tally
+-- A notebook's own rows of the tally hold its name. What they add up to stays without it, as after folding.
+WITH taken AS (
+    DELETE FROM notebook_tally t USING notebook n
+    WHERE n.notebook_id = $1 AND t.tenant_id = n.tenant_id AND t.project_id = n.project_id AND t.notebook_id = $1
+    RETURNING t.tenant_id, t.project_id, t.kernel_type, t.enrichment_mode, t.status, t.change
+)
+INSERT INTO notebook_tally (tenant_id, project_id, kernel_type, enrichment_mode, status, change)
+SELECT tenant_id, project_id, kernel_type, enrichment_mode, status, sum(change)
+FROM taken
+GROUP BY tenant_id, project_id, kernel_type, enrichment_mode, status
+
 -- name: count_search
 -- Every notebook whose name is LIKE $3, by kind, with the snapshot that this statement sees. The last column says whether
 -- that snapshot sees all rows of the tally: right after a restore it does not, as their numbers are another server's.
