@@ -17,7 +17,8 @@ LARGEST = 2**63 - 1
 
 def cursor(*key: str | int | datetime | UUID) -> str:
     """The mark for a key."""
-    return base64.urlsafe_b64encode(orjson.dumps(key)).decode().rstrip("=")
+    # asyncpg's ids are of a class of their own, which only their text is JSON of.
+    return base64.urlsafe_b64encode(orjson.dumps(key, default=str)).decode().rstrip("=")
 
 
 def place(text: str, *types: type) -> tuple[Any, ...]:
