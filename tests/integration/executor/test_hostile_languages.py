@@ -35,7 +35,7 @@ CONFINED = ["pid", "mount", "net", "ipc", "uts", "uid"]
 CANARY = "canary-of-the-worker"
 
 PLACES = [("python3", "confined"), ("r", "strong"), ("r", "confined")]
-"""Scala's kernel, which knows only TCP, is not started at `confined`, and ("scala", "strong") can be added for a look: its
+"""Scala's kernel, which knows only TCP, is not started at `confined`; ("scala", "strong") can be added for a look: its
 Java machine takes minutes to come to its limits. Python at `strong` has the end-to-end tests."""
 
 
