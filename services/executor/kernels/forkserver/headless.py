@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import threading
@@ -19,12 +20,34 @@ class SysWithoutModules(types.ModuleType):
         return getattr(sys, name)
 
 
-def trim(application: Any, imported: set[str]) -> None:
-    """Prepare an IPKernelApp that is not initialised yet. `imported`: the names of all modules."""
+def prepare(folder: str) -> Any:
+    """An IPKernelApp with its shell, as far as all kernels are alike; made once, before any fork. `folder` stands in
+    for IPython's, which each kernel has in a home of its own. Starts no thread and opens nothing."""
+    os.environ["IPYTHONDIR"] = folder
+    application = sys.modules["ipykernel.kernelapp"].IPKernelApp.instance()
+    application.config.HistoryManager.enabled = False
+    application.no_stdout = False
+    _trim(application)
+    sys.modules["IPython.core.application"].BaseIPythonApplication.initialize(application, [])
+    # Its handler drops what is below this level, after each record of it was made: three a cell.
+    application.log.setLevel(application.log_level)
+    application.user_ns = {}
+    application.shell = sys.modules["ipykernel.zmqshell"].ZMQInteractiveShell.instance(
+        parent=application,
+        profile_dir=application.profile_dir,
+        user_ns=application.user_ns,
+        compiler_class=sys.modules["ipykernel.compiler"].XCachingCompiler,
+    )
+    # Kernels end without it, and the server is none.
+    atexit.unregister(application.shell.atexit_operations)
+    return application
+
+
+def _trim(application: Any) -> None:
+    """Take out of an IPKernelApp what nothing here uses, before it is initialised."""
     kernelapp: Any = sys.modules["ipykernel.kernelapp"]
     # Its command line is empty and known; building a parser for all its options would take a quarter of the start.
     application.parse_command_line = lambda _argv=None: None
-    application.init_code = lambda: _init_code(application, imported)
     application.init_heartbeat = lambda: None  # the worker hears of the process's end itself
     # Without it the cells' thread reads requests itself: subshells are for people who do two things at a time.
     kernelapp.ShellChannelThread = lambda *_arguments, **_options: None
@@ -36,16 +59,28 @@ def trim(application: Any, imported: set[str]) -> None:
     _announce_only_ends()
 
 
-def initialize(application: Any) -> None:
-    """Initialise the application."""
+def initialize(application: Any, connection_file: str, imported: set[str]) -> None:
+    """Make what is a kernel's own, in its fork: folders, sockets, threads, the kernel. `imported`: the names of all
+    modules."""
     ipkernel: Any = sys.modules["ipykernel.ipkernel"]
+    application.connection_file = connection_file
+    application.ipython_dir = os.environ["IPYTHONDIR"]
+    application.profile_dir = sys.modules["IPython.core.profiledir"].ProfileDir(
+        location=f"{application.ipython_dir}/profile_default", config=application.config
+    )
+    shell = application.shell
+    shell.ipython_dir, shell.profile_dir = application.ipython_dir, application.profile_dir
+    shell.starting_dir, shell.home_dir = os.getcwd(), os.environ["HOME"]
+    shell.init_environment()
+    application.init_code = lambda: _init_code(application, imported)
+    # What the base class does was done before the fork.
+    sys.modules["IPython.core.application"].BaseIPythonApplication.initialize = lambda *_arguments: None
     ipkernel.sys = SysWithoutModules("sys")
     try:
         application.initialize([])
     finally:
         ipkernel.sys = sys
-    # Its handler drops what is below this level, after each record of it was made: three a cell.
-    application.log.setLevel(application.log_level)
+    shell.parent = shell.kernel = application.kernel
 
 
 def _init_code(application: Any, imported: set[str]) -> None:

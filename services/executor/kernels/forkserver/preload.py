@@ -46,6 +46,9 @@ INLINE_BACKEND = "module://matplotlib_inline.backend_inline"
 
 _thread_limits: Any = None
 
+_application: Any = None
+"""What every fork begins with; see `headless`."""
+
 _own_modules: list[str] = []
 """The server's modules, which kernels must not find. Noted before the fork: to look through all names in a kernel would
 copy the pages they lie in."""
@@ -54,8 +57,9 @@ _imported: set[str] = set()
 """Names of all modules that a kernel finds imported."""
 
 
-def load(names: Sequence[str]) -> dict[str, Any]:
-    """Import the kernel's modules and `names`; gives seconds, and which could not be imported with the reason."""
+def load(names: Sequence[str], folder: str) -> dict[str, Any]:
+    """Import the kernel's modules and `names` and make what all kernels have in common; gives seconds, and which could
+    not be imported with the reason. `folder`: an empty one of the server's."""
     started = time.monotonic()
     os.environ["MPLBACKEND"] = INLINE_BACKEND
     failed: dict[str, str] = {}
@@ -79,6 +83,7 @@ def load(names: Sequence[str]) -> dict[str, Any]:
             failed[name] = f"{type(error).__name__}: {error}"
     _warm()
     _note_thread_pools()
+    _prepare_application(folder)
     _own_modules[:] = [name for name in sys.modules if name == "services" or name.startswith("services.")]
     _imported.update(sys.modules.keys() - set(_own_modules))
     gc.collect()
@@ -138,6 +143,16 @@ def _note_thread_pools() -> None:
         _thread_limits = None
 
 
+def _prepare_application(folder: str) -> None:
+    """Make the application and the shell that kernels begin with."""
+    global _application  # noqa: PLW0603 - handed from the server to its forks
+    _application = headless.prepare(folder)
+    figure_titles.register(_application.shell)
+    inline: Any = sys.modules.get("matplotlib_inline.backend_inline")
+    if inline is not None:
+        inline._enable_matplotlib_integration()  # it did so when it was imported, but there was no shell then
+
+
 def run_kernel(spawn: Spawn, bound: int) -> None:
     """Become a kernel and serve until the end; writes to `bound` when the kernel's sockets can be connected to."""
     for name in _own_modules:
@@ -145,28 +160,21 @@ def run_kernel(spawn: Spawn, bound: int) -> None:
     _refresh(spawn)
     outlet.pipe_without_network(f"ipc://{spawn.run_dir}/k/p")
     outlet.send_without_loss()
-    kernelapp: Any = sys.modules["ipykernel.kernelapp"]
     sys.argv = ["ipykernel_launcher", "-f", spawn.connection_file]
-    application = kernelapp.IPKernelApp.instance(connection_file=spawn.connection_file)
-    application.config.HistoryManager.enabled = False
-    application.no_stdout = False
-    headless.trim(application, _imported)
-    headless.initialize(application)
-    figure_titles.register(application.shell)
-    inline: Any = sys.modules.get("matplotlib_inline.backend_inline")
-    if inline is not None:
-        inline._enable_matplotlib_integration()  # it did so when it was imported, but there was no shell then
+    headless.initialize(_application, spawn.connection_file, _imported)
     os.write(bound, b"bound")
     os.close(bound)
-    application.start()
+    _application.start()
 
 
 def _refresh(spawn: Spawn) -> None:
     """Nothing that must differ between two runs is the same in two forks."""
     import multiprocessing.process  # noqa: PLC0415 - only kernels need it
     import random  # noqa: PLC0415
+    import tempfile  # noqa: PLC0415
 
     random.seed()
+    tempfile.tempdir = None  # where the server's temporary files would be
     multiprocessing.process.current_process().authkey = os.urandom(32)
     numbers: Any = sys.modules.get("numpy.random")
     if numbers is not None:

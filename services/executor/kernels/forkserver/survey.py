@@ -22,8 +22,9 @@ def prepare(configuration: dict[str, Any]) -> tuple[Forker, dict[str, Any]]:
     scratch, canary = Path(configuration["scratch"]), configuration["canary"]
     in_user_namespace = bool(configuration.get("inUserNamespace"))
     skip = frozenset(configuration.get("withoutLayers") or ())
-    stage, etc = scratch / "view", scratch / "etc"
+    stage, etc, ipython = scratch / "view", scratch / "etc", scratch / "ipython"
     stage.mkdir(mode=0o755)
+    ipython.mkdir(mode=0o755)
     view.copy_etc(etc)
     first, count = configuration["uids"]
     # A user namespace maps one user only: there is none to change to.
@@ -56,7 +57,7 @@ def prepare(configuration: dict[str, Any]) -> tuple[Forker, dict[str, Any]]:
     )
     forker = Forker(plan, groups if controllers else None, uids if layers["uid"]["ok"] else None)
     before = _descriptors()
-    loaded = preload.load(configuration["imports"])
+    loaded = preload.load(configuration["imports"], str(ipython))
     forker.libraries = {number for number in _descriptors() - before if _is_file(number)}
     return forker, {
         "layers": layers,
