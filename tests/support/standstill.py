@@ -23,8 +23,8 @@ import os, sys, time
 forks = 0
 def wait():
     global forks
-    forks += 1  # the first is the kernel's keeper, the second the kernel
-    while forks == 2 and os.path.exists(sys.prefix + "/hold"):
+    forks += 1  # the first of the server is the kernel, others are the kernel's own
+    while forks == 1 and os.path.exists(sys.prefix + "/hold"):
         time.sleep(0.02)
 os.register_at_fork(after_in_child=wait)
 """

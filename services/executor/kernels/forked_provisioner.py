@@ -74,7 +74,7 @@ class ForkedKernelProvisioner(KernelProvisionerBase):
                 self.meter = GroupMeter(message["group"])
         elif event == "bound":
             if self.meter is None and self._same_pids and self._keeper is not None:
-                kernel = kernel_beside(self._keeper)
+                kernel = message.get("kernel") or kernel_beside(self._keeper)
                 self.meter = ProcessMeter(kernel) if kernel is not None else None
             if not self.bound.done():
                 self.bound.set_result(None)

@@ -54,7 +54,7 @@ class Chronicle:
         running = CellResult(cell_id=cell_id, status="Running")
         self.tally.put(running)
         event = CellStarted(**self._ids, cell_id=cell_id, cell_index=place + 1, progress=self.tally.progress())
-        self._add(event, current_cell=cell_id, place=place, result=running)
+        self._add(event, current_cell=cell_id, place=place, result=running, ends_group=True)
 
     def cell_progressed(self, fraction: float, message: str) -> None:
         """Pass on what a cell says of itself, but not more often than people can read."""

@@ -22,9 +22,9 @@ from shared.errors import OutcomeUnknown, Unavailable
 
 log = structlog.get_logger(__name__)
 
-GROUP_S = 0.002
-"""How long the first fact of a group waits for others, in seconds: until the next cell is on its way to the kernel.
-While a group is being written the next one gathers."""
+GROUP_S = 0.005
+"""How long a fact waits for others at most, in seconds; the start of a cell ends the wait, for nothing may follow it for
+hours. While a group is being written the next one gathers."""
 
 GROUP_SIZE = 64
 """Facts in one transaction at most."""
@@ -44,6 +44,7 @@ class Step:
     current_cell: str | None = None
     place: int | None = None
     """Of the cell that `result` is of, among those that run, from 0."""
+    ends_group: bool = False
     result: CellResult | None = None
     manifest_epoch: int | None = None
     environment: tuple[str, float] | None = None
@@ -60,6 +61,7 @@ class ProgressWriter:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self.sequence: int = row["last_seq"]
         self.lost = asyncio.Event()
@@ -78,10 +80,14 @@ class ProgressWriter:
         """Take a fact; it is written within milliseconds."""
         self._waiting.append(step)
         self._idle.clear()
-        self._wake.set()
+        if step.ends_group:
+            self._wake.set()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(GROUP_S, self._wake.set)
 
     async def drain(self) -> None:
         """Wait until every fact taken is committed; raises Fenced when the run is no longer ours."""
+        self._wake.set()
         idle = asyncio.create_task(self._idle.wait())
         lost = asyncio.create_task(self.lost.wait())
         try:
@@ -95,8 +101,11 @@ class ProgressWriter:
     async def _run(self) -> None:
         while True:
             await self._wake.wait()
-            await asyncio.sleep(GROUP_S)
+            await asyncio.sleep(0)  # the cell that begins is sent to the kernel first
             self._wake.clear()
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
             while self._waiting:
                 group = self._waiting[:GROUP_SIZE]
                 try:

@@ -450,7 +450,8 @@ def _named(name: str) -> list[int]:
 
 
 def _alive(process: psutil.Process) -> bool:
+    """Whether it may still run. Dead ones without memory wait for process 1 of the machine to take note of them."""
     try:
-        return process.status() != psutil.STATUS_ZOMBIE
+        return process.status() != psutil.STATUS_ZOMBIE and process.memory_info().rss > 0
     except psutil.NoSuchProcess:
         return False

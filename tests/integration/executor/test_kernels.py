@@ -67,6 +67,27 @@ async def test_nothing_of_the_worker_is_in_the_kernels_environment(
         assert secret not in session.text(0)
 
 
+async def test_a_kernel_has_folders_of_its_own_and_magics_and_a_main_module(session: Session, run_dir: Path) -> None:
+    """Also where its shell was made before the fork, in another process with other folders."""
+    source = (
+        "import os, sys, tempfile, __main__\nshell = get_ipython()\nhome = os.environ['HOME']\n"
+        "print(tempfile.gettempdir(), shell.ipython_dir, shell.profile_dir.location, shell.db.root, "
+        "shell.starting_dir, shell.home_dir, sep='\\n')"
+    )
+    outcomes = await session.run(
+        source,
+        "assert __main__.shell is shell and shell.kernel.shell is shell and shell.parent is shell.kernel",
+        "assert os.environ['TERM'] == 'xterm-color' and os.environ['PAGER'] == 'cat'",
+        "%time kept = 7",
+        "%store kept",
+        "assert not any('/kernels/s' in path for path in sys.path), sys.path",
+    )
+    assert [(outcome.status, outcome.error_message) for outcome in outcomes] == [("Success", None)] * 6
+    profile = run_dir / "home" / "ipython" / "profile_default"
+    told = [run_dir / "tmp", profile.parent, profile, profile / "db", run_dir / "work", run_dir / "home"]
+    assert session.text(0).split() == list(map(str, told))
+
+
 async def test_no_output_of_many_quick_cells_comes_too_late(session: Session) -> None:
     """Outputs are sent by another thread than the one that ends the cell; some cells take as long as its own timer."""
     source = "import sys, time\ntime.sleep({} % 3 * 0.1)\nprint({})\nprint('to stderr', file=sys.stderr)"

@@ -100,19 +100,19 @@ def test_the_watchdog_counts_files_in_memory_and_remembers_the_most_of_all_toget
 ) -> None:
     """Two processes of one kernel, of a keeper whose number is 1; the pages of one are shared with the server."""
     resident, proportional, files = {10: 300, 11: 200}, {10: 100, 11: 150}, [50]
-    monkeypatch.setattr(footprint, "_descendants", lambda keepers: {keeper: [10, 11] for keeper in keepers})
+    monkeypatch.setattr(footprint, "_members", lambda keepers, _kernels: {keeper: [10, 11] for keeper in keepers})
     monkeypatch.setattr(footprint, "_resident", resident.__getitem__)
     monkeypatch.setattr(footprint, "_proportional", proportional.__getitem__)
     monkeypatch.setattr(footprint, "_files_in_memory", lambda _pids: files[0])
     watchdog = footprint.Footprints(in_views=True)
     limits = {1: Limits(memory_bytes=400)}
-    assert list(watchdog.over(limits)) == []
+    assert list(watchdog.over(limits, {})) == []
     assert watchdog.peak(1) == 300
     files[0] = 200
-    assert list(watchdog.over(limits)) == [(1, "memory")]
+    assert list(watchdog.over(limits, {})) == [(1, "memory")]
     assert watchdog.peak(1) == 450
     files[0] = 0
-    assert list(watchdog.over(limits)) == []
+    assert list(watchdog.over(limits, {})) == []
     assert watchdog.peak(1) == 450
     watchdog.forget(1)
     assert watchdog.peak(1) == 0

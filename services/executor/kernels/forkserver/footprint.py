@@ -23,11 +23,12 @@ class Footprints:
         self._peaks: dict[int, int] = {}
         self._seen: dict[int, int] = {}
 
-    def over(self, keepers: Mapping[int, Limits]) -> Iterator[tuple[int, str]]:
-        """The keepers whose kernels use more than their limits allow, and of what."""
+    def over(self, keepers: Mapping[int, Limits], kernels: Mapping[int, int]) -> Iterator[tuple[int, str]]:
+        """The keepers whose kernels use more than their limits allow, and of what. `kernels` are those that are not
+        their keepers' children, with the keeper of each."""
         if not keepers:
             return
-        members = _descendants(set(keepers))
+        members = _members(set(keepers), kernels)
         for keeper, limits in keepers.items():
             pids = members[keeper]
             if limits.processes is not None and len(pids) > limits.processes:
@@ -59,7 +60,8 @@ class Footprints:
         self._seen.pop(keeper, None)
 
 
-def _descendants(keepers: set[int]) -> dict[int, list[int]]:
+def _members(keepers: set[int], kernels: Mapping[int, int]) -> dict[int, list[int]]:
+    """By keeper: the kernel itself and whatever descends from it or from the keeper, to whom orphans go."""
     parents: dict[int, int] = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -72,6 +74,9 @@ def _descendants(keepers: set[int]) -> dict[int, list[int]]:
     for pid in parents:
         above = pid
         for _ in range(len(parents)):
+            if above in kernels:
+                members[kernels[above]].append(pid)
+                break
             above = parents.get(above, 0)
             if above in keepers:
                 members[above].append(pid)

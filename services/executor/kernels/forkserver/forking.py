@@ -1,4 +1,8 @@
-"""Forks kernels: a free user, a control group, a pid namespace, and a keeper with its channel to the server."""
+"""Forks kernels: a free user, a control group, a keeper with its channel to the server, and the kernel itself.
+
+With a pid namespace the keeper comes from the maker, and a kernel of the server's imports joins it; without one the
+keeper is a fork of the server, and the kernel a fork of the keeper.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +14,26 @@ from collections.abc import Collection
 from services.executor.kernels.forkserver import keeper, system
 from services.executor.kernels.forkserver.cgroups import Group, GroupLimits, Groups
 from services.executor.kernels.forkserver.confinement import Plan, Spawn
+from services.executor.kernels.forkserver.maker import Maker
 
 
 class Entry:
-    """One kernel from its request until nothing of it is left."""
+    """One kernel from its request until nothing of it is left. `main` is what it runs, where it is the server's own
+    child and `pid` only its keeper."""
 
-    def __init__(self, spawn: Spawn, pid: int, channel: socket.socket, group: Group | None) -> None:
+    def __init__(
+        self, spawn: Spawn, pid: int, channel: socket.socket, group: Group | None, main: keeper.Main | None
+    ) -> None:
         self.spawn = spawn
         self.pid = pid
         self.channel: socket.socket | None = channel
         self.group = group
+        self.main = main
+        self.kernel: int | None = None
+        self.report: int | None = None
+        self.status: int | None = None
+        self.cpu_seconds = 0.0
+        self.peak_memory_bytes = 0
         self.reaped = False
         self.told_end = False
         self.cause: str | None = None
@@ -27,7 +41,8 @@ class Entry:
 
 
 class Forker:
-    """What every fork of this server has in common. `libraries` are descriptors that imports have left open."""
+    """What every fork of this server has in common. `libraries` are descriptors that imports have left open. Made
+    before anything is imported."""
 
     def __init__(self, plan: Plan, groups: Groups | None, uids: range | None) -> None:
         self.plan = plan
@@ -35,9 +50,11 @@ class Forker:
         self.libraries: set[int] = set()
         self._uids = uids
         self._own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        self._maker = Maker(plan) if plan.has("pid") else None
 
     def fork(self, spawn: Spawn, main: keeper.Main) -> Entry:
-        """A confined process that runs `main`, or the command of `spawn`. Raises OSError."""
+        """A keeper, and beside it a confined process that runs `main`, or the command of `spawn`. Raises OSError or
+        MakerGone."""
         limits = spawn.limits
         group = None
         if self.groups is not None:
@@ -47,11 +64,12 @@ class Forker:
             )
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            if self.plan.has("pid"):
-                system.unshare(system.CLONE_NEWPID)
-            pid = os.fork()
-            if pid == 0:
-                keeper.keep(self.plan, spawn, group, theirs, self.libraries, main)
+            if self._maker is not None:
+                pid = self._maker.make(spawn, group, theirs)
+            else:
+                pid = os.fork()
+                if pid == 0:
+                    keeper.keep(self.plan, spawn, group, theirs, self.libraries, keeper.execute if spawn.argv else main)
         except OSError:
             ours.close()
             if group is not None:
@@ -59,9 +77,25 @@ class Forker:
             raise
         finally:
             theirs.close()
-            if self.plan.has("pid"):
-                system.setns(self._own_pid_namespace, system.CLONE_NEWPID)
-        return Entry(spawn, pid, ours, group)
+        return Entry(spawn, pid, ours, group, main if self._maker is not None and not spawn.argv else None)
+
+    def admit(self, entry: Entry, namespaces: list[int]) -> None:
+        """Fork the kernel into the `namespaces` of its keeper, of which the first is that of processes. Raises
+        OSError."""
+        assert entry.main is not None  # noqa: S101 - only such a keeper asks
+        report, bound = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            system.setns(namespaces[0], system.CLONE_NEWPID)
+            pid = os.fork()
+            if pid == 0:
+                keeper.join(self.plan, entry.spawn, entry.group, namespaces[1:], self.libraries, entry.main, bound)
+        except OSError:
+            os.close(report)
+            raise
+        finally:
+            os.close(bound)
+            system.setns(self._own_pid_namespace, system.CLONE_NEWPID)
+        entry.kernel, entry.report = pid, report
 
     def free_uid(self, entries: Collection[Entry] = ()) -> int | None:
         """A user that no run here has. Several servers on one machine choose from the same range, hence at random."""

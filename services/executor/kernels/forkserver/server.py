@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -15,6 +16,7 @@ from services.executor.kernels.forkserver import confinement, preload
 from services.executor.kernels.forkserver.confinement import Spawn
 from services.executor.kernels.forkserver.footprint import Footprints
 from services.executor.kernels.forkserver.forking import Entry, Forker
+from services.executor.kernels.forkserver.keeper import END_MARK
 from services.executor.kernels.forkserver.wire import Decoder, encode
 
 WATCH_MS = 200
@@ -28,6 +30,9 @@ KEEPER_GRACE_S = 0.5
 
 REPORT_BYTES = 65_536
 
+NAMESPACES = 8
+"""More than a keeper has of its own."""
+
 
 class Server:
     """See the module."""
@@ -39,6 +44,7 @@ class Server:
         self._entries: dict[int, Entry] = {}
         self._watched = select.poll()
         self._by_descriptor: dict[int, Entry] = {}
+        self._by_report: dict[int, Entry] = {}
         self._retiring = False
         self._footprints = Footprints(in_views=forker.plan.has("mount"))
 
@@ -63,6 +69,8 @@ class Server:
                     os.read(woken, 512)
                 elif descriptor in self._by_descriptor:
                     self._hear(self._by_descriptor[descriptor])
+                elif descriptor in self._by_report:
+                    self._hear_kernel(self._by_report[descriptor])
             self._press()
             self._reap()
             if self._retiring and not self._entries:
@@ -72,7 +80,7 @@ class Server:
                 next_watch = time.monotonic() + WATCH_MS / 1000
 
     def _patience(self) -> int | None:
-        if any(entry.reaped for entry in self._entries.values()):
+        if any(entry.reaped or entry.overdue is not None for entry in self._entries.values()):
             return REMOVE_MS
         return WATCH_MS if self._forker.groups is None and self._entries else None
 
@@ -88,9 +96,8 @@ class Server:
             return
         if message["op"] == "kill":
             self._kill(entry)
-        elif entry.channel is not None:
-            with contextlib.suppress(OSError):  # it has just ended; its exit notice is on the way
-                entry.channel.send(str(int(message["signal"])).encode())
+        else:
+            self._signal(entry, int(message["signal"]))
 
     def _spawn(self, message: dict[str, Any]) -> None:
         spawn = Spawn.of(message, self._forker.free_uid(self._entries.values()), self._forker.plan.environment)
@@ -113,25 +120,64 @@ class Server:
         """A keeper's message, or its end."""
         assert entry.channel is not None  # noqa: S101 - registered
         try:
-            data = entry.channel.recv(REPORT_BYTES)
+            data, descriptors, _, _ = socket.recv_fds(entry.channel, REPORT_BYTES, NAMESPACES)
         except OSError:
-            data = b""
+            data, descriptors = b"", []
         if not data:
             self._forget_channel(entry)
             return
         message = json.loads(data)
-        if message["event"] == "exited":
+        if message["event"] == "ready":
+            self._admit(entry, descriptors)
+        elif message["event"] == "exited":
             self._tell_end(entry, message)
         else:
             if message["event"] == "failed":
                 entry.told_end = True
             self._tell({**message, "id": entry.spawn.id})
 
+    def _admit(self, entry: Entry, namespaces: list[int]) -> None:
+        """Fork a kernel whose keeper is there."""
+        try:
+            self._forker.admit(entry, namespaces)
+        except OSError as error:
+            entry.told_end = True
+            self._tell({"event": "failed", "id": entry.spawn.id, "reason": str(error)})
+            self._kill_keeper(entry)
+        else:
+            assert entry.report is not None  # noqa: S101 - just made
+            self._by_report[entry.report] = entry
+            self._watched.register(entry.report, select.POLLIN)
+        finally:
+            for namespace in namespaces:
+                os.close(namespace)
+
+    def _hear_kernel(self, entry: Entry) -> None:
+        """What a kernel of this server's own says at its start, once."""
+        assert entry.report is not None  # noqa: S101 - registered
+        try:
+            words = os.read(entry.report, REPORT_BYTES)
+        except BlockingIOError:
+            words = b""
+        self._watched.unregister(entry.report)
+        del self._by_report[entry.report]
+        os.close(entry.report)
+        entry.report = None
+        if words == END_MARK:
+            self._tell({"event": "bound", "id": entry.spawn.id, "kernel": entry.kernel})
+        elif words and not entry.told_end:
+            entry.told_end = True
+            self._tell({"event": "failed", "id": entry.spawn.id, "reason": words.decode(errors="replace")})
+
     def _tell_end(self, entry: Entry, message: dict[str, Any]) -> None:
         if entry.told_end:
             return
         entry.told_end = True
-        use = {"cpuSeconds": message.get("cpuSeconds"), "peakMemoryBytes": message.get("peakMemoryBytes")}
+        status = message["status"] if entry.status is None else entry.status
+        use = {
+            "cpuSeconds": round(entry.cpu_seconds + message["cpuSeconds"], 4),
+            "peakMemoryBytes": max(entry.peak_memory_bytes, message["peakMemoryBytes"]),
+        }
         method = "wait4"
         cause = entry.cause
         group = entry.group
@@ -141,31 +187,39 @@ class Server:
             seconds, peak = group.cpu_seconds(), group.peak_memory_bytes()
             if seconds is not None and peak is not None:
                 use, method = {"cpuSeconds": round(seconds, 4), "peakMemoryBytes": peak}, "cgroup"
-        elif use["peakMemoryBytes"] is not None:
+        else:
             use["peakMemoryBytes"] = max(use["peakMemoryBytes"], self._footprints.peak(entry.pid))
-        if message["status"] == -signal.SIGXCPU:
+        if status == -signal.SIGXCPU:
             cause = "cpu"
         self._tell(
             {
                 "event": "exited",
                 "id": entry.spawn.id,
-                "status": message["status"],
+                "status": status,
                 "cause": cause,
                 "method": method,
                 **use,
             }
         )
 
+    def _signal(self, entry: Entry, number: int) -> None:
+        """Signal a kernel, itself or through its keeper."""
+        if entry.kernel is not None:
+            os.kill(entry.kernel, number)
+        elif entry.main is None and entry.channel is not None:
+            with contextlib.suppress(OSError):  # it has just ended; its exit notice is on the way
+                entry.channel.send(str(number).encode())
+
     def _kill(self, entry: Entry) -> None:
         """End a kernel and all that it started; in a pid namespace the end of process 1 is the end of all."""
-        if self._forker.plan.has("pid") and entry.group is not None:
+        is_counted = entry.group is not None or (entry.main is not None and entry.kernel is None)
+        if self._forker.plan.has("pid") and is_counted:
             self._kill_keeper(entry)
-        elif entry.channel is not None:
-            # Where no control group counts, the keeper must live to tell what its kernel has used.
-            with contextlib.suppress(OSError):
-                entry.channel.send(str(int(signal.SIGKILL)).encode())
-            if self._forker.plan.has("pid") and entry.overdue is None:
-                entry.overdue = time.monotonic() + KEEPER_GRACE_S
+            return
+        # Where no control group counts, the keeper must live to tell what its kernel has used.
+        self._signal(entry, signal.SIGKILL)
+        if self._forker.plan.has("pid") and entry.overdue is None:
+            entry.overdue = time.monotonic() + KEEPER_GRACE_S
 
     @staticmethod
     def _kill_keeper(entry: Entry) -> None:
@@ -181,13 +235,17 @@ class Server:
     def _reap(self) -> None:
         """Keepers that have ended: with a pid namespace nothing of the kernel is left then."""
         by_pid = {entry.pid: entry for entry in self._entries.values()}
+        kernels = {entry.kernel: entry for entry in self._entries.values() if entry.kernel is not None}
         while True:
             try:
-                pid, _, usage = os.wait4(-1, os.WNOHANG)
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 break
             if pid == 0:
                 break
+            if pid in kernels:
+                self._dismiss(kernels[pid], os.waitstatus_to_exitcode(status), usage)
+                continue
             entry = by_pid.get(pid)
             if entry is None:
                 continue
@@ -209,6 +267,18 @@ class Server:
                 self._footprints.forget(entry.pid)
                 self._tell({"event": "gone", "id": identity})
 
+    def _dismiss(self, entry: Entry, status: int, usage: resource.struct_rusage) -> None:
+        """A kernel of this server's own has ended: its keeper tells what its orphans used, and ends with them."""
+        if entry.report is not None:
+            self._hear_kernel(entry)
+        entry.kernel, entry.status = None, status
+        entry.cpu_seconds = usage.ru_utime + usage.ru_stime
+        entry.peak_memory_bytes = usage.ru_maxrss * 1024
+        if entry.channel is not None:
+            with contextlib.suppress(OSError):  # the keeper has ended first
+                entry.channel.send(END_MARK)
+        entry.overdue = time.monotonic() + KEEPER_GRACE_S
+
     def _forget_channel(self, entry: Entry) -> None:
         if entry.channel is not None:
             if entry.channel.fileno() in self._by_descriptor:
@@ -221,10 +291,10 @@ class Server:
         """Where no control group holds the limits, look whether a kernel is over one."""
         if self._forker.groups is not None:
             return
-        watched = {
-            entry.pid: entry.spawn.limits for entry in self._entries.values() if not entry.reaped and not entry.told_end
-        }
-        for pid, cause in self._footprints.over(watched):
+        alive = [entry for entry in self._entries.values() if not entry.reaped and not entry.told_end]
+        limits = {entry.pid: entry.spawn.limits for entry in alive}
+        kernels = {entry.kernel: entry.pid for entry in alive if entry.kernel is not None}
+        for pid, cause in self._footprints.over(limits, kernels):
             entry = next(entry for entry in self._entries.values() if entry.pid == pid)
             entry.cause = cause
             self._kill(entry)

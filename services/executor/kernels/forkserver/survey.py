@@ -12,9 +12,8 @@ from typing import Any
 from services.executor.kernels.forkserver import confinement, preload, probes, system, view
 from services.executor.kernels.forkserver.cgroups import Groups
 from services.executor.kernels.forkserver.confinement import Limits, Plan, Spawn
-from services.executor.kernels.forkserver.forking import Forker
-
-REPORT_BYTES = 65_536
+from services.executor.kernels.forkserver.forking import Entry, Forker
+from services.executor.kernels.forkserver.server import NAMESPACES, REPORT_BYTES
 
 
 def prepare(configuration: dict[str, Any]) -> tuple[Forker, dict[str, Any]]:
@@ -92,12 +91,9 @@ def try_whole(forker: Forker, scratch: Path, canary: str) -> list[str]:
 
         try:
             entry = forker.fork(spawn, attempt)
+            said = _run_through(forker, entry)
         except OSError as error:
             return [f"no kernel could be confined: {error}"]
-        os.waitpid(entry.pid, 0)
-        assert entry.channel is not None  # noqa: S101 - just made
-        said = entry.channel.recv(REPORT_BYTES).decode(errors="replace")
-        entry.channel.close()
         if entry.group is not None:
             entry.group.remove()
         try:
@@ -108,6 +104,26 @@ def try_whole(forker: Forker, scratch: Path, canary: str) -> list[str]:
                 words = (run_dir / "k" / "stderr").read_text(encoding="utf-8")[-500:]
             return [f"no kernel could be confined: {said} {words}".strip()]
         return faults
+
+
+def _run_through(forker: Forker, entry: Entry) -> str:
+    """Let a kernel come to its end, and its keeper; gives what either said. Raises OSError."""
+    channel = entry.channel
+    assert channel is not None  # noqa: S101 - just made
+    data, namespaces, _, _ = socket.recv_fds(channel, REPORT_BYTES, NAMESPACES)
+    said = data.decode(errors="replace")
+    if namespaces:
+        forker.admit(entry, namespaces)
+        assert entry.kernel is not None  # noqa: S101 - just forked
+        assert entry.report is not None  # noqa: S101 - just made
+        os.waitpid(entry.kernel, 0)
+        with contextlib.suppress(BlockingIOError):
+            said = os.read(entry.report, REPORT_BYTES).decode(errors="replace")
+        for descriptor in (*namespaces, entry.report):
+            os.close(descriptor)
+    channel.close()  # which ends the keeper
+    os.waitpid(entry.pid, 0)
+    return said
 
 
 def _descriptors() -> set[int]:

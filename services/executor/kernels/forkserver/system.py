@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import signal
 from pathlib import Path
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -12,6 +13,7 @@ _libc.syscall.restype = ctypes.c_long
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWCGROUP = 0x10000000, 0x20000000, 0x40000000, 0x02000000
+CLONE_PARENT = 0x00008000
 NAMESPACE_FLAGS = (
     CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP
 )
@@ -23,6 +25,9 @@ MNT_DETACH = 2
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP = 1, 4, 22, 24
 PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 36, 38, 47, 4
 SECCOMP_MODE_FILTER = 2
+
+CLONE = {"x86_64": 56, "aarch64": 220}
+"""Number of clone(2), whose function in the C library wants a stack."""
 
 PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 """Number of pivot_root(2), for which the C library has no function."""
@@ -42,6 +47,16 @@ def syscall(number: int, *arguments: object, what: str) -> int:
     """A system call by number; raises OSError naming `what`."""
     wide = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
     return _check(_libc.syscall(ctypes.c_long(number), *wide), what)
+
+
+def fork_sibling(flags: int) -> int:
+    """Like os.fork(), but the child is one of the caller's parent, in the new namespaces of `flags` (clone(2)). For a
+    process of one thread."""
+    number = CLONE[platform.machine()]
+    pid = syscall(number, CLONE_PARENT | flags | signal.SIGCHLD, 0, 0, 0, 0, what="clone")
+    if pid == 0:
+        ctypes.pythonapi.PyOS_AfterFork_Child()
+    return pid
 
 
 def unshare(flags: int) -> None:
