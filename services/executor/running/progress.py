@@ -23,8 +23,8 @@ from shared.errors import OutcomeUnknown, Unavailable
 log = structlog.get_logger(__name__)
 
 GROUP_S = 0.005
-"""How long a fact waits for others at most, in seconds; the start of a cell ends the wait, for nothing may follow it for
-hours. While a group is being written the next one gathers."""
+"""How long a fact waits for others at most, in seconds; the start of a cell ends the wait, for nothing may follow it
+for hours. While a group is being written the next one gathers."""
 
 GROUP_SIZE = 64
 """Facts in one transaction at most."""
