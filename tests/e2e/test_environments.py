@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
+import aiohttp
 import pytest
 
+from deploy.local import Stack
 from tests.support.api import Api
+from tests.support.kernels import processes_named
+from tests.support.runs import address, terminal_events, until
+from tests.support.standstill import NEVER_READY, library_never_ready
 
 PACKAGE = "inflection"
 """Small, pure Python, without requirements, and not in the base environment."""
@@ -40,10 +46,27 @@ async def test_an_extra_package_is_there_beside_what_always_is(runs: list[dict[s
     assert any("octopi" in str(output["content"]) for output in results["outputs"])
 
 
-async def test_later_runs_find_it_prepared(runs: list[dict[str, Any]], api: Api) -> None:
+def made(stack: Stack, event: str, environment_id: str) -> int:
+    """So often the worker says that it did that to an environment."""
+    lines = stack.worker.log.read_text(encoding="utf-8").splitlines()
+    said = [json.loads(line) for line in lines if line.startswith("{")]
+    return sum(line["event"] == event and line["environment"] == environment_id for line in said)
+
+
+async def test_runs_at_once_and_later_ones_share_what_was_built_once(
+    runs: list[dict[str, Any]], api: Api, stack: Stack
+) -> None:
+    """How soon a later run finds it is measured by `make promises`."""
     found = [(await environment(api, run))[1] for run in runs]
-    assert len({one["environmentId"] for one in found}) == 1
-    assert found[0]["preparationSeconds"] > found[2]["preparationSeconds"]
+    assert {one["source"] for one in found} == {"built"}
+    (environment_id,) = {one["environmentId"] for one in found}
+    assert made(stack, "environment built", environment_id) == 1
+    resolved = made(stack, "environment resolved", environment_id)
+    assert resolved >= 1
+    again = await api.run(runs[0]["notebookId"])
+    assert (await environment(api, again))[1]["environmentId"] == environment_id
+    assert made(stack, "environment built", environment_id) == 1
+    assert made(stack, "environment resolved", environment_id) == resolved
 
 
 async def test_the_lock_tells_all_that_the_kernel_had(runs: list[dict[str, Any]], api: Api) -> None:
@@ -81,3 +104,51 @@ async def test_what_cannot_be_had_fails_the_run_in_words(api: Api, wanted: dict[
     assert "://" not in run["errorMessage"].replace("file:///etc/passwd", "")
     assert run["failedCell"] is None
     assert (await environment(api, run))[0] == 404
+
+
+OLDER = "packaging==23.2"
+"""Another version than the base environment has."""
+
+CLASHING = """
+import packaging, pandas, numpy, mindzie_sdk, process_mining_utils
+print(packaging.__version__, pandas.DataFrame({"a": [1, 2]}).a.sum())
+"""
+
+
+@pytest.mark.timeout(900)
+async def test_another_version_than_the_base_one_gets_an_environment_of_its_own(api: Api) -> None:
+    notebook = await api.create(CLASHING, environment={"packages": [OLDER]})
+    execution = await api.start(notebook["notebookId"])
+    run = await api.wait(notebook["notebookId"], execution["executionId"], timeout_s=600)
+    assert run["status"] == "Completed", run["errorMessage"]
+    assert "23.2 3" in str((await api.results(run))["outputs"])
+    status, found = await environment(api, run)
+    assert (status, found["source"]) == (200, "built")
+    versions = {package["name"]: package["version"] for package in found["packages"]}
+    assert versions["packaging"] == "23.2"
+    base = await api.run((await api.create("1"))["notebookId"])
+    usual = {package["name"]: package["version"] for package in (await environment(api, base))[1]["packages"]}
+    assert usual["packaging"] != "23.2"
+    assert versions["pandas"] == usual["pandas"]
+    assert versions["numpy"] == usual["numpy"]
+
+
+async def test_its_kernel_can_be_cancelled_while_it_starts(api: Api) -> None:
+    """A library hangs in the interpreter's first line: only the kernel's end ends that."""
+    name, wheel = library_never_ready()
+    form = aiohttp.FormData()
+    form.add_field("file", wheel, filename=name)
+    assert (await api.post("library", data=form))[0] == 201
+    notebook = await api.create("print(1)", environment={"customLibraries": [NEVER_READY]})
+    run = await api.start(notebook["notebookId"])
+    async with asyncio.timeout(90):
+        while not processes_named(NEVER_READY):
+            await asyncio.sleep(0.05)
+    await until(api, run, phase="StartingKernel")
+    assert (await api.post(f"{address(run)}/cancel"))[0] == 202
+    ended = await api.wait(notebook["notebookId"], run["executionId"])
+    assert (ended["status"], [cell["status"] for cell in ended["cellResults"]]) == ("Cancelled", ["Cancelled"])
+    assert await terminal_events(api, run) == ["execution.cancelled"]
+    async with asyncio.timeout(20):
+        while processes_named(NEVER_READY):
+            await asyncio.sleep(0.05)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support import languages
 from tests.support.api import Api
-from tests.support.runs import address, until
+from tests.support.runs import address, terminal_events, until
 from tests.unit.docs import documents
 
 pytestmark = pytest.mark.timeout(900)
@@ -92,6 +92,30 @@ async def test_errors_are_told_in_the_languages_terms_and_tolerated_where_asked(
     assert (failed["status"], failed["errorType"], failed["errorMessage"]) == ("Error", kind, message)
     assert message in failed["traceback"]
     assert [cell["status"] for cell in run["cellResults"]] == ["Success", "Error", "Success"]
+    assert run["progress"]["failedCells"] == 1
+
+
+async def test_an_error_ends_the_run_and_is_told_as_the_runs_own(api: Api, kernel_type: str) -> None:
+    code, kind, message = FAILING[kernel_type]
+    notebook = await api.create("x = 1" if kernel_type == "r" else "val x = 1", code, "x", kernelType=kernel_type)
+    run = await _run(api, notebook)
+    assert (run["status"], run["errorType"], run["errorMessage"]) == ("Error", kind, message)
+    assert run["failedCell"] == notebook["cells"][1]["cellId"]
+    assert [cell["status"] for cell in run["cellResults"]] == ["Success", "Error", "Skipped"]
+    assert run["progress"]["failedCells"] == 1
+    _, found, _ = await api.get(f"notebook/{notebook['notebookId']}")
+    assert found["status"] == "Error"
+    assert await terminal_events(api, run) == ["execution.failed"]
+
+
+async def test_a_cell_over_its_time_ends_the_run(api: Api, kernel_type: str) -> None:
+    cells = [{"cellType": "code", "content": ENDLESS[kernel_type], "metadata": {"execution": {"timeout": 3}}}]
+    notebook = await api.create(initialCells=[*cells, {"cellType": "code", "content": "1"}], kernelType=kernel_type)
+    run = await _run(api, notebook)
+    assert (run["status"], run["errorType"]) == ("Error", "TimeoutError")
+    assert "cell's time limit of 3 seconds" in run["errorMessage"]
+    assert run["failedCell"] == notebook["cells"][0]["cellId"]
+    assert [cell["status"] for cell in run["cellResults"]] == ["Error", "Skipped"]
 
 
 async def test_cancelling_ends_a_cell(api: Api, kernel_type: str) -> None:
@@ -101,7 +125,9 @@ async def test_cancelling_ends_a_cell(api: Api, kernel_type: str) -> None:
     status, _, _ = await api.post(f"{address(execution)}/cancel")
     assert status == 202
     ended = await api.wait(notebook["notebookId"], execution["executionId"])
-    assert ended["status"] == "Cancelled"
+    assert (ended["status"], ended["errorType"]) == ("Cancelled", None)
+    assert [cell["status"] for cell in ended["cellResults"]] == ["Cancelled"]
+    assert await terminal_events(api, execution) == ["execution.cancelled"]
 
 
 async def test_a_kernel_that_ends_itself_is_told_plainly(api: Api, kernel_type: str) -> None:

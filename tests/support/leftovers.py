@@ -47,9 +47,10 @@ class Traces:
 
     @classmethod
     def of_idle(cls, kernels: int, *, control_groups: bool) -> Traces:
-        """With so many kernels that wait or run: each has its keeper, its folder and perhaps its control group."""
+        """With so many kernels that wait or run: each has its keeper, its folder and perhaps its control group. Beside
+        the fork server stands the maker of keepers."""
         return cls(
-            processes=1 + 2 * kernels,
+            processes=2 + 2 * kernels,
             run_folders=kernels,
             control_groups=kernels if control_groups else 0,
             shared_objects=0,

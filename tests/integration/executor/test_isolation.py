@@ -314,6 +314,27 @@ async def test_a_killed_server_takes_every_kernel_with_it_within_a_second_and_co
         await kernels.close()
 
 
+async def test_a_killed_maker_of_keepers_ends_no_kernel_and_is_replaced(tmp_path: Path) -> None:
+    kernels = forked_source(tmp_path, imports=[])
+    await kernels.open()
+    try:
+        kernel = await kernels.acquire(KernelRequest(kernel_type="python3", run_dir=tmp_path / "a"))
+        session = Session(kernel)
+        assert await session.says("print('before')") == "before"
+        server = kernels.server_pid
+        assert server is not None
+        (maker,) = [child.pid for child in psutil.Process(server).children() if _namespaces_deep(child.pid) == 1]
+        os.kill(maker, signal.SIGKILL)
+        other = await kernels.acquire(KernelRequest(kernel_type="python3", run_dir=tmp_path / "b"))
+        assert await Session(other).says("print('after')") == "after"
+        assert await session.says("print('still there')") == "still there"
+        assert kernels.server_pid == server
+        await other.close()
+        await kernel.close()
+    finally:
+        await kernels.close()
+
+
 async def test_a_changed_environment_makes_ready_kernels_anew(tmp_path: Path) -> None:
     making = await asyncio.create_subprocess_exec(KERNEL_PYTHON, "-m", "venv", "--without-pip", tmp_path / "env")
     assert await making.wait() == 0
@@ -447,6 +468,12 @@ def _named(name: str) -> list[int]:
         for process in psutil.process_iter(["pid", "cmdline"])
         if process.info["cmdline"] and process.info["cmdline"][0] == name
     ]
+
+
+def _namespaces_deep(pid: int) -> int:
+    """In how many namespaces of processes it has a number (proc(5))."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(len(line.split()) - 1 for line in lines if line.startswith("NSpid:"))
 
 
 def _alive(process: psutil.Process) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Collection
 from services.executor.kernels.forkserver import keeper, system
 from services.executor.kernels.forkserver.cgroups import Group, GroupLimits, Groups
 from services.executor.kernels.forkserver.confinement import Plan, Spawn
-from services.executor.kernels.forkserver.maker import Maker
+from services.executor.kernels.forkserver.maker import Maker, MakerGone
 
 
 class Entry:
@@ -53,8 +53,7 @@ class Forker:
         self._maker = Maker(plan) if plan.has("pid") else None
 
     def fork(self, spawn: Spawn, main: keeper.Main) -> Entry:
-        """A keeper, and beside it a confined process that runs `main`, or the command of `spawn`. Raises OSError or
-        MakerGone."""
+        """A keeper, and beside it a confined process that runs `main`, or the command of `spawn`. Raises OSError."""
         limits = spawn.limits
         group = None
         if self.groups is not None:
@@ -65,7 +64,7 @@ class Forker:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             if self._maker is not None:
-                pid = self._maker.make(spawn, group, theirs)
+                pid = self._make_keeper(spawn, group, theirs)
             else:
                 pid = os.fork()
                 if pid == 0:
@@ -78,6 +77,16 @@ class Forker:
         finally:
             theirs.close()
         return Entry(spawn, pid, ours, group, main if self._maker is not None and not spawn.argv else None)
+
+    def _make_keeper(self, spawn: Spawn, group: Group | None, channel: socket.socket) -> int:
+        assert self._maker is not None  # noqa: S101 - asked before
+        try:
+            return self._maker.make(spawn, group, channel)
+        except MakerGone:
+            # A new one is as large as the server is by now: its keepers cost more, but no run is lost.
+            self._maker.close()
+            self._maker = Maker(self.plan)
+            return self._maker.make(spawn, group, channel)
 
     def admit(self, entry: Entry, namespaces: list[int]) -> None:
         """Fork the kernel into the `namespaces` of its keeper, of which the first is that of processes. Raises

@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import signal
 import socket
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +21,7 @@ MESSAGE_BYTES = 1 << 18
 
 
 class MakerGone(Exception):
-    """The process that makes keepers has ended: there will be no kernel any more."""
+    """The process that makes keepers has ended."""
 
 
 class Maker:
@@ -49,10 +50,15 @@ class Maker:
         pid: int = answer["pid"]
         return pid
 
+    def close(self) -> None:
+        """Let the process end."""
+        self._socket.close()
+
 
 def _serve(plan: Plan, server: socket.socket) -> NoReturn:
     """Make keepers until the server goes away."""
     try:
+        signal.set_wakeup_fd(-1)
         confinement.die_with_parent()
         system.close_all_but(server.fileno())
         gc.freeze()
