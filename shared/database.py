@@ -143,7 +143,13 @@ class Database:
                     timeout=ACQUIRE_TIMEOUT_S,
                     command_timeout=STATEMENT_TIMEOUT_S,
                     reset=_nothing_to_reset,
-                    server_settings={"search_path": self.schema, "application_name": f"atelier-{self.schema}"},
+                    # Compiling a statement pays for reports over whole tables; ours are short, and asyncpg's own look
+                    # at the types of each new connection is compiled for longer than it runs.
+                    server_settings={
+                        "search_path": self.schema,
+                        "application_name": f"atelier-{self.schema}",
+                        "jit": "off",
+                    },
                 )
             except _DOWN as error:
                 if not waiting:

@@ -40,6 +40,9 @@ def prepare(folder: str) -> Any:
     )
     # Kernels end without it, and the server is none.
     atexit.unregister(application.shell.atexit_operations)
+    application.init_extensions()
+    application.init_extensions = lambda: None
+    application.shell.transform_cell("warm = 1\n")  # what is made at its first use is made here
     return application
 
 
