@@ -19,6 +19,7 @@ NOTE = "atelier.times"
 THREES, TRIMMED = "threes", "trimmed"
 """Fractions in groups of three digits, as many as are needed; and without zeros at the end."""
 
+_DATE_LENGTH = len("2011-10-11")
 _SECONDS_LENGTH = len("2011-10-11 13:45:40")
 _MINUTES_LENGTH = len("2011-10-11 13:45")
 _MOST_DIGITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
@@ -116,12 +117,17 @@ def _holds(layout: Layout, texts: pa.Array, times: pa.Array) -> bool:
     bounds = pc.min_max(pc.binary_length(texts)).as_py()
     if (bounds["min"], bounds["max"]) != (length, length):
         return False
-    marks = {"T": len(texts) if layout.separator == "T" else 0, "Z": len(texts) if layout.zone == "Z" else 0}
-    return all(_count(texts, letter) == count for letter, count in marks.items())
+    if not _all_have(texts, length, _DATE_LENGTH, layout.separator):
+        return False
+    return layout.zone != "Z" or _all_have(texts, length, length - 1, "Z")
 
 
-def _count(texts: pa.Array, letter: str) -> int:
-    return int(pc.sum(pc.count_substring(texts, letter)).as_py() or 0)
+def _all_have(texts: pa.Array, length: int, place: int, letter: str) -> bool:
+    """Whether texts of one length, none of them missing, have this letter at this place."""
+    _, offsets, data = texts.buffers()
+    first = memoryview(offsets).cast("B").cast("i")[texts.offset]
+    written = bytes(memoryview(data)[first : first + len(texts) * length])
+    return written[place::length].count(letter.encode()) == len(texts)
 
 
 def _is_round(ticks: pa.Array, digits: int) -> pa.Array:

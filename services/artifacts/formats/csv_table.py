@@ -193,7 +193,7 @@ class _ControlCharacter(Exception):
     """There is one in the text."""
 
 
-_QUOTE, _NEXT_CONTROL = pa.scalar(ord('"'), pa.uint8()), pa.scalar(14, pa.uint8())
+_NEXT_CONTROL = pa.scalar(14, pa.uint8())
 
 
 class _Watch:
@@ -211,7 +211,7 @@ class _Watch:
 
     def _look(self, chunk: bytes) -> None:
         codes = pa.Array.from_buffers(pa.uint8(), len(chunk), [None, pa.py_buffer(chunk)])
-        self.quotes += pc.sum(pc.equal(codes, _QUOTE)).as_py()
+        self.quotes += chunk.count(b'"')
         # Below the tab, 14 to 31 (the subtraction wraps around), and 11: all of `csv_places.CONTROL`, and one more.
         suspect = pc.min(codes).as_py() < ord("\t") or pc.min(pc.subtract(codes, _NEXT_CONTROL)).as_py() < 32 - 14
         if (suspect or b"\x0b" in chunk) and csv_places.CONTROL.search(chunk):

@@ -10,8 +10,11 @@ import pyarrow.compute as pc
 MEMORY_BYTES = 48 * 1024 * 1024
 """Distinct values kept in memory; a column with more is counted afterwards in slices, in bytes."""
 
-PENDING_VALUES = 200_000
-"""New values that are collected before they are merged: merging costs as much as the values already there."""
+FRESH_VALUES = 200_000
+"""New values that are collected before they are divided among the parts."""
+
+PARTS = 8
+"""Into how many parts the values in memory are divided: merging takes some times the memory of what it merges."""
 
 SLICES = 32
 """Into how many parts the values are divided when they do not fit in memory at once; a power of two."""
@@ -27,9 +30,9 @@ class Distinct:
     """A running count. Missing values do not count."""
 
     def __init__(self) -> None:
-        self._seen: pa.Array | None = None
-        self._pending: list[pa.Array] = []
-        self._pending_count = 0
+        self._parts = [_Part() for _ in range(PARTS)]
+        self._fresh: list[pa.Array] = []
+        self._fresh_count = 0
         self.overflown = False
 
     def add(self, column: pa.Array) -> None:
@@ -37,26 +40,61 @@ class Distinct:
         if self.overflown:
             return
         fresh = pc.unique(column.drop_null())
-        self._pending.append(fresh)
-        self._pending_count += len(fresh)
-        if self._pending_count >= max(PENDING_VALUES, len(self._seen or ())):
-            self._merge()
+        self._fresh.append(fresh)
+        self._fresh_count += len(fresh)
+        if self._fresh_count >= FRESH_VALUES:
+            self._divide()
 
     def count(self, reread: Reread) -> int:
         """How many there are; reads the column again, once a slice, when they were too many for memory."""
         if not self.overflown:
-            self._merge()
-        if not self.overflown:
-            return len(self._seen) if self._seen is not None else 0
-        return sum(_count_slice(reread, part) for part in range(SLICES))
+            self._divide()
+        if self.overflown:
+            return sum(_count_slice(reread, number) for number in range(SLICES))
+        return sum(part.count() for part in self._parts)
 
-    def _merge(self) -> None:
-        parts = [self._seen, *self._pending] if self._seen is not None else self._pending
-        if parts:
-            self._seen = pc.unique(pa.chunked_array(parts))
-        self._pending, self._pending_count = [], 0
-        if self._seen is not None and self._seen.nbytes > MEMORY_BYTES:
-            self._seen, self.overflown = None, True
+    def _divide(self) -> None:
+        if not self._fresh:
+            return
+        values = pa.concat_arrays(self._fresh)
+        self._fresh, self._fresh_count = [], 0
+        places = pc.bit_wise_and(slice_of(values), PARTS - 1)
+        for number, part in enumerate(self._parts):
+            part.add(values.filter(pc.equal(places, number)))
+        if sum(part.nbytes for part in self._parts) > MEMORY_BYTES:
+            self._parts, self.overflown = [], True
+
+
+class _Part:
+    """Some of the values. What is new waits until there is as much of it as was there: merging looks at everything."""
+
+    def __init__(self) -> None:
+        self._seen: pa.Array | None = None
+        self._waiting: list[pa.Array] = []
+        self._waiting_count = 0
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes of the memory, in bytes."""
+        return sum(values.nbytes for values in self._all())
+
+    def add(self, values: pa.Array) -> None:
+        """Take new values, or some that are there already."""
+        self._waiting.append(values)
+        self._waiting_count += len(values)
+        if self._waiting_count >= len(self._seen or ()):
+            self.count()
+
+    def count(self) -> int:
+        """How many different ones there are."""
+        if not self._waiting:
+            return len(self._seen or ())
+        self._seen = pc.unique(pa.chunked_array(self._all()))
+        self._waiting, self._waiting_count = [], 0
+        return len(self._seen)
+
+    def _all(self) -> list[pa.Array]:
+        return [*([self._seen] if self._seen is not None else []), *self._waiting]
 
 
 def _count_slice(reread: Reread, part: int) -> int:

@@ -160,7 +160,10 @@ def _read_integer(column: pa.Array, kind: Kind) -> pa.Array | None:
 def _read_number(column: pa.Array, kind: Kind) -> pa.Array | None:
     lengths = pc.binary_length(column)
     for sign in ("", "-"):
-        zero = pc.and_(pc.starts_with(column, f"{sign}0"), pc.greater(lengths, 1 + len(sign)))
+        zero = pc.starts_with(column, f"{sign}0")
+        if not _any(zero):
+            continue
+        zero = pc.and_(zero, pc.greater(lengths, 1 + len(sign)))
         if _any(pc.and_not(zero, pc.starts_with(column, f"{sign}0."))):
             return None
     if _any(pc.starts_with(column, "+")):
@@ -173,17 +176,18 @@ def _read_number(column: pa.Array, kind: Kind) -> pa.Array | None:
 
 def _is_exact(texts: pa.Array, numbers: pa.Array, lengths: pa.Array) -> bool:
     """Whether each text's value is its double's. So it is up to EXACT_DIGITS, but near the ends of the range."""
-    size = pc.abs(numbers)
-    long = pc.greater(lengths, EXACT_DIGITS)
+    unlikely = pc.or_(pc.greater(lengths, EXACT_DIGITS), pc.less(pc.abs(numbers), SMALLEST_EXACT))
+    unlikely = pc.fill_null(pc.or_(unlikely, pc.is_inf(numbers)), False)
+    if not _any(unlikely):
+        return True
+    texts, numbers = texts.filter(unlikely), numbers.filter(unlikely)
+    size, long = pc.abs(numbers), pc.greater(pc.binary_length(texts), EXACT_DIGITS)
     plain = pc.invert(pc.match_substring(texts, "e", ignore_case=True))
     if _any(pc.and_(pc.and_(long, plain), pc.and_(pc.greater_equal(size, 10.0**EXACT_DIGITS), pc.is_finite(size)))):
         return False  # such as the numbers of orders, which nobody wants to see rounded
-    tiny = pc.less(size, SMALLEST_EXACT)
-    if _any(tiny):  # a zero must be written as one: a smaller exponent than there is makes one as well
-        tiny = pc.and_(tiny, pc.or_(pc.greater(size, 0.0), pc.invert(plain)))
+    # A zero must be written as one: a smaller exponent than there is makes one as well.
+    tiny = pc.and_(pc.less(size, SMALLEST_EXACT), pc.or_(pc.greater(size, 0.0), pc.invert(plain)))
     doubtful = pc.fill_null(pc.or_(pc.or_(long, tiny), pc.is_inf(numbers)), False)
-    if not _any(doubtful):
-        return True
     texts, numbers = texts.filter(doubtful), numbers.filter(doubtful)
     shown = pc.cast(numbers, pa.string())
     short = pc.if_else(pc.match_substring(texts, "."), pc.utf8_rtrim(texts, "0"), texts)

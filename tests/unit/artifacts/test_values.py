@@ -113,11 +113,12 @@ def test_integers_become_numbers_only_where_that_is_exact(bench: Workbench) -> N
     assert bench.rows()[0]["a"] == "9007199254740993"
 
 
-def test_distinct_cases_are_counted_exactly_when_they_do_not_fit_in_memory(
-    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("memory", [1000, 100_000_000])
+def test_distinct_cases_are_counted_exactly_whether_they_fit_in_memory_or_not(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, memory: int
 ) -> None:
-    monkeypatch.setattr("services.artifacts.formats.distinct.MEMORY_BYTES", 1000)
-    monkeypatch.setattr("services.artifacts.formats.distinct.PENDING_VALUES", 100)
+    monkeypatch.setattr("services.artifacts.formats.distinct.MEMORY_BYTES", memory)
+    monkeypatch.setattr("services.artifacts.formats.distinct.FRESH_VALUES", 100)
     chance = random.Random(7)
     cases = [f"case-{chance.randrange(20_000)}" for _ in range(60_000)]
     text = "case_id,activity\n" + "".join(f"{case},a\n" for case in cases)
