@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -60,6 +61,7 @@ async def _run(build: Build, ops_bind: str) -> None:
             opened.append(part)
         else:
             starting = False
+            _settle()
             log.info("ready")
             await stopping.wait()
     finally:
@@ -68,6 +70,12 @@ async def _run(build: Build, ops_bind: str) -> None:
         for part in reversed(opened):
             await part.close()
         await server.cleanup()
+
+
+def _settle() -> None:
+    """What is there now stays until the end: the garbage collector need not stop the process to look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 async def _unless(stopping: asyncio.Event, opening: Awaitable[None]) -> bool:
