@@ -59,13 +59,14 @@ def below(stack: Stack) -> list[psutil.Process]:
 
 
 def living(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Those that still run; one that waits for its parent to hear of its end does not."""
+    """Those that still run. One that waits for its parent to hear of its end does not, nor does one without memory:
+    the first process of a namespace ends with the last, which process 1 of the machine must take note of."""
     return [process for process in processes if _lives(process)]
 
 
 def _lives(process: psutil.Process) -> bool:
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE and process.memory_info().rss > 0
     except psutil.NoSuchProcess:
         return False
 
