@@ -90,7 +90,7 @@ def library_never_ready() -> tuple[str, bytes]:
     """A wheel, its file's name and content: the interpreter of an environment that has it hangs in its first line."""
     info = f"{NEVER_READY}-1.0.dist-info"
     files = {
-        f"{NEVER_READY}.py": "import os, time\nif 'ATELIER_RUN_DIR' in os.environ: time.sleep(600)\n",
+        f"{NEVER_READY}.py": f"import os\nif 'ATELIER_RUN_DIR' in os.environ: os.execv({SLEEP})\n",
         f"{NEVER_READY}.pth": f"import {NEVER_READY}\n",
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {NEVER_READY}\nVersion: 1.0\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
