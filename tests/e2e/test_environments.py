@@ -152,3 +152,4 @@ async def test_its_kernel_can_be_cancelled_while_it_starts(api: Api) -> None:
     async with asyncio.timeout(20):
         while processes_named(NEVER_READY):
             await asyncio.sleep(0.05)
+    assert (await api.delete(f"library/{NEVER_READY}"))[0] == 204

@@ -67,7 +67,7 @@ async def test_nothing_of_the_worker_is_in_the_kernels_environment(
         assert secret not in session.text(0)
 
 
-async def test_a_kernel_has_folders_of_its_own_and_magics_and_a_main_module(session: Session, run_dir: Path) -> None:
+async def test_a_kernel_has_folders_of_its_own_and_magics_and_a_main_module(session: Session) -> None:
     """Also where its shell was made before the fork, in another process with other folders."""
     source = (
         "import os, sys, tempfile, __main__\nshell = get_ipython()\nhome = os.environ['HOME']\n"
@@ -83,6 +83,7 @@ async def test_a_kernel_has_folders_of_its_own_and_magics_and_a_main_module(sess
         "assert not any('/kernels/s' in path for path in sys.path), sys.path",
     )
     assert [(outcome.status, outcome.error_message) for outcome in outcomes] == [("Success", None)] * 6
+    run_dir = session.run_dir
     profile = run_dir / "home" / "ipython" / "profile_default"
     told = [run_dir / "tmp", profile.parent, profile, profile / "db", run_dir / "work", run_dir / "home"]
     assert session.text(0).split() == list(map(str, told))
