@@ -32,6 +32,9 @@ CLONE = {"x86_64": 56, "aarch64": 220}
 PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 """Number of pivot_root(2), for which the C library has no function."""
 
+PRIVILEGES = {"CAP_KILL": 5, "CAP_SETUID": 7, "CAP_SYS_CHROOT": 18, "CAP_SYS_ADMIN": 21}.values()
+"""What the server does with kernels needs all of these."""
+
 CAPABILITY_VERSION = 0x20080522
 """_LINUX_CAPABILITY_VERSION_3 (capset(2))."""
 
@@ -110,11 +113,11 @@ def clear_capabilities() -> None:
 
 
 def is_privileged() -> bool:
-    """Whether this process may make namespaces and change users (CAP_SYS_ADMIN and CAP_SETUID)."""
+    """Whether this process may make and join namespaces, change users, and end those of others (capabilities(7))."""
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith("CapEff:"):
             effective = int(line.split()[1], 16)
-            return bool(effective >> 21 & 1 and effective >> 7 & 1)
+            return all(effective >> capability & 1 for capability in PRIVILEGES)
     return False
 
 
