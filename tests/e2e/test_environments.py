@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 
 from deploy.local import Stack
+from tests.support import kernels
 from tests.support.api import Api
-from tests.support.kernels import processes_named
 from tests.support.runs import address, terminal_events, until
 from tests.support.standstill import NEVER_READY, library_never_ready
 
@@ -141,15 +141,11 @@ async def test_its_kernel_can_be_cancelled_while_it_starts(api: Api) -> None:
     assert (await api.post("library", data=form))[0] == 201
     notebook = await api.create("print(1)", environment={"customLibraries": [NEVER_READY]})
     run = await api.start(notebook["notebookId"])
-    async with asyncio.timeout(90):
-        while not processes_named(NEVER_READY):
-            await asyncio.sleep(0.05)
+    await kernels.until(lambda: bool(kernels.processes_named(NEVER_READY)), within_s=90, what="the kernel's start")
     await until(api, run, phase="StartingKernel")
     assert (await api.post(f"{address(run)}/cancel"))[0] == 202
     ended = await api.wait(notebook["notebookId"], run["executionId"])
     assert (ended["status"], [cell["status"] for cell in ended["cellResults"]]) == ("Cancelled", ["Cancelled"])
     assert await terminal_events(api, run) == ["execution.cancelled"]
-    async with asyncio.timeout(20):
-        while processes_named(NEVER_READY):
-            await asyncio.sleep(0.05)
+    await kernels.until(lambda: not kernels.processes_named(NEVER_READY), within_s=20, what="the kernel's end")
     assert (await api.delete(f"library/{NEVER_READY}"))[0] == 204

@@ -14,7 +14,8 @@ FRESH_VALUES = 200_000
 """New values that are collected before they are divided among the parts."""
 
 PARTS = 8
-"""Into how many parts the values in memory are divided: merging takes some times the memory of what it merges."""
+"""Into how many parts the values in memory are divided, a power of two: merging takes some times the memory of what it
+merges."""
 
 SLICES = 32
 """Into how many parts the values are divided when they do not fit in memory at once; a power of two."""
@@ -97,13 +98,12 @@ class _Part:
         return [*([self._seen] if self._seen is not None else []), *self._waiting]
 
 
-def _count_slice(reread: Reread, part: int) -> int:
-    seen: pa.Array | None = None
+def _count_slice(reread: Reread, number: int) -> int:
+    part = _Part()
     for column in reread():
         present = column.drop_null()
-        fresh = pc.unique(present.filter(pc.equal(slice_of(present), part)))
-        seen = fresh if seen is None else pc.unique(pa.chunked_array([seen, fresh]))
-    return len(seen) if seen is not None else 0
+        part.add(pc.unique(present.filter(pc.equal(slice_of(present), number))))
+    return part.count()
 
 
 def slice_of(column: pa.Array) -> pa.Array:

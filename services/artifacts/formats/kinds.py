@@ -181,7 +181,7 @@ def _is_exact(texts: pa.Array, numbers: pa.Array, lengths: pa.Array) -> bool:
     if not _any(unlikely):
         return True
     texts, numbers = texts.filter(unlikely), numbers.filter(unlikely)
-    size, long = pc.abs(numbers), pc.greater(pc.binary_length(texts), EXACT_DIGITS)
+    size, long = pc.abs(numbers), pc.greater(lengths.filter(unlikely), EXACT_DIGITS)
     plain = pc.invert(pc.match_substring(texts, "e", ignore_case=True))
     if _any(pc.and_(pc.and_(long, plain), pc.and_(pc.greater_equal(size, 10.0**EXACT_DIGITS), pc.is_finite(size)))):
         return False  # such as the numbers of orders, which nobody wants to see rounded

@@ -45,6 +45,7 @@ class Step:
     place: int | None = None
     """Of the cell that `result` is of, among those that run, from 0."""
     ends_group: bool = False
+    """Nothing may follow for long: the group is written at once."""
     result: CellResult | None = None
     manifest_epoch: int | None = None
     environment: tuple[str, float] | None = None

@@ -22,6 +22,7 @@ from services.executor.kernels.isolation import Level, TooLittleIsolation
 from services.executor.kernels.plain import PlainKernel
 from services.executor.kernels.port import KernelRequest, KernelStartError
 from tests.support.kernels import KERNEL_PYTHON, Session, forked_source, until
+from tests.support.vanishing import living
 
 MEMORY = 300_000_000
 PROCESSES = 60
@@ -301,7 +302,7 @@ async def test_a_killed_server_takes_every_kernel_with_it_within_a_second_and_co
         assert len(family) >= 3
         running = asyncio.create_task(session.run("import time; time.sleep(60)"))
         os.kill(first, signal.SIGKILL)
-        await until(lambda: not any(_alive(process) for process in family), within_s=1, what="the kernels' end")
+        await until(lambda: not living(family), within_s=1, what="the kernels' end")
         (outcome,) = await running
         assert outcome.error_type == "DeadKernelError"
         assert "the fork server ended" in (outcome.error_message or "")
@@ -356,7 +357,7 @@ async def test_a_changed_environment_makes_ready_kernels_anew(tmp_path: Path) ->
         await new.close()
         await old.close()
         assert first is not None
-        await until(lambda: not _alive(psutil.Process(first)) if psutil.pid_exists(first) else True, within_s=10)
+        await until(lambda: not living([psutil.Process(first)]) if psutil.pid_exists(first) else True, within_s=10)
     finally:
         await kernels.close()
 
@@ -474,11 +475,3 @@ def _namespaces_deep(pid: int) -> int:
     """In how many namespaces of processes it has a number (proc(5))."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(len(line.split()) - 1 for line in lines if line.startswith("NSpid:"))
-
-
-def _alive(process: psutil.Process) -> bool:
-    """Whether it may still run. Dead ones without memory wait for process 1 of the machine to take note of them."""
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE and process.memory_info().rss > 0
-    except psutil.NoSuchProcess:
-        return False

@@ -76,13 +76,14 @@ def initialize(application: Any, connection_file: str, imported: set[str]) -> No
     shell.starting_dir, shell.home_dir = os.getcwd(), os.environ["HOME"]
     shell.init_environment()
     application.init_code = lambda: _init_code(application, imported)
-    # What the base class does was done before the fork.
-    sys.modules["IPython.core.application"].BaseIPythonApplication.initialize = lambda *_arguments: None
+    base: Any = sys.modules["IPython.core.application"].BaseIPythonApplication
+    usual = base.initialize
+    base.initialize = lambda *_arguments: None  # it was done before the fork
     ipkernel.sys = SysWithoutModules("sys")
     try:
         application.initialize([])
     finally:
-        ipkernel.sys = sys
+        ipkernel.sys, base.initialize = sys, usual
     shell.parent = shell.kernel = application.kernel
 
 

@@ -22,7 +22,7 @@ from services.executor.kernels.forkserver.forwarder import forward
 Main = Callable[[Spawn, int], None]
 """What runs in the confined process; writes `bound` to the descriptor it is given when it can be connected to."""
 
-END_MARK = b"bound"
+BOUND = b"bound"
 """What a kernel writes when it can be connected to; anything else is why it does not start."""
 
 NAMESPACE_FILES = {"mount": "mnt", "net": "net", "ipc": "ipc", "uts": "uts"}
@@ -141,7 +141,7 @@ class _Keeper:
         _become(self._plan, self._spawn, self._libraries, main, bound, words)
 
     def _pass_on(self, words: bytes) -> None:
-        if words == END_MARK:
+        if words == BOUND:
             _tell(self._channel, {"event": "bound"})
         elif words:
             _tell(self._channel, {"event": "failed", "reason": words.decode(errors="replace")})

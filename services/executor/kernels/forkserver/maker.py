@@ -20,7 +20,7 @@ MESSAGE_BYTES = 1 << 18
 """A request is smaller: the system sends no larger packet at once."""
 
 
-class MakerGone(Exception):
+class MakerGone(OSError):
     """The process that makes keepers has ended."""
 
 
@@ -34,7 +34,7 @@ class Maker:
         theirs.close()
 
     def make(self, spawn: Spawn, group: Group | None, channel: socket.socket) -> int:
-        """A keeper's process id; it is process 1 of a new namespace and has `channel`. Raises OSError or MakerGone."""
+        """A keeper's process id; it is process 1 of a new namespace and has `channel`. Raises OSError."""
         folders = {name: str(folder) for name, folder in group.folders.items()} if group is not None else {}
         request = {"spawn": asdict(spawn), "folders": folders, "version": group.version if group is not None else 0}
         try:

@@ -14,6 +14,7 @@ from typing import Any
 
 from services.executor.kernels.forkserver import figure_titles, headless, outlet, pages
 from services.executor.kernels.forkserver.confinement import Spawn
+from services.executor.kernels.forkserver.keeper import BOUND
 
 KERNEL_MODULES = (
     "ipykernel.kernelapp",
@@ -163,7 +164,7 @@ def run_kernel(spawn: Spawn, bound: int) -> None:
     outlet.send_without_loss()
     sys.argv = ["ipykernel_launcher", "-f", spawn.connection_file]
     headless.initialize(_application, spawn.connection_file, _imported)
-    os.write(bound, b"bound")
+    os.write(bound, BOUND)
     os.close(bound)
     _application.start()
 

@@ -16,7 +16,7 @@ from services.executor.kernels.forkserver import confinement, preload
 from services.executor.kernels.forkserver.confinement import Spawn
 from services.executor.kernels.forkserver.footprint import Footprints
 from services.executor.kernels.forkserver.forking import Entry, Forker
-from services.executor.kernels.forkserver.keeper import END_MARK
+from services.executor.kernels.forkserver.keeper import BOUND
 from services.executor.kernels.forkserver.wire import Decoder, encode
 
 WATCH_MS = 200
@@ -163,7 +163,7 @@ class Server:
         del self._by_report[entry.report]
         os.close(entry.report)
         entry.report = None
-        if words == END_MARK:
+        if words == BOUND:
             self._tell({"event": "bound", "id": entry.spawn.id, "kernel": entry.kernel})
         elif words and not entry.told_end:
             entry.told_end = True
@@ -212,8 +212,8 @@ class Server:
 
     def _kill(self, entry: Entry) -> None:
         """End a kernel and all that it started; in a pid namespace the end of process 1 is the end of all."""
-        is_counted = entry.group is not None or (entry.main is not None and entry.kernel is None)
-        if self._forker.plan.has("pid") and is_counted:
+        is_without_kernel = entry.main is not None and entry.kernel is None
+        if self._forker.plan.has("pid") and (entry.group is not None or is_without_kernel):
             self._kill_keeper(entry)
             return
         # Where no control group counts, the keeper must live to tell what its kernel has used.
@@ -276,7 +276,7 @@ class Server:
         entry.peak_memory_bytes = usage.ru_maxrss * 1024
         if entry.channel is not None:
             with contextlib.suppress(OSError):  # the keeper has ended first
-                entry.channel.send(END_MARK)
+                entry.channel.shutdown(socket.SHUT_WR)
         entry.overdue = time.monotonic() + KEEPER_GRACE_S
 
     def _forget_channel(self, entry: Entry) -> None:
