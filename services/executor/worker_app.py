@@ -14,6 +14,7 @@ from services.executor.environments.shelf import Shelf
 from services.executor.environments.uv import PackageIndex
 from services.executor.font_cache import FontCache
 from services.executor.kernels import languages
+from services.executor.kernels.fair_reading import FairReading
 from services.executor.kernels.fork_options import ForkOptions
 from services.executor.kernels.forked import ForkedKernels
 from services.executor.kernels.forkserver.confinement import Limits
@@ -124,6 +125,7 @@ def build_worker(settings: WorkerSettings, readiness: Readiness) -> list[Part]:
             files=settings.kernel_files,
             cpu_seconds=settings.kernel_cpu_seconds,
         ),
+        reading=FairReading(),
     )
     worker = Worker(settings, means, bones.broker, folder)
     return [*bones.parts(), objects, environments, folder, fonts, kernels, worker]

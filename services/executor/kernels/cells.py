@@ -22,6 +22,14 @@ from nbformat import NotebookNode
 
 from services.executor.kernels import messages, terminal
 from services.executor.kernels.client import MAX_MESSAGE_BYTES
+from services.executor.kernels.fair_reading import FairReading, Turn
+from services.executor.kernels.output_limits import (
+    CELL_LIMITS,
+    MAX_CELL_OUTPUTS,
+    MAX_CELL_RECEIVED_BYTES,
+    RUN_LIMITS,
+    OutputTally,
+)
 from services.executor.kernels.port import Kernel, KernelExit
 from shared.contracts.executions import CellResources
 
@@ -30,23 +38,8 @@ log = structlog.get_logger(__name__)
 INTERRUPT_GRACE_S = 2.0
 """How long an interrupted cell may take to stop before its kernel is killed, in seconds."""
 
-MAX_CELL_OUTPUT_BYTES = 20_000_000
-"""A cell that puts out more is interrupted, in bytes of text and encoded data."""
-
-MAX_CELL_OUTPUTS = 10_000
-"""A cell that puts out more pieces is interrupted."""
-
-MAX_CELL_TRAFFIC_BYTES = 100_000_000
-"""A cell whose outputs, updates of outputs, widgets and progress come to more is interrupted, in bytes."""
-
-MAX_CELL_RECEIVED_BYTES = 2 * MAX_CELL_TRAFFIC_BYTES
-"""A cell from which more has come, whatever it is, has its kernel killed at once, in bytes."""
-
 FLOOD_MESSAGE_BYTES = 4096
 """After a limit was reached only smaller messages are read, in bytes: among them is the cell's end."""
-
-MAX_CELL_MESSAGES, MESSAGES_A_SECOND = 10_000, 50
-"""A cell that sends more messages of any kind is interrupted; so many more it may send for each second it has run."""
 
 NO_TIME_LIMIT_S = 86_400
 """Given to nbclient where we keep the time ourselves, in seconds."""
@@ -58,7 +51,7 @@ PROGRESS_TYPE = "application/vnd.atelier.progress+json"
 """MIME type by which a cell reports how far it is (`client.progress`)."""
 
 
-Stop = Literal["cancel", "timeout", "output", "breach", "garbled", "oversize"]
+Stop = Literal["cancel", "timeout", "output", "run_output", "breach", "garbled", "oversize"]
 """What stopped a cell other than its own end and its kernel's."""
 
 
@@ -74,6 +67,8 @@ class CellOutcome:
     error_message: str | None = None
     traceback: str | None = None
     kernel_died: bool = False
+    ends_run: bool = False
+    """Whatever the error policy is: a limit of the whole run was reached."""
     timed_out: bool = False
     resources: CellResources | None = None
 
@@ -86,7 +81,9 @@ _SILENT.disabled = True
 class _Driver(NotebookClient):
     """nbclient without its own process handling: the kernel's exit notice ends a cell at once, outputs are capped."""
 
-    def __init__(self, notebook: NotebookNode, kernel: Kernel, on_progress: Callable[[float, str], None]) -> None:
+    def __init__(
+        self, notebook: NotebookNode, kernel: Kernel, on_progress: Callable[[float, str], None], turn: Turn
+    ) -> None:
         super().__init__(
             notebook,
             timeout=None,
@@ -98,19 +95,20 @@ class _Driver(NotebookClient):
         )
         self.kernel = kernel
         self.kc = kernel.client
-        self.over_limit: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.over_limit: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
         self._on_progress = on_progress
         self.reply: dict[str, Any] = {}
         self.on_cell_executed = self._note_reply
-        self._bytes = self._traffic = self._messages = self._size = self._received = 0
-        self._began = 0.0
+        self._turn = turn
+        self._run, self._cell = OutputTally(RUN_LIMITS), OutputTally(CELL_LIMITS)
+        self._size = self._received = 0
         self._stream: NotebookNode | None = None
         self._pieces: list[str] = []
 
     def begin_cell(self) -> None:
         """Forget what the cell before put out."""
-        self._bytes = self._traffic = self._messages = self._size = self._received = 0
-        self._began = time.monotonic()
+        self._cell = OutputTally(CELL_LIMITS)
+        self._size = self._received = 0
         self._stream = None
         self._pieces = []
         self.reply = {}
@@ -133,16 +131,18 @@ class _Driver(NotebookClient):
         """Called by nbclient for each cell; takes messages that have arrived without waiting for each through the
         event loop."""
         session, waiting = self.kernel.client.session, self.kernel.client.iopub_channel.socket
+        turn = self._turn if self.kernel.client.kernel_waits else None
         arrived: zmq.Socket[bytes] = zmq.Socket.shadow(waiting)
         for count in itertools.count(1):
             if count % READ_AT_ONCE == 0:
-                await asyncio.sleep(0)
+                await (asyncio.sleep(0) if turn is None or self.over_limit.done() else turn.pass_on())
             try:
                 frames = arrived.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 frames = await waiting.recv_multipart()
             if not await self._is_bearable(sum(map(len, frames))):
                 continue
+            began = time.monotonic()
             message = session.deserialize(session.feed_identities(frames)[1])
             if message["parent_header"].get("msg_id") == parent_msg_id:
                 try:
@@ -151,6 +151,7 @@ class _Driver(NotebookClient):
                     if self.kernel.trailing_output_s:
                         await self._take_trailing_outputs(parent_msg_id, cell, cell_index)
                     return
+            self._turn.spend(time.monotonic() - began)
 
     async def _take_trailing_outputs(self, parent_msg_id: str, cell: NotebookNode, cell_index: int) -> None:
         session, socket = self.kernel.client.session, self.kernel.client.iopub_channel.socket
@@ -164,15 +165,10 @@ class _Driver(NotebookClient):
     def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> NotebookNode | None:
         """Called by nbclient for each message of the cell; passes on what is as it should be, up to a cap."""
         messages.complete(msg)
-        if not messages.is_well_formed(msg):
-            self._messages += 1
-            return None
-        if msg["msg_type"] != "status":
-            self._messages += 1
-            self._size = messages.size(msg["content"])
-            self._traffic += self._size
-            if self._traffic > MAX_CELL_TRAFFIC_BYTES or self._is_flood():
-                self._report_flood()
+        is_well_formed = messages.is_well_formed(msg)
+        if not is_well_formed or msg["msg_type"] != "status":
+            self._size = messages.size(msg["content"]) if is_well_formed else 0
+            if not self._is_within_limits(OutputTally.add_message) or not is_well_formed:
                 return None
             messages.clean(msg)
         return super().process_message(msg, cell, cell_index)
@@ -181,18 +177,22 @@ class _Driver(NotebookClient):
         """Whether a message should be read at all. What comes faster than it is read lies in this process's memory."""
         self._received += size
         if self._received > MAX_CELL_RECEIVED_BYTES and not self.kernel.exited.done():
-            self._report_flood()
+            self._report_flood("output")
             await self.kernel.kill()
         return size <= FLOOD_MESSAGE_BYTES or not self.over_limit.done()
 
-    def _is_flood(self) -> bool:
-        if self._messages <= MAX_CELL_MESSAGES:
-            return False
-        return self._messages > MAX_CELL_MESSAGES + MESSAGES_A_SECOND * (time.monotonic() - self._began)
+    def _is_within_limits(self, add: Callable[[OutputTally, int], bool]) -> bool:
+        """Whether what has just come, of `_size` bytes, is within the limits of the run and of the cell."""
+        is_within_run, is_within_cell = add(self._run, self._size), add(self._cell, self._size)
+        if not is_within_run:
+            self._report_flood("run_output")
+        elif not is_within_cell:
+            self._report_flood("output")
+        return is_within_run and is_within_cell
 
-    def _report_flood(self) -> None:
+    def _report_flood(self, limit: Stop) -> None:
         if not self.over_limit.done():
-            self.over_limit.set_result(None)
+            self.over_limit.set_result(limit)
 
     def failure(self) -> NotebookNode | None:
         """The error that the kernel's reply tells of: a kernel in distress may fail to show it as an output."""
@@ -219,9 +219,10 @@ class _Driver(NotebookClient):
         if isinstance(data, dict) and PROGRESS_TYPE in data:
             self._report(data[PROGRESS_TYPE])
             return None
-        self._bytes += self._size
-        if self._bytes > MAX_CELL_OUTPUT_BYTES or len(outs) >= MAX_CELL_OUTPUTS:
-            self._report_flood()
+        if not self._is_within_limits(OutputTally.add_output):
+            return None
+        if len(outs) >= MAX_CELL_OUTPUTS:
+            self._report_flood("output")
             return None
         if (
             msg["msg_type"] == "stream"
@@ -268,10 +269,11 @@ class CellRunner:
         cancel: asyncio.Event,
         on_progress: Callable[[float, str], None],
         breached: asyncio.Event | None = None,
+        turn: Turn | None = None,
     ) -> None:
         self._breached = breached or asyncio.Event()
         self._kernel = kernel
-        self._driver = _Driver(notebook, kernel, on_progress)
+        self._driver = _Driver(notebook, kernel, on_progress, turn or Turn(FairReading()))
         self._notebook = notebook
         self._cancel = cancel
         self._waiting: tuple[asyncio.Task[Any], asyncio.Task[Any], asyncio.Task[Any]] | None = None
@@ -317,8 +319,16 @@ class CellRunner:
             outcome = {
                 "status": "Error",
                 "error_type": "OutputLimitError",
-                "error_message": f"the output limit of {MAX_CELL_OUTPUT_BYTES // 1_000_000} MB or "
+                "error_message": f"the output limit of {CELL_LIMITS.output_bytes // 1_000_000} MB or "
                 f"{MAX_CELL_OUTPUTS} outputs was reached in {cell.id}",
+            }
+        elif stopped_by == "run_output":
+            outcome = {
+                "status": "Error",
+                "error_type": "OutputLimitError",
+                "error_message": f"the output limit of {RUN_LIMITS.output_bytes // 1_000_000} MB or "
+                f"{RUN_LIMITS.messages} messages for all cells of a run was reached in {cell.id}",
+                "ends_run": True,
             }
         elif stopped_by == "oversize":
             outcome = {
@@ -367,8 +377,9 @@ class CellRunner:
             )
             stopped_by: Stop | None = None
             if task not in done:
+                limit = flooded.result() if flooded.done() else "output"
                 stops: list[tuple[asyncio.Future[Any], Stop]] = [
-                    (cancelled, "cancel"), (breached, "breach"), (flooded, "output"), (cut_off, "oversize")
+                    (cancelled, "cancel"), (breached, "breach"), (flooded, limit), (cut_off, "oversize")
                 ]  # fmt: skip
                 stopped_by = next((name for reason, name in stops if reason in done), "timeout")
                 if stopped_by not in {"breach", "oversize"}:
@@ -387,7 +398,7 @@ class CellRunner:
                 await asyncio.shield(self._kernel.exited)
                 stopped_by = stopped_by or "garbled"
             if flooded.done() and stopped_by is None:
-                stopped_by = "output"
+                stopped_by = flooded.result()
             return stopped_by
         finally:
             self._driver.end_stream()

@@ -18,6 +18,9 @@ MAX_MESSAGE_BYTES = 64_000_000
 """A part of a message is no larger, in bytes: libzmq closes the connection over which a larger one comes, before it
 takes memory for it. Three times what a cell may put out."""
 
+MOST_MESSAGES = 100
+"""How many messages of a kernel that waits for its reader are taken before they are asked for."""
+
 SETTLED_S = 0.25
 """How long after a connection's end libzmq has begun to connect anew at the latest, in seconds, if it does."""
 
@@ -28,7 +31,7 @@ NEVER_MS = 86_400_000
 def new_context(*, reconnecting: bool) -> zmq.asyncio.Context:
     """The ZeroMQ context of a worker's clients. Without `reconnecting` sockets must be listening when connected to."""
     context = zmq.asyncio.Context()
-    # Without it ZeroMQ drops outputs silently when a cell prints faster than we read.
+    # Kernels of other languages drop outputs silently when a cell prints faster than we read.
     context.setsockopt(zmq.RCVHWM, 0)
     context.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
     if not reconnecting:
@@ -46,6 +49,8 @@ class RunClient(AsyncKernelClient):
         super().__init__(**options)
         self.cut_off = asyncio.Event()
         """Set when libzmq has closed a connection because of what came over it: nothing more will be heard."""
+        self.kernel_waits = False
+        """Whether the kernel waits while its messages are not read. Only then may they be left unread."""
         self._monitors: list[tuple[zmq.asyncio.Socket, asyncio.Task[None]]] = []
 
     def _session_default(self) -> Session:
@@ -55,6 +60,8 @@ class RunClient(AsyncKernelClient):
     def start_channels(self, *arguments: Any, **options: Any) -> None:
         """See the base class."""
         super().start_channels(*arguments, **options)
+        if self.kernel_waits:
+            self.iopub_channel.socket.setsockopt(zmq.RCVHWM, MOST_MESSAGES)
         for channel in (self.shell_channel, self.iopub_channel):
             monitor = channel.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED)
             self._monitors.append((monitor, asyncio.create_task(self._watch(monitor))))

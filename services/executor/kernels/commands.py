@@ -25,5 +25,7 @@ class KernelCommand:
     """What has most likely happened when the kernel's process ends by itself, in its language's terms."""
     trailing_output_s: float = 0.0
     """How long outputs of a cell may still come after the kernel has said that the cell ended, in seconds."""
+    waits_for_reader: bool = False
+    """Whether the kernel waits while its outputs are not read (`forkserver.outlet`); others may drop them."""
     start_timeout_s: float | None = None
     """Seconds until a starting kernel counts as stuck, where it is slower than others."""

@@ -171,7 +171,7 @@ class ForkedKernels:
         """How a kernel that is not forked is started; None where this worker has no such kernel."""
         if request.python is not None:
             argv = (str(request.python), "-c", _PROGRAM, *PYTHON_ARGUMENTS[2:])
-            command = KernelCommand(argv=argv, readable=request.readable)
+            command = KernelCommand(argv=argv, readable=request.readable, waits_for_reader=True)
             return Origin(kind=BUILT, command=command, lasting=False)
         command_of_type = self._commands.get(request.kernel_type)
         return _lasting(request.kernel_type, command_of_type) if command_of_type is not None else None

@@ -90,6 +90,7 @@ class Starter:
         )
         hold = SocketHold(connection) if command is not None else None
         client = hold.client(self._context) if hold is not None else connection.client(self._context)
+        client.kernel_waits = command is None or command.waits_for_reader
         kernel = ForkedKernel(provisioner, connection, client, run_dir, hold)
         kernel.trailing_output_s = command.trailing_output_s if command is not None else 0.0
         await self._launch(provisioner, connection, run_dir, command)

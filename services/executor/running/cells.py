@@ -13,6 +13,7 @@ from nbformat import NotebookNode
 from services.executor import model
 from services.executor.collecting import outputs as cell_outputs
 from services.executor.kernels.cells import CellOutcome, CellRunner
+from services.executor.kernels.fair_reading import Turn
 from services.executor.kernels.port import Kernel
 from services.executor.model import Verdict
 from services.executor.running import parameters
@@ -36,6 +37,7 @@ class NotebookCells:
         stop: asyncio.Event,
         deadline: float,
         guard: Guard,
+        turn: Turn,
         on_cell: Callable[[int], Awaitable[None]],
         on_replayed: Callable[[], Awaitable[None]],
     ) -> None:
@@ -48,7 +50,7 @@ class NotebookCells:
         self._notebook = notebook
         self._chronicle = chronicle
         self._runner = CellRunner(
-            notebook, kernel, cancel=stop, on_progress=chronicle.cell_progressed, breached=guard.breached
+            notebook, kernel, cancel=stop, on_progress=chronicle.cell_progressed, breached=guard.breached, turn=turn
         )
         self._deadline = deadline
         self._on_cell = on_cell
@@ -157,7 +159,7 @@ class NotebookCells:
         """Whether the run goes on after this outcome."""
         if outcome.status == "Success":
             return True
-        if outcome.status == "Cancelled" or outcome.kernel_died:
+        if outcome.status == "Cancelled" or outcome.kernel_died or outcome.ends_run:
             return False
         if outcome.timed_out and self._remaining() < 1:
             return False

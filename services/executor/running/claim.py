@@ -10,6 +10,7 @@ import asyncpg
 
 from services.executor import model, parameter_rules
 from services.executor.environments.preparing import Environments
+from services.executor.kernels.fair_reading import FairReading
 from services.executor.kernels.port import KernelSource
 from services.executor.running.dataset_cache import DatasetCache
 from services.executor.running.guard import Allowance
@@ -34,6 +35,7 @@ class Means:
     environments: Environments
     datasets: DatasetCache
     allowance: Allowance
+    reading: FairReading
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from services.executor.collecting.collector import Collector
 from services.executor.ending import Ending, Fenced
 from services.executor.environments.preparing import Prepared
 from services.executor.environments.rules import EnvironmentBuildError
+from services.executor.kernels.fair_reading import Turn
 from services.executor.kernels.port import Kernel, KernelRequest, KernelStartError
 from services.executor.model import Verdict
 from services.executor.running import folder, result_variable
@@ -80,8 +81,11 @@ class Run:
         self._writer.start()
         watching = asyncio.create_task(self._watch())
         try:
-            with telemetry.span("run notebook", traceparent=self.claim.row["traceparent"], execution_id=self.claim.id):
-                verdict = await self._verdict()
+            with (
+                telemetry.span("run notebook", traceparent=self.claim.row["traceparent"], execution_id=self.claim.id),
+                self._means.reading.take_part() as turn,
+            ):
+                verdict = await self._verdict(turn)
                 self._closing = asyncio.create_task(self._close_kernel())
                 if self.lost.is_set():
                     log.warning("run given up: it is no longer this worker's")
@@ -124,7 +128,7 @@ class Run:
             for reason in reasons:
                 reason.cancel()
 
-    async def _verdict(self) -> Verdict:
+    async def _verdict(self, turn: Turn) -> Verdict:
         """Prepare, start the kernel, run the cells."""
         try:
             began = time.monotonic()
@@ -159,6 +163,7 @@ class Run:
             stop=self._stop,
             deadline=self._deadline,
             guard=guard,
+            turn=turn,
             on_cell=self._collect_from,
             on_replayed=collector.pass_over,
         )

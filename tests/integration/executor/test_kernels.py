@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from services.executor.kernels import cells
-from services.executor.kernels.cells import MAX_CELL_OUTPUTS
 from services.executor.kernels.commands import KernelCommand
+from services.executor.kernels.output_limits import MAX_CELL_OUTPUTS
 from services.executor.kernels.plain import PlainKernels
 from services.executor.kernels.port import KernelRequest, KernelSource, KernelStartError
 from services.executor.running import folder

@@ -1,4 +1,5 @@
-"""How what a kernel's forked children print gets out without TCP; stands alone, since its text runs elsewhere too.
+"""How what a kernel puts out gets to its reader: whole, and no faster than it is read; what its forked children print,
+without TCP. Stands alone, since its text runs elsewhere too.
 
 Kernels of built environments see nothing of the services: `program` is put on their interpreters' command line.
 """
@@ -10,6 +11,12 @@ import os
 import sys
 from pathlib import Path
 from typing import Any
+
+MOST_MESSAGES = 100
+"""How many messages wait at each stop on their way out of the kernel."""
+
+MOST_CHARACTERS = 1_000_000
+"""How much is printed before it is sent, whatever the time."""
 
 
 def pipe_without_network(address: str) -> None:
@@ -37,17 +44,32 @@ def pipe_without_network(address: str) -> None:
     iostream.IOPubThread._setup_pipe_out = set_up_out
 
 
-def send_without_loss() -> None:
-    """ZeroMQ drops outputs silently when 1,000 of them wait for a reader that gets no processor for a moment."""
+def wait_for_the_reader() -> None:
+    """ZeroMQ drops outputs silently when many of them wait for a reader that gets no processor for a moment. Have the
+    thread that publishes wait instead, and with it whoever prints: without a limit a flood would fill the memory."""
     zmq: Any = importlib.import_module("zmq")
     application: Any = importlib.import_module("ipykernel.kernelapp").IPKernelApp
     bind = application.init_iopub
 
-    def bind_without_limit(self: Any, context: Any) -> None:
-        context.setsockopt(zmq.SNDHWM, 0)
+    def bind_within_bounds(self: Any, context: Any) -> None:
+        context.setsockopt(zmq.XPUB_NODROP, 1)
+        for limit in (zmq.SNDHWM, zmq.RCVHWM):  # of the way to the publishing thread, too
+            context.setsockopt(limit, MOST_MESSAGES)
         bind(self, context)
 
-    application.init_iopub = bind_without_limit
+    application.init_iopub = bind_within_bounds
+    stream: Any = importlib.import_module("ipykernel.iostream").OutStream
+    write = stream.write
+
+    def write_within_bounds(self: Any, text: str) -> Any:
+        written = write(self, text)
+        self._unsent = getattr(self, "_unsent", 0) + len(text)
+        if self._unsent > MOST_CHARACTERS:
+            self._unsent = 0
+            self.flush()
+        return written
+
+    stream.write = write_within_bounds
 
 
 def launch() -> None:
@@ -55,7 +77,7 @@ def launch() -> None:
     if sys.path[0] == "":
         del sys.path[0]  # the kernel puts it where it belongs
     pipe_without_network(f"ipc://{os.environ['ATELIER_RUN_DIR']}/k/p")
-    send_without_loss()
+    wait_for_the_reader()
     kernelapp: Any = importlib.import_module("ipykernel.kernelapp")
     kernelapp.launch_new_instance()
 

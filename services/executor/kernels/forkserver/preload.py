@@ -161,7 +161,7 @@ def run_kernel(spawn: Spawn, bound: int) -> None:
         del sys.modules[name]
     _refresh(spawn)
     outlet.pipe_without_network(f"ipc://{spawn.run_dir}/k/p")
-    outlet.send_without_loss()
+    outlet.wait_for_the_reader()
     sys.argv = ["ipykernel_launcher", "-f", spawn.connection_file]
     headless.initialize(_application, spawn.connection_file, _imported)
     os.write(bound, BOUND)

@@ -1,0 +1,58 @@
+"""Shares out a worker's time among the kernels whose messages it reads: one that floods it must not hold up the others.
+
+A kernel whose messages are left unread for a moment waits (`forkserver.outlet`); nothing is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+SHARE = 0.1
+"""Of the worker's time, for reading the messages of one run while there are others."""
+
+BURST_S = 0.5
+"""What a run may take at once before that, in seconds of reading: some thousand outputs."""
+
+
+class FairReading:
+    """One per worker."""
+
+    def __init__(self) -> None:
+        self._runs = 0
+
+    @contextmanager
+    def take_part(self) -> Iterator[Turn]:
+        """For as long as a run is in hand."""
+        self._runs += 1
+        try:
+            yield Turn(self)
+        finally:
+            self._runs -= 1
+
+    @property
+    def share(self) -> float:
+        """Of the time, for each run."""
+        return SHARE if self._runs > 1 else 1.0
+
+
+class Turn:
+    """One run's part."""
+
+    def __init__(self, reading: FairReading) -> None:
+        self._reading = reading
+        self._left_s = BURST_S
+        self._counted_at = time.monotonic()
+
+    def spend(self, seconds: float) -> None:
+        """Note that reading has taken so long."""
+        self._left_s -= seconds
+
+    async def pass_on(self) -> None:
+        """Let others have their turn, for long enough where this run has had more than its share."""
+        share, now = self._reading.share, time.monotonic()
+        self._left_s = min(self._left_s + share * (now - self._counted_at), BURST_S)
+        self._counted_at = now
+        await asyncio.sleep(max(-self._left_s / share, 0.0))

@@ -1,0 +1,78 @@
+"""How long a run waits before more of its messages are read; the clock is set by hand."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from services.executor.kernels import fair_reading
+from services.executor.kernels.fair_reading import BURST_S, SHARE, FairReading, Turn
+
+
+class Clock:
+    """Stands still but for what is waited for."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.waited: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.waited.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(fair_reading.time, "monotonic", clock.monotonic)
+    monkeypatch.setattr(asyncio, "sleep", clock.sleep)
+    return clock
+
+
+async def read_for(turn: Turn, clock: Clock, seconds: float) -> None:
+    clock.now += seconds
+    turn.spend(seconds)
+    await turn.pass_on()
+
+
+async def test_a_run_alone_is_read_without_a_pause(clock: Clock) -> None:
+    with FairReading().take_part() as turn:
+        for _ in range(1_000):
+            await read_for(turn, clock, 0.01)
+    assert max(clock.waited) == 0
+
+
+async def test_beside_others_it_gets_its_share_after_a_burst(clock: Clock) -> None:
+    reading = FairReading()
+    with reading.take_part() as turn, reading.take_part():
+        for _ in range(1_000):
+            await read_for(turn, clock, 0.01)
+    assert max(clock.waited[:50]) == 0
+    assert pytest.approx(BURST_S + SHARE * clock.now, rel=0.01) == 10
+
+
+async def test_what_was_not_used_is_kept_up_to_a_burst(clock: Clock) -> None:
+    reading = FairReading()
+    with reading.take_part() as turn, reading.take_part():
+        await read_for(turn, clock, 2 * BURST_S)
+        clock.now += 1_000
+        clock.waited.clear()
+        await read_for(turn, clock, BURST_S / 2)
+        assert clock.waited == [0]
+        await read_for(turn, clock, 2 * BURST_S)
+        assert clock.waited[1] > 0
+
+
+async def test_once_the_others_have_ended_there_is_no_pause(clock: Clock) -> None:
+    reading = FairReading()
+    with reading.take_part() as turn:
+        with reading.take_part():
+            await read_for(turn, clock, 10)
+            assert clock.waited[-1] > 10
+        clock.waited.clear()
+        await read_for(turn, clock, 10)
+        assert clock.waited == [0]
