@@ -15,7 +15,7 @@ from services.executor.kernels.output_limits import OutputLimits
 from services.executor.kernels.port import KernelRequest
 from tests.support.kernels import Session, forked_source
 
-PUT_OUT = 20_000
+PUT_OUT = 5_000
 """Many more messages than may wait anywhere on their way."""
 
 
@@ -76,7 +76,10 @@ async def test_text_waits_too(session: Session) -> None:
             break
 
 
-async def test_a_flood_beside_another_run_comes_to_the_same_end(session: Session) -> None:
+async def test_a_flood_beside_another_run_comes_to_the_same_end(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cells, "MAX_CELL_OUTPUTS", 4_000)
     reading = FairReading()
     with reading.take_part() as turn, reading.take_part():
         (outcome,) = await session.run("while True: display(1)", turn=turn)
