@@ -1,15 +1,25 @@
-"""A run's time beside one that takes all it can, over its time alone: for each kind of hog, interleaved."""
+"""A run's time beside one that takes all it can, over its usual time: for each kind of hog, interleaved.
+
+Its usual time is what it takes while the other processors have work too, here loops that give way to everything:
+processors share caches, clock and often a core, which no control group shares out. How much that is on this machine is
+a row of its own.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
 import time
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from typing import Any
 
-from tests.bench.cancelling import cancelling
 from tests.bench.promise import Promise, promise
 from tests.support.api import Api
-from tests.support.runs import until
+from tests.support.runs import address, until
 
 NEIGHBOUR = 1.25
 """How many times its usual time a run may take beside a hog, where control groups share out the processors."""
@@ -56,8 +66,13 @@ from IPython.display import display
 shown = display('x', display_id=True)
 while True: shown.update('y' * 1_000)
 """
+RUN_S = 600.0
+"""When a hog is given up, in seconds."""
+
 FLOODS = 200
-"""Cells that flood: each is stopped at its limit, and the next begins."""
+"""Cells that flood: each is stopped at its limit, and the next begins, up to the limit of the run."""
+
+LOOP = "import os\nos.nice(19)\nwhile True: pass"
 
 HOGS: dict[str, list[str]] = {
     "processes": [PROCESSES],
@@ -70,32 +85,73 @@ HOGS: dict[str, list[str]] = {
 
 
 async def beside_hogs(api: Api, other: Api, repeats: int) -> list[Promise]:
-    """A row a hog: the median of the ratios, each of two runs one right after the other."""
+    """A row for the machine and one a hog: the median of the ratios, each of two runs one right after the other."""
     work = await api.create(WORK)
     await run_seconds(api, work)
-    return [
-        await promise(
-            f"a run beside {name}",
-            partial(_ratio, api, other, work, await other.create(*cells)),
-            repeats,
-            bar=NEIGHBOUR,
-            unit="x",
-            by_median=True,
-        )
-        for name, cells in HOGS.items()
-    ]
+    own = partial(_own_ratio, api, work)
+    rows = [await promise("a run beside loops that give way", own, repeats, bar=None, unit="x", by_median=True)]
+    for name, cells in HOGS.items():
+        measure = partial(_ratio, api, other, work, await other.create(*cells))
+        rows.append(await promise(f"a run beside {name}", measure, repeats, bar=NEIGHBOUR, unit="x", by_median=True))
+    return rows
+
+
+async def _own_ratio(api: Api, work: dict[str, Any]) -> float:
+    alone = await run_seconds(api, work)
+    return await _usual_seconds(api, work) / alone
 
 
 async def _ratio(api: Api, other: Api, work: dict[str, Any], hog: dict[str, Any]) -> float:
-    alone = await run_seconds(api, work)
-    execution = await other.start(hog["notebookId"], {"errorPolicy": "continue"})
-    try:
-        await until(other, execution, phase="ExecutingCells")
+    usual = await _usual_seconds(api, work)
+    async with _hogging(other, hog):
         beside = await run_seconds(api, work)
-        await until(other, execution, phase="ExecutingCells")  # it has hogged all the while
+    return beside / usual
+
+
+async def _usual_seconds(api: Api, work: dict[str, Any]) -> float:
+    with _busy_processors(len(os.sched_getaffinity(0)) - 1):
+        return await run_seconds(api, work)
+
+
+@contextlib.contextmanager
+def _busy_processors(count: int) -> Iterator[None]:
+    loops = [subprocess.Popen([sys.executable, "-c", LOOP]) for _ in range(count)]
+    try:
+        yield
     finally:
-        await cancelling(other, execution)
-    return beside / alone
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+
+@contextlib.asynccontextmanager
+async def _hogging(api: Api, hog: dict[str, Any]) -> AsyncIterator[None]:
+    """Has the hog run all the while: one that comes to an end of its own begins again."""
+    asked = {"errorPolicy": "continue"}
+    running = await api.start(hog["notebookId"], asked)
+    stopping = False
+
+    async def go_on() -> None:
+        nonlocal running
+        while not stopping:
+            await api.wait(hog["notebookId"], running["executionId"], RUN_S)
+            if not stopping:
+                running = await api.start(hog["notebookId"], asked)
+
+    going = asyncio.create_task(go_on())
+    try:
+        await until(api, running, phase="ExecutingCells")
+        yield
+    finally:
+        stopping = True
+        await _end(api, running)
+        await going
+        await _end(api, running)
+
+
+async def _end(api: Api, execution: dict[str, Any]) -> None:
+    await api.post(f"{address(execution)}/cancel")
+    await api.wait(execution["notebookId"], execution["executionId"])
 
 
 async def run_seconds(api: Api, notebook: dict[str, Any]) -> float:

@@ -103,7 +103,8 @@ def main(
     for row in found:
         verdict = "met" if row.met else "NOT MET"
         measured = row.fault or f"{row.figure:.2f} {row.unit}"
-        table.add_row(row.name, measured, f"≤ {row.bar:g} {row.unit}", verdict)
+        bar = f"≤ {row.bar:g} {row.unit}" if row.bar is not None else ""
+        table.add_row(row.name, measured, bar, verdict if bar or row.fault else "")
     Console().print(table)
     for kind in there.keys() - kinds:
         print(f"not measured: there is no {kind} kernel (make kernels)")

@@ -6,7 +6,6 @@ import asyncio
 
 import pytest
 
-from services.executor.kernels import fair_reading
 from services.executor.kernels.fair_reading import BURST_S, SHARE, FairReading, Turn
 
 
@@ -28,7 +27,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(fair_reading.time, "monotonic", clock.monotonic)
+    monkeypatch.setattr("services.executor.kernels.fair_reading.time.monotonic", clock.monotonic)
     monkeypatch.setattr(asyncio, "sleep", clock.sleep)
     return clock
 

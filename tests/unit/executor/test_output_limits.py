@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from services.executor.kernels import output_limits
 from services.executor.kernels.output_limits import MESSAGES_A_SECOND, OutputLimits, OutputTally
 
 LIMITS = OutputLimits(output_bytes=100, traffic_bytes=1_000, messages=10)
@@ -20,7 +19,7 @@ def test_what_is_kept_and_what_passes_have_limits_of_their_own() -> None:
 
 def test_messages_may_come_at_a_rate_for_as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(output_limits.time, "monotonic", lambda: now)
+    monkeypatch.setattr("services.executor.kernels.output_limits.time.monotonic", lambda: now)
     tally = OutputTally(LIMITS)
     assert all(tally.add_message(0) for _ in range(LIMITS.messages))
     assert not tally.add_message(0)
