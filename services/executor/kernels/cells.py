@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import itertools
 import json
 import logging
 import math
@@ -43,9 +41,6 @@ FLOOD_MESSAGE_BYTES = 4096
 
 NO_TIME_LIMIT_S = 86_400
 """Given to nbclient where we keep the time ourselves, in seconds."""
-
-READ_AT_ONCE = 16
-"""Messages of a kernel that are handled before other runs get their turn."""
 
 PROGRESS_TYPE = "application/vnd.atelier.progress+json"
 """MIME type by which a cell reports how far it is (`client.progress`)."""
@@ -130,37 +125,40 @@ class _Driver(NotebookClient):
     async def _async_poll_output_msg(self, parent_msg_id: str, cell: NotebookNode, cell_index: int) -> None:
         """Called by nbclient for each cell; takes messages that have arrived without waiting for each through the
         event loop."""
-        session, waiting = self.kernel.client.session, self.kernel.client.iopub_channel.socket
-        turn = self._turn if self.kernel.client.kernel_waits else None
+        client, turn = self.kernel.client, self._turn
+        waiting = client.iopub_channel.socket
         arrived: zmq.Socket[bytes] = zmq.Socket.shadow(waiting)
-        for count in itertools.count(1):
-            if count % READ_AT_ONCE == 0:
-                await (asyncio.sleep(0) if turn is None or self.over_limit.done() else turn.pass_on())
+        is_complete = False
+        while not is_complete:
+            if turn.is_over:
+                await turn.pass_on(may_wait=client.kernel_waits and not self.over_limit.done())
             try:
                 frames = arrived.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 frames = await waiting.recv_multipart()
-            if not await self._is_bearable(sum(map(len, frames))):
-                continue
             began = time.monotonic()
-            message = session.deserialize(session.feed_identities(frames)[1])
-            if message["parent_header"].get("msg_id") == parent_msg_id:
-                try:
-                    self.process_message(message, cell, cell_index)
-                except CellExecutionComplete:
-                    if self.kernel.trailing_output_s:
-                        await self._take_trailing_outputs(parent_msg_id, cell, cell_index)
-                    return
-            self._turn.spend(time.monotonic() - began)
+            if await self._is_bearable(sum(map(len, frames))):
+                is_complete = self._completes(frames, parent_msg_id, cell, cell_index)
+            turn.spend(time.monotonic() - began)
+        if self.kernel.trailing_output_s:
+            await self._take_trailing_outputs(parent_msg_id, cell, cell_index)
+
+    def _completes(self, frames: list[bytes], parent_msg_id: str, cell: NotebookNode, cell_index: int) -> bool:
+        """Take a message; whether it is the cell's last one."""
+        session = self.kernel.client.session
+        message = session.deserialize(session.feed_identities(frames)[1])
+        if message["parent_header"].get("msg_id") == parent_msg_id:
+            try:
+                self.process_message(message, cell, cell_index)
+            except CellExecutionComplete:
+                return True
+        return False
 
     async def _take_trailing_outputs(self, parent_msg_id: str, cell: NotebookNode, cell_index: int) -> None:
-        session, socket = self.kernel.client.session, self.kernel.client.iopub_channel.socket
+        socket = self.kernel.client.iopub_channel.socket
         deadline = time.monotonic() + self.kernel.trailing_output_s
         while (left_s := deadline - time.monotonic()) > 0 and await socket.poll(int(left_s * 1000) + 1):
-            message = session.deserialize(session.feed_identities(await socket.recv_multipart())[1])
-            if message["parent_header"].get("msg_id") == parent_msg_id:
-                with contextlib.suppress(CellExecutionComplete):
-                    self.process_message(message, cell, cell_index)
+            self._completes(await socket.recv_multipart(), parent_msg_id, cell, cell_index)
 
     def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> NotebookNode | None:
         """Called by nbclient for each message of the cell; passes on what is as it should be, up to a cap."""

@@ -14,7 +14,13 @@ SHARE = 0.1
 """Of the worker's time, for reading the messages of one run while there are others."""
 
 BURST_S = 0.5
-"""What a run may take at once before that, in seconds of reading: some thousand outputs."""
+"""What a run may take before that, in seconds of reading: some thousand outputs."""
+
+AT_ONCE_S, MESSAGES_AT_ONCE = 0.002, 16
+"""How long one kernel's messages are read, and how many, before others get their turn."""
+
+PAUSE_S = 0.25
+"""How long a kernel is left unread at a time, in seconds: a cancelled one must be heard."""
 
 
 class FairReading:
@@ -45,14 +51,23 @@ class Turn:
         self._reading = reading
         self._left_s = BURST_S
         self._counted_at = time.monotonic()
+        self._at_once_s, self._messages = 0.0, 0
 
     def spend(self, seconds: float) -> None:
-        """Note that reading has taken so long."""
+        """Note that reading a message has taken so long."""
         self._left_s -= seconds
+        self._at_once_s += seconds
+        self._messages += 1
 
-    async def pass_on(self) -> None:
-        """Let others have their turn, for long enough where this run has had more than its share."""
+    @property
+    def is_over(self) -> bool:
+        """Whether it is others' turn."""
+        return self._at_once_s >= AT_ONCE_S or self._messages >= MESSAGES_AT_ONCE
+
+    async def pass_on(self, *, may_wait: bool) -> None:
+        """Let others have their turn; where this run has had more than its share and its kernel may wait, for long."""
+        self._at_once_s, self._messages = 0.0, 0
         share, now = self._reading.share, time.monotonic()
         self._left_s = min(self._left_s + share * (now - self._counted_at), BURST_S)
         self._counted_at = now
-        await asyncio.sleep(max(-self._left_s / share, 0.0))
+        await asyncio.sleep(min(max(-self._left_s / share, 0.0), PAUSE_S) if may_wait else 0)

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from services.executor.kernels.fair_reading import BURST_S, SHARE, FairReading, Turn
+from services.executor.kernels.fair_reading import BURST_S, MESSAGES_AT_ONCE, PAUSE_S, SHARE, FairReading, Turn
 
 
 class Clock:
@@ -33,9 +33,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 async def read_for(turn: Turn, clock: Clock, seconds: float) -> None:
+    """Until the clock says that more may be read."""
     clock.now += seconds
     turn.spend(seconds)
-    await turn.pass_on()
+    assert turn.is_over
+    await turn.pass_on(may_wait=True)
+    while clock.waited[-1] == PAUSE_S:
+        await turn.pass_on(may_wait=True)
 
 
 async def test_a_run_alone_is_read_without_a_pause(clock: Clock) -> None:
@@ -63,7 +67,25 @@ async def test_what_was_not_used_is_kept_up_to_a_burst(clock: Clock) -> None:
         await read_for(turn, clock, BURST_S / 2)
         assert clock.waited == [0]
         await read_for(turn, clock, 2 * BURST_S)
-        assert clock.waited[1] > 0
+        assert sum(clock.waited) > BURST_S
+
+
+async def test_a_kernel_that_does_not_wait_is_read_without_a_pause(clock: Clock) -> None:
+    reading = FairReading()
+    with reading.take_part() as turn, reading.take_part():
+        turn.spend(10)
+        await turn.pass_on(may_wait=False)
+    assert clock.waited == [0]
+
+
+async def test_a_turn_ends_with_time_and_with_messages(clock: Clock) -> None:
+    with FairReading().take_part() as turn:
+        for _ in range(MESSAGES_AT_ONCE):
+            assert not turn.is_over
+            turn.spend(0)
+        assert turn.is_over
+        await turn.pass_on(may_wait=True)
+        assert not turn.is_over
 
 
 async def test_once_the_others_have_ended_there_is_no_pause(clock: Clock) -> None:
@@ -71,7 +93,7 @@ async def test_once_the_others_have_ended_there_is_no_pause(clock: Clock) -> Non
     with reading.take_part() as turn:
         with reading.take_part():
             await read_for(turn, clock, 10)
-            assert clock.waited[-1] > 10
+            assert sum(clock.waited) > 10
         clock.waited.clear()
         await read_for(turn, clock, 10)
         assert clock.waited == [0]
