@@ -289,6 +289,13 @@ while True: time.sleep(1)
         error=("OutputLimitError", "reached in cell-001"),
     ),
     Hostile(
+        name="much output in every cell",
+        cells=["print('x' * 19_000_000)"] * 12,
+        request={"errorPolicy": "continue"},
+        error=("OutputLimitError", "for all cells of a run was reached in cell-011"),
+        failed=10,
+    ),
+    Hostile(
         name="infinite clearing",
         cells=[
             r"""
