@@ -70,7 +70,9 @@ class ObjectStore(Component):
             # As an environment variable, because every user can read command lines. It is CSV, hence the quotes.
             "RCLONE_AUTH_KEY": f'"{ACCESS_KEY},{self.folder.secret("s3")}"',
         }
-        argv = [str(program), "serve", "s3", "--addr", f"{LOOPBACK}:{self.port}", str(data)]
+        # Else it takes the MD5 of all that it reads, to compare it with one that it took of the same file before.
+        options = ["--addr", f"{LOOPBACK}:{self.port}", "--no-checksum"]
+        argv = [str(program), "serve", "s3", *options, str(data)]
         return Launch(argv=argv, env=env, cwd=data)
 
     @override

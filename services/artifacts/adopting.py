@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from services.artifacts import downloads, incoming, store
-from services.artifacts.store import queries
 from shared.contracts.transfers import DatasetUpload
 from shared.errors import NotFound
 
@@ -31,11 +30,6 @@ async def source_of(app: App, request: web.Request, upload: DatasetUpload) -> As
         )
         if entry is None:
             raise NotFound("The artifact is gone.")
-        inline = None
-        if entry.object_key is None:
-            inline = await connection.fetchval(
-                queries.artifact_bytes, wanted.execution_id, wanted.epoch, wanted.artifact_id
-            )
-    source = downloads.Source(object_key=entry.object_key, inline=inline, size=entry.size_bytes)
+        source = await downloads.source_of(connection, wanted.execution_id, wanted.epoch, entry)
     async with downloads.pieces(app, request.app[downloads.STORAGE], source) as pieces:
         yield pieces

@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
 
 import aiohttp
+import asyncpg
 import pyarrow as pa
 from aiohttp import web
 from yarl import URL
@@ -32,7 +34,7 @@ STORAGE = web.AppKey("storage", aiohttp.ClientSession)
 """The session that reads objects on presigned URLs."""
 
 PIECE_BYTES = 256 * 1024
-"""How much is passed on at once, in bytes."""
+"""How much is passed on at once, about, in bytes."""
 
 CSV_TYPE = "text/csv"
 
@@ -53,15 +55,10 @@ async def send_artifact(app: App, request: web.Request) -> web.StreamResponse:
         )
         if entry is None:
             raise NotFound("There is no such artifact.")
-        inline = None
-        if entry.object_key is None:
-            inline = await connection.fetchval(
-                queries.artifact_bytes, wanted.execution_id, wanted.epoch, wanted.artifact_id
-            )
+        source = await source_of(connection, wanted.execution_id, wanted.epoch, entry)
     if request.query.get("format") == "csv" and entry.content_type == PARQUET_TYPE and entry.object_key:
-        table = Source(object_key=entry.object_key, inline=None, size=entry.size_bytes)
-        return await _send_as_csv(app, request, table, _renamed(entry.file_name, ".csv"))
-    return await _send_bytes(app, request, entry, inline)
+        return await _send_as_csv(app, request, source, _renamed(entry.file_name, ".csv"))
+    return await _send(app, request, source, _headers(entry.file_name, entry.content_type, entry.sha256))
 
 
 async def send_dataset(app: App, request: web.Request) -> web.StreamResponse:
@@ -82,16 +79,34 @@ async def send_dataset(app: App, request: web.Request) -> web.StreamResponse:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where bytes come from: a row (`inline`) or the object store."""
+    """Where bytes come from: a row (`inline`), an object, or, from `offset` on, part of one."""
 
     object_key: str | None
     inline: bytes | None
     size: int
+    offset: int | None = None
+
+    @classmethod
+    def of(cls, entry: ArtifactEntry, *, inline: bytes | None = None) -> Source:
+        """Where an artifact's bytes are; `inline` are those of its row."""
+        if entry.pack is not None:
+            return cls(object_key=entry.pack.object_key, inline=None, size=entry.size_bytes, offset=entry.pack.offset)
+        return cls(object_key=entry.object_key, inline=inline, size=entry.size_bytes)
+
+    def within(self, span: Span | None) -> Span | None:
+        """The part of the object that holds a part of these bytes, or all of them; None for the whole object."""
+        if self.offset is None:
+            return span
+        start, end = (span.start, span.end) if span else (0, self.size)
+        return Span(start=self.offset + start, end=self.offset + end)
 
 
-async def _send_bytes(app: App, request: web.Request, entry: ArtifactEntry, inline: bytes | None) -> web.StreamResponse:
-    source = Source(object_key=entry.object_key, inline=inline, size=entry.size_bytes)
-    return await _send(app, request, source, _headers(entry.file_name, entry.content_type, entry.sha256))
+async def source_of(connection: asyncpg.Connection, execution_id: UUID, epoch: int, entry: ArtifactEntry) -> Source:
+    """Where the bytes of an artifact are; reads those that are kept in its row."""
+    inline = None
+    if entry.object_key is None and entry.pack is None:
+        inline = await connection.fetchval(queries.artifact_bytes, execution_id, epoch, entry.artifact_id)
+    return Source.of(entry, inline=inline)
 
 
 async def _send(app: App, request: web.Request, source: Source, headers: dict[str, str]) -> web.StreamResponse:
@@ -129,7 +144,8 @@ async def pieces(
         return
     if source.object_key is None:
         raise NotFound("The artifact has no bytes.")
-    headers = {"Range": f"bytes={span.start}-{span.end - 1}"} if span else {}
+    wanted = source.within(span)
+    headers = {"Range": f"bytes={wanted.start}-{wanted.end - 1}"} if wanted else {}
     url = URL(await app.objects.url(source.object_key), encoded=True)
     try:
         answer = await storage.get(url, headers=headers)
@@ -138,13 +154,13 @@ async def pieces(
     async with answer:
         if answer.status == 404:
             raise NotFound("The object is gone.")
-        if not _is_as_asked(answer, source, span):
+        if not _is_as_asked(answer, source, wanted):
             raise Unavailable("The object store did not send what was asked for.")
-        yield answer.content.iter_chunked(PIECE_BYTES)
+        yield answer.content.iter_any()  # as they come: pieces of one size would have to be cut and joined
 
 
 def _is_as_asked(answer: aiohttp.ClientResponse, source: Source, span: Span | None) -> bool:
-    """Whether the store sends the bytes in question. rclone answers a range with 200 instead of 206."""
+    """Whether the store sends this part of the object, or all. rclone answers a range with 200 instead of 206."""
     if answer.status not in (200, 206):
         return False
     if span is None:

@@ -133,10 +133,12 @@ def check_entries(scope: Scope, execution_id: UUID, epoch: int, entries: list[Ar
     prefix = epoch_prefix(scope, execution_id, epoch)
     for index, entry in enumerate(entries):
         path = f"entries[{index}]"
-        if (entry.object_key is None) == (entry.inline is None):
-            faults.append(Fault(path=path, message="needs its bytes in either objectKey or inline"))
+        if sum(place is not None for place in (entry.object_key, entry.pack, entry.inline)) != 1:
+            faults.append(Fault(path=path, message="needs its bytes in one of objectKey, pack and inline"))
         if entry.object_key is not None and not _is_inside(entry.object_key, prefix):
             faults.append(Fault(path=f"{path}.objectKey", message=f"is not under {prefix}"))
+        if entry.pack is not None and not _is_inside(entry.pack.object_key, prefix):
+            faults.append(Fault(path=f"{path}.pack.objectKey", message=f"is not under {prefix}"))
         try:
             inline_bytes(entry)
         except ValueError as error:

@@ -75,6 +75,7 @@ SELECT k.key FROM unnest($1::text[]) AS k (key)
 WHERE NOT EXISTS (SELECT FROM dataset_version v WHERE v.object_key = k.key)
   AND NOT EXISTS (SELECT FROM library l WHERE l.object_key = k.key)
   AND NOT EXISTS (SELECT FROM artifact a WHERE a.object_key = k.key)
+  AND NOT EXISTS (SELECT FROM artifact a WHERE a.pack_key = k.key)
   AND NOT EXISTS (SELECT FROM unsealed_object u WHERE u.object_key = k.key)
   AND NOT EXISTS (SELECT FROM removal r WHERE r.prefix = k.key);
 
@@ -84,6 +85,7 @@ SELECT k.key FROM unnest($1::text[]) AS k (key)
 WHERE NOT EXISTS (SELECT FROM dataset_version v WHERE v.object_key = k.key)
   AND NOT EXISTS (SELECT FROM library l WHERE l.object_key = k.key)
   AND NOT EXISTS (SELECT FROM artifact a WHERE a.object_key = k.key)
+  AND NOT EXISTS (SELECT FROM artifact a WHERE a.pack_key = k.key)
   AND NOT EXISTS (SELECT FROM unsealed_object u WHERE u.object_key = k.key)
   AND NOT EXISTS (SELECT FROM removal r WHERE r.prefix = k.key);
 
@@ -244,14 +246,15 @@ UPDATE manifest SET final = true, sealed_at = clock_timestamp() WHERE execution_
 -- name: upsert_artifact
 INSERT INTO artifact (execution_id, epoch, artifact_id, position, kind, categories, name, file_name, content_type,
                       size_bytes, sha256, object_key, inline, cell_id, output_type, title, width, height, content,
-                      content_truncated, details)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
+                      content_truncated, details, pack_key, pack_offset, crc32)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)
 ON CONFLICT (execution_id, epoch, artifact_id) DO UPDATE SET
     position = excluded.position, kind = excluded.kind, categories = excluded.categories, name = excluded.name,
     file_name = excluded.file_name, content_type = excluded.content_type, size_bytes = excluded.size_bytes,
     sha256 = excluded.sha256, object_key = excluded.object_key, inline = excluded.inline, cell_id = excluded.cell_id,
     output_type = excluded.output_type, title = excluded.title, width = excluded.width, height = excluded.height,
-    content = excluded.content, content_truncated = excluded.content_truncated, details = excluded.details;
+    content = excluded.content, content_truncated = excluded.content_truncated, details = excluded.details,
+    pack_key = excluded.pack_key, pack_offset = excluded.pack_offset, crc32 = excluded.crc32;
 
 -- name: count_missing_artifacts
 -- How many of these ids the manifest does not hold: a closed one takes what it has already, and nothing else.
@@ -265,7 +268,8 @@ WHERE NOT EXISTS (SELECT FROM artifact a WHERE a.execution_id = $1 AND a.epoch =
 -- would be read whole for each artifact of the page.
 WITH page AS (
     SELECT a.artifact_id, a.position, a.kind, a.name, a.file_name, a.content_type, a.size_bytes, a.sha256, a.object_key,
-           a.cell_id, a.output_type, a.title, a.width, a.height, a.content_truncated, a.details,
+           a.cell_id, a.output_type, a.title, a.width, a.height, a.content_truncated, a.details, a.pack_key,
+           a.pack_offset, a.crc32,
            CASE WHEN $9 THEN a.content END AS content,
            octet_length(a.details) + CASE WHEN $9 THEN COALESCE(octet_length(a.content), 0) ELSE 0 END AS size
     FROM artifact a JOIN manifest m USING (execution_id, epoch)
@@ -282,21 +286,23 @@ WITH page AS (
     FROM page
 )
 SELECT artifact_id, position, kind, name, file_name, content_type, size_bytes, sha256, object_key, cell_id, output_type,
-       title, width, height, content_truncated, details, content, available
+       title, width, height, content_truncated, details, pack_key, pack_offset, crc32, content, available
 FROM sized
 WHERE ($12::bigint IS NULL OR number <= $12) AND ($13::bigint IS NULL OR number = 1 OR total <= $13)
 ORDER BY position, artifact_id;
 
 -- name: find_artifact
 SELECT a.artifact_id, a.position, a.kind, a.name, a.file_name, a.content_type, a.size_bytes, a.sha256, a.object_key,
-       a.cell_id, a.output_type, a.title, a.width, a.height, a.content_truncated, a.details, a.content
+       a.cell_id, a.output_type, a.title, a.width, a.height, a.content_truncated, a.details, a.pack_key, a.pack_offset,
+       a.crc32, a.content
 FROM artifact a JOIN manifest m USING (execution_id, epoch)
 WHERE a.execution_id = $1 AND a.epoch = $2 AND a.artifact_id = $3 AND m.tenant_id = $4 AND m.project_id = $5;
 
 -- name: find_notebook
 -- The executed notebook of a run.
 SELECT a.artifact_id, a.position, a.kind, a.name, a.file_name, a.content_type, a.size_bytes, a.sha256, a.object_key,
-       a.cell_id, a.output_type, a.title, a.width, a.height, a.content_truncated, a.details, a.content
+       a.cell_id, a.output_type, a.title, a.width, a.height, a.content_truncated, a.details, a.pack_key, a.pack_offset,
+       a.crc32, a.content
 FROM artifact a JOIN manifest m USING (execution_id, epoch)
 WHERE a.execution_id = $1 AND a.epoch = $2 AND m.tenant_id = $3 AND m.project_id = $4 AND a.kind = 'notebook'
 ORDER BY a.position DESC LIMIT 1;

@@ -14,7 +14,7 @@ from services.artifacts import model
 from services.artifacts.formats.conversion import Conversion
 from shared.contracts.base import Scope
 from shared.contracts.datasets import Column, Dataset, DatasetSource, DatasetVersion, ProfileStatus
-from shared.contracts.results import ArtifactEntry, ArtifactKind, ArtifactList, ListArtifacts
+from shared.contracts.results import ArtifactEntry, ArtifactKind, ArtifactList, ListArtifacts, Packed
 from shared.contracts.transfers import DatasetUpload
 from shared.database import Transaction
 from shared.sql import Queries
@@ -154,6 +154,9 @@ def _artifact_row(execution_id: UUID, epoch: int, entry: ArtifactEntry) -> tuple
         None if entry.content is None else orjson.dumps(entry.content),
         entry.content_truncated,
         orjson.dumps(entry.details),
+        entry.pack and entry.pack.object_key,
+        entry.pack and entry.pack.offset,
+        entry.crc32,
     )
 
 
@@ -202,8 +205,10 @@ def entry_of(row: asyncpg.Record) -> ArtifactEntry:
     """The entry of a row, without its bytes."""
     members = dict(row)
     content = members.pop("content")
+    pack_key, pack_offset = members.pop("pack_key"), members.pop("pack_offset")
     members.pop("available", None)
     return ArtifactEntry(
         **{**members, "details": orjson.loads(row["details"])},
+        pack=None if pack_key is None else Packed(object_key=pack_key, offset=pack_offset),
         content=None if content is None else orjson.loads(content),
     )

@@ -112,7 +112,7 @@ class Transfers:
             response.headers["Content-Disposition"] = disposition(file_name, inline=inline)
             await response.prepare(request)
             if request.method != "HEAD":
-                async for piece in answer.content.iter_chunked(PIECE):
+                async for piece in answer.content.iter_any():
                     async with asyncio.timeout(SILENCE_S):
                         await response.write(piece)
                 await response.write_eof()

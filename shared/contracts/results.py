@@ -15,8 +15,16 @@ ArtifactKind = Literal["output", "enriched_dataset", "model", "report", "noteboo
 OutputTypeFilter = Literal["all", "data", "plots", "models", "reports"]
 
 
+class Packed(Wire):
+    """A place in an object that holds several artifacts of one epoch; the bytes are the artifact's `size_bytes`."""
+
+    object_key: str
+    offset: int = Field(ge=0, description="where the artifact's bytes begin in the object")
+
+
 class ArtifactEntry(Wire):
-    """One artifact of a run. Its bytes are in the object store (`object_key`) or, when small, `inline`."""
+    """One artifact of a run. Its bytes are an object of the store (`object_key`), part of one (`pack`) or, when small,
+    `inline`."""
 
     artifact_id: UUID
     kind: ArtifactKind
@@ -26,7 +34,9 @@ class ArtifactEntry(Wire):
     content_type: str
     size_bytes: int
     sha256: str
+    crc32: int | None = Field(None, ge=0, lt=2**32, description="of the bytes; null where it was not taken")
     object_key: str | None = None
+    pack: Packed | None = None
     inline: str | None = Field(None, description="the bytes, base64")
     public_url: str | None = Field(None, description="where a client gets them straight from the object store")
     cell_id: str | None = None

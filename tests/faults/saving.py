@@ -41,12 +41,19 @@ STATEMENTS = {
 OUTPUTS = 600
 """More than one message registers."""
 
+PACKED = 200
+"""Outputs that go to the store in packs: their cell fills more than one."""
+
 SIZES = (60_000, 3_000_000, 18_000_000)
 """Of what is saved, in bytes: all more than travels in a message, the last in several parts, which the store is told of
 before any of them is sent."""
 
 CELLS = [
     f"for number in range({OUTPUTS}): display(number)",
+    f"""
+import os
+for number in range({PACKED}): display({{{{'text/plain': os.urandom(30_000).hex()}}}}, raw=True)
+""",
     """
 import os, pandas as pd
 from mindzie_sdk import ProcessMiningClient
@@ -67,7 +74,7 @@ _ = pathlib.Path(os.environ['ATELIER_RUN_DIR'], 'outputs', 'loose.bin').write_by
 Listed = dict[str, int]
 """How many things of each kind the results list."""
 
-EVERYTHING: Listed = {"output": OUTPUTS, "enriched_dataset": 2, "model": 1, "file": 1}
+EVERYTHING: Listed = {"output": OUTPUTS + PACKED, "enriched_dataset": 2, "model": 1, "file": 1}
 
 
 @dataclass

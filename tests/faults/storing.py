@@ -40,7 +40,7 @@ PATIENCE_S = 90.0
 """How long anything may take, in seconds: a restart on a busy machine included."""
 
 ROWS = 20_000
-OBJECT_BYTES = 3_000_000
+OBJECT_BYTES, PACKED_BYTES = 3_000_000, 60_000
 """More than travels in a manifest's row."""
 
 HELD: dict[str, dict[str, str]] = {
@@ -80,6 +80,7 @@ class Storing:
         self.sent[self.dataset_id] = self.log
         self.object = self.chance.randbytes(OBJECT_BYTES)
         self.small = entry(self.chance.randbytes(100), position=1)
+        self.outputs = [self.chance.randbytes(PACKED_BYTES) for _ in range(2)]
         self.entries: list[ArtifactEntry] = []
         self.ticket: UploadTicket | None = None
         self.half_sent, self.go_on = asyncio.Event(), asyncio.Event()
@@ -102,10 +103,12 @@ class Storing:
         return Dataset.model_validate(reply.data)
 
     async def register(self) -> None:
-        """Store an object and register it with another artifact in two messages, as a worker does."""
+        """Store an object and a pack and register what is in them, with another artifact, in two messages, as a worker
+        does."""
         if not self.entries:
             stored = await self.client.stored(self.run, str(uuid4()), self.object, kind="model", position=2)
-            self.entries = [self.small, stored]
+            packed = await self.client.packed(self.run, self.outputs, first=3)
+            self.entries = [self.small, stored, *packed]
         await self.client.seal(self.run, self.notebook, [self.small], final=False)
         await self.client.seal(self.run, self.notebook, self.entries)
 
@@ -210,10 +213,10 @@ async def referred(client: Client) -> list[str]:
     """The keys of the objects that rows of the project name."""
     return list(
         await client.sql(
-            "SELECT coalesce(array_agg(object_key ORDER BY object_key), '{}') FROM ("
+            "SELECT coalesce(array_agg(DISTINCT object_key), '{}') FROM ("
             "SELECT object_key FROM dataset_version v JOIN dataset d USING (dataset_id) WHERE d.tenant_id = $1 "
-            "UNION ALL SELECT object_key FROM artifact a JOIN manifest m USING (execution_id, epoch) "
-            "WHERE m.tenant_id = $1 AND object_key IS NOT NULL) AS r",
+            "UNION ALL SELECT coalesce(object_key, pack_key) FROM artifact a "
+            "JOIN manifest m USING (execution_id, epoch) WHERE m.tenant_id = $1 AND inline IS NULL) AS r",
             client.scope.tenant_id,
         )
     )

@@ -51,16 +51,16 @@ async def test_nothing_partial_shows_and_nothing_is_left(
             assert not isinstance(outcome, BaseException) or isinstance(outcome, (AtelierError, aiohttp.ClientError))
         listed, registered = await storing.datasets(), await storing.artifacts()
         if step == "committed":
-            assert (len(listed), len(registered)) == (seed + 1, 2)
+            assert (len(listed), len(registered)) == (seed + 1, 4)
         dataset = await patiently(storing.upload)
         await patiently(storing.register)
         assert dataset.dataset_id in {one.dataset_id for one in await storing.datasets()}
-        assert len(await storing.artifacts()) == 2
+        assert len(await storing.artifacts()) == 4
     named = await referred(client)
     if (victim, step) == ("artifacts", "committing"):
         assert set(await client.keys()) > set(named)  # the kill did leave something
     await sweep(client)
     assert sorted(await client.keys()) == sorted(named)
-    assert len(named) == 2 * KILLS
+    assert len(named) == 3 * KILLS
     left = "SELECT count(*) FROM unsealed_object WHERE object_key LIKE $1"
     assert await client.sql(left, f"{client.scope.tenant_id}/%") == 0

@@ -1,4 +1,4 @@
-"""Stores the bytes of artifacts: small ones in their entry, larger ones as objects under (execution, epoch)."""
+"""Stores the bytes of artifacts: small ones in their entry, others in objects under (execution, epoch)."""
 
 from __future__ import annotations
 
@@ -6,19 +6,24 @@ import asyncio
 import base64
 import hashlib
 import re
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 from services.executor.collecting.beneath import OpenFile
+from services.executor.collecting.packs import PACKED_BYTES, Packs
 from shared.contracts.base import Caller, Scope
 from shared.contracts.datasets import Dataset
 from shared.contracts.results import ArtifactEntry, ArtifactKind
 from shared.objects import ObjectStore
 
 INLINE_BYTES = 32 * 1024
-"""Bytes up to this size travel in the manifest and are kept in its row; larger ones become objects."""
+"""Bytes up to this size travel in the manifest and are kept in its row; larger ones go to the object store."""
+
+MEASURED_BYTES = 1024 * 1024
+"""How much of a file is read at a time to measure it, in bytes."""
 
 NAME_LENGTH = 200
 """Longest name of an artifact, in characters."""
@@ -58,6 +63,17 @@ class ArtifactWriter:
         self.entries: list[ArtifactEntry] = []
         self._identity = identity
         self._objects = objects
+        self._packs = Packs(identity.prefix, objects)
+
+    async def add_output(
+        self, kind: ArtifactKind, name: str, file_name: str, content_type: str, body: bytes, **members: Any
+    ) -> None:
+        """The same as `add_bytes` for one of many: its bytes may lie in a pack, which `store_packs` stores."""
+        if not INLINE_BYTES < len(body) <= PACKED_BYTES:
+            await self.add_bytes(kind, name, file_name, content_type, body, **members)
+            return
+        pack = await self._packs.add(body)
+        self._keep(kind, name, file_name, content_type, artifact_id=uuid4(), pack=pack, **_measures(body), **members)
 
     async def add_bytes(
         self, kind: ArtifactKind, name: str, file_name: str, content_type: str, body: bytes, **members: Any
@@ -69,19 +85,23 @@ class ArtifactWriter:
         else:
             key = f"{self._identity.prefix}/{identity}"
             await self._objects.put(key, body, content_type)
-        digest = hashlib.sha256(body).hexdigest()
+        measures = await asyncio.to_thread(_measures, body)
         self._keep(
             kind,
             name,
             file_name,
             content_type,
             artifact_id=identity,
-            size_bytes=len(body),
-            sha256=digest,
             object_key=key,
             inline=inline,
+            **measures,
             **members,
         )
+
+    async def store_packs(self) -> None:
+        """Store what the entries name that is not stored yet; to be done before they are registered, and safe to
+        repeat. Raises Unavailable."""
+        await self._packs.store()
 
     async def add_file(
         self,
@@ -96,8 +116,8 @@ class ArtifactWriter:
     ) -> None:
         """Keep a file as an artifact, streamed when it is large. `unchanged` is the file that somebody else may still
         be writing to: raises FileChanged when what was stored is not what was measured."""
-        size, digest = await asyncio.to_thread(_measure, path)
-        if size <= INLINE_BYTES:
+        measures = await asyncio.to_thread(_measure, path)
+        if measures["size_bytes"] <= INLINE_BYTES:
             body = await asyncio.to_thread(_read, path)
             await self.add_bytes(kind, name, file_name, content_type, body, **members)
             return
@@ -113,9 +133,8 @@ class ArtifactWriter:
             file_name,
             content_type,
             artifact_id=identity,
-            size_bytes=size,
-            sha256=digest,
             object_key=key,
+            **measures,
             **members,
         )
 
@@ -144,7 +163,17 @@ def _read(path: Path) -> bytes:
         return file.read(INLINE_BYTES)
 
 
-def _measure(path: Path) -> tuple[int, str]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return path.stat().st_size, digest
+def _measures(body: bytes) -> dict[str, Any]:
+    """What an entry says of its bytes."""
+    return {"size_bytes": len(body), "sha256": hashlib.sha256(body).hexdigest(), "crc32": zlib.crc32(body)}
+
+
+def _measure(path: Path) -> dict[str, Any]:
+    """The same of a file."""
+    digest, crc32, size = hashlib.sha256(), 0, 0
+    with path.open("rb", buffering=0) as file:
+        while piece := file.read(MEASURED_BYTES):
+            digest.update(piece)
+            crc32 = zlib.crc32(piece, crc32)
+            size += len(piece)
+    return {"size_bytes": size, "sha256": digest.hexdigest(), "crc32": crc32}

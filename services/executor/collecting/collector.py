@@ -11,19 +11,16 @@ import nbformat
 import orjson
 from nbformat import NotebookNode
 
-from services.executor.collecting import charts, loose_files, pictures, report
+from services.executor.collecting import charts, loose_files, pictures, registering, report
 from services.executor.collecting import outputs as cell_outputs
 from services.executor.collecting.artifact_writer import ArtifactWriter, FileChanged, RunIdentity, safe_name
 from services.executor.collecting.beneath import OpenFile, Refused
 from services.executor.collecting.saved import Saved, SavedFiles
 from shared.contracts.executions import EnrichedData, OutputCounts
-from shared.contracts.results import ArtifactEntry, ArtifactKind, SealManifest
+from shared.contracts.results import ArtifactKind
 from shared.objects import ObjectStore
 from shared.reports.rendering import Heading, ReportError
 from shared.requests import Requests
-
-PORTION_ENTRIES, PORTION_BYTES = 500, 4 * 1024 * 1024
-"""Entries and bytes that are registered with one message at most: a run may have thousands of outputs."""
 
 
 @dataclass
@@ -148,20 +145,10 @@ class Collector:
                 raise
             if self._todo and self._todo[0] is todo:  # else something newer has superseded it meanwhile
                 self._todo.pop(0)
-        identity = self._identity
-        while (new := _portion(self._writer.entries[self._registered :])) or final:
+        await self._writer.store_packs()
+        while (new := registering.portion(self._writer.entries[self._registered :])) or final:
             last = self._registered + len(new) == len(self._writer.entries)
-            await self._requests.ask(
-                SealManifest(
-                    scope=identity.scope,
-                    caller=identity.caller,
-                    execution_id=identity.execution_id,
-                    notebook_id=identity.notebook_id,
-                    epoch=identity.epoch,
-                    final=final and last,
-                    entries=new,
-                )
-            )
+            await registering.seal(self._requests, self._identity, new, final=final and last)
             self._registered += len(new)
             if last:
                 return
@@ -218,7 +205,7 @@ class Collector:
         self.counts.reports += 1
 
     async def _add_output(self, output: cell_outputs.CellOutput) -> None:
-        await self._writer.add_bytes(
+        await self._writer.add_output(
             "output",
             output.title or output.output_type,
             f"{output.cell_id}-{len(self._writer.entries) + 1}.{output.extension}",
@@ -380,18 +367,6 @@ class Collector:
         parquet = self._run_dir / f"{saved.number}.parquet"
         await asyncio.to_thread(csv_tables.to_parquet, file.path, parquet, saved.record.column_types)
         return parquet
-
-
-def _portion(entries: list[ArtifactEntry]) -> list[ArtifactEntry]:
-    """The first of the entries, as many as one message should carry."""
-    size = 0
-    for count, entry in enumerate(entries[:PORTION_ENTRIES]):
-        size += len(entry.inline or "")
-        # What is shown inline is the bytes once more; those of larger ones are not in the entry.
-        size += min(entry.size_bytes, cell_outputs.INLINE_CONTENT_BYTES) if entry.content is not None else 0
-        if count and size > PORTION_BYTES:
-            return entries[:count]
-    return entries[:PORTION_ENTRIES]
 
 
 def _head(path: Path) -> bytes:

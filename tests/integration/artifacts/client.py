@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+import io
+import zipfile
+import zlib
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
@@ -20,8 +24,15 @@ from shared import replies, tickets
 from shared.broker import Broker
 from shared.contracts.base import Caller, Command, Event, Scope, Wire
 from shared.contracts.datasets import Dataset, OpenDatasetUpload, UploadTicket
-from shared.contracts.results import ArtifactEntry, ArtifactList, ListArtifacts, SealManifest
-from shared.contracts.transfers import ARTIFACT_DOWNLOAD, DATASET_DOWNLOAD, ArtifactDownload, DatasetDownload
+from shared.contracts.results import ArtifactEntry, ArtifactList, ListArtifacts, Packed, SealManifest
+from shared.contracts.transfers import (
+    ARCHIVE_DOWNLOAD,
+    ARTIFACT_DOWNLOAD,
+    DATASET_DOWNLOAD,
+    ArchiveDownload,
+    ArtifactDownload,
+    DatasetDownload,
+)
 from shared.objects import S3ObjectStore
 from shared.requests import Requests
 
@@ -102,6 +113,15 @@ class Client:
             f"/internal/artifacts/{artifact_id}{query}", {**self.authorization(claims, ARTIFACT_DOWNLOAD), **headers}
         )
 
+    async def archive(self, run: UUID, **members: Any) -> zipfile.ZipFile:
+        """The zip of a run's artifacts under epoch 1, every checksum in it found right."""
+        claims = ArchiveDownload(scope=self.scope, execution_id=run, epoch=1, **members)
+        answer = await self.get(f"/internal/executions/{run}/archive", self.authorization(claims, ARCHIVE_DOWNLOAD))
+        assert (answer.status, int(answer.headers["Content-Length"])) == (200, len(answer.body))
+        archive = zipfile.ZipFile(io.BytesIO(answer.body))
+        assert archive.testzip() is None
+        return archive
+
     async def seal(self, run: UUID, notebook: UUID, entries: list[ArtifactEntry], *, final: bool = True) -> None:
         """Register a run's artifacts under epoch 1."""
         await self.ask(SealManifest, execution_id=run, notebook_id=notebook, epoch=1, final=final, entries=entries)
@@ -116,6 +136,25 @@ class Client:
         key = f"{model.epoch_prefix(self.scope, run, 1)}{name}"
         await self.objects.put(key, data, "application/octet-stream")
         return entry(data, file_name=name, object_key=key, **members)
+
+    async def packed(
+        self, run: UUID, bodies: Sequence[bytes], *, first: int = 0, **members: Any
+    ) -> list[ArtifactEntry]:
+        """Put several artifacts into one object as the worker does; `first` is the first one's position."""
+        key = f"{model.epoch_prefix(self.scope, run, 1)}{uuid4()}"
+        await self.objects.put(key, b"".join(bodies), "application/octet-stream")
+        offsets = accumulate(map(len, bodies), initial=0)
+        return [
+            entry(
+                body,
+                position=first + number,
+                file_name=f"packed-{first + number}.txt",
+                pack=Packed(object_key=key, offset=offset),
+                crc32=zlib.crc32(body),
+                **members,
+            )
+            for number, (body, offset) in enumerate(zip(bodies, offsets, strict=False))
+        ]
 
     async def hear(self, event: Event) -> None:
         """Publish a fact as its service would."""
@@ -146,6 +185,6 @@ def entry(data: bytes, **members: Any) -> ArtifactEntry:
         "size_bytes": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
     }
-    if members.get("object_key") is None:
+    if members.get("object_key") is None and members.get("pack") is None:
         given["inline"] = base64.b64encode(data).decode()
     return ArtifactEntry.model_validate({**given, **members})

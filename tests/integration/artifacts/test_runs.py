@@ -8,7 +8,6 @@ import io
 import json
 import os
 import signal
-import zipfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,7 +23,6 @@ from shared.contracts.base import Scope
 from shared.contracts.execution_events import ExecutionPurged
 from shared.contracts.notebooks import NotebookDeleted
 from shared.contracts.results import GetArtifact, ListArtifacts, SealManifest
-from shared.contracts.transfers import ARCHIVE_DOWNLOAD, ArchiveDownload
 from shared.database import Database
 from shared.errors import Conflict, Invalid, NotFound, Unavailable
 from shared.payloads import HttpPayloadStore
@@ -124,11 +122,17 @@ async def test_another_project_sees_no_artifact(client: Client) -> None:
         await client.ask(GetArtifact, scope=other, execution_id=run, epoch=1, artifact_id=one.artifact_id)
 
 
-@pytest.mark.parametrize("inline", [True, False])
-async def test_bytes_are_served_whole_by_range_and_by_validator(client: Client, inline: bool) -> None:
+@pytest.mark.parametrize("kept", ["inline", "whole", "packed"])
+async def test_bytes_are_served_whole_by_range_and_by_validator(client: Client, kept: str) -> None:
     run, data = uuid4(), os.urandom(600_000)
     members = {"file_name": "plöt.png", "content_type": "image/png"}
-    one = entry(data, **members) if inline else await client.stored(run, "plöt.png", data, content_type="image/png")
+    if kept == "inline":
+        one = entry(data, **members)
+    elif kept == "whole":
+        one = await client.stored(run, "plöt.png", data, content_type="image/png")
+    else:
+        neighbours = [os.urandom(50_000), data, os.urandom(50_000)]
+        one = (await client.packed(run, neighbours))[1].model_copy(update=members)
     await client.seal(run, uuid4(), [one])
     whole = await client.artifact(run, one.artifact_id)
     etag = f'"{hashlib.sha256(data).hexdigest()}"'
@@ -178,19 +182,14 @@ async def test_the_archive_holds_everything_with_a_manifest(client: Client) -> N
         entry(b"{}", file_name="manifest.json", position=3),
     ]
     await client.seal(run, uuid4(), entries)
-    claims = ArchiveDownload(scope=client.scope, execution_id=run, epoch=1)
-    answer = await client.get(f"/internal/executions/{run}/archive", client.authorization(claims, ARCHIVE_DOWNLOAD))
-    archive = zipfile.ZipFile(io.BytesIO(answer.body))
-    assert archive.testzip() is None
+    archive = await client.archive(run)
     assert archive.namelist() == ["manifest.json", "model.pkl", "plot.png", "plot-2.png", "manifest-2.json"]
     manifest = json.loads(archive.read("manifest.json"))
     assert manifest["executionId"] == str(run)
     assert "objectKey" not in manifest["artifacts"][0]
     for described in manifest["artifacts"]:
         assert hashlib.sha256(archive.read(described["path"])).hexdigest() == described["sha256"]
-    claims = claims.model_copy(update={"cell_id": "c1"})
-    answer = await client.get(f"/internal/executions/{run}/archive", client.authorization(claims, ARCHIVE_DOWNLOAD))
-    assert zipfile.ZipFile(io.BytesIO(answer.body)).namelist() == ["manifest.json", "plot.png"]
+    assert (await client.archive(run, cell_id="c1")).namelist() == ["manifest.json", "plot.png"]
 
 
 async def test_a_large_message_body_waits_for_its_reader(client: Client) -> None:

@@ -106,12 +106,14 @@ async def test_what_is_referred_to_or_being_written_stays(client: Client, sweepi
     await client.upload(LOG, dataset.dataset_id, purpose="replace")
     run, notebook = uuid4(), uuid4()
     entry = await client.stored(run, "model.pkl", b"model", kind="model")
-    await client.seal(run, notebook, [entry])
+    packed = await client.packed(run, [b"one", b"two"])
+    assert packed[1].pack is not None
+    await client.seal(run, notebook, [entry, packed[1]])
     writing = model.dataset_key(client.scope, uuid4(), uuid4())
     await client.objects.put(writing, b"x", BINARY)
     await client.sql("INSERT INTO unsealed_object (object_key, owner) VALUES ($1, $2)", writing, uuid4())
     before = await client.keys()
-    assert {pinned.object_key, writing, entry.object_key} < set(before)
+    assert {pinned.object_key, writing, entry.object_key, packed[1].pack.object_key} < set(before)
     assert await swept(client, sweeping, later_s=DAY_S * 2) == before
     await client.sql("DELETE FROM unsealed_object WHERE object_key = $1", writing)
     assert await swept(client, sweeping, later_s=DAY_S * 2) == [key for key in before if key != writing]

@@ -13,7 +13,7 @@ from services.artifacts import archive_names, headers, model, ranges
 from services.artifacts.formats.roles import Roles, assign
 from services.artifacts.ranges import Span, Unsatisfiable
 from shared.contracts.base import Scope
-from shared.contracts.results import ArtifactEntry
+from shared.contracts.results import ArtifactEntry, Packed
 from shared.errors import Invalid
 
 SCOPE = Scope(tenant_id=UUID(int=1), project_id=UUID(int=2))
@@ -66,7 +66,8 @@ def test_each_output_is_shown_by_its_own_filter(members: dict[str, Any], shown: 
 
 def test_a_manifest_with_bytes_in_the_right_place_is_accepted() -> None:
     key = model.epoch_prefix(SCOPE, RUN, 2) + "model.pkl"
-    model.check_entries(SCOPE, RUN, 2, [entry(), entry(inline=None, object_key=key), entry(data=b"")])
+    packed = entry(inline=None, pack=Packed(object_key=key, offset=3))
+    model.check_entries(SCOPE, RUN, 2, [entry(), entry(inline=None, object_key=key), packed, entry(data=b"")])
 
 
 def test_every_fault_of_a_manifest_is_named() -> None:
@@ -81,13 +82,15 @@ def test_every_fault_of_a_manifest_is_named() -> None:
         entry(size_bytes=4),
         entry(sha256="0" * 64),
         entry(inline="%%%"),
+        entry(inline=None, pack=Packed(object_key=other_epoch, offset=0)),
+        entry(pack=Packed(object_key=model.epoch_prefix(SCOPE, RUN, 2) + "x", offset=0)),
         twice,
         twice,
     ]
     with pytest.raises(Invalid) as refusal:
         model.check_entries(SCOPE, RUN, 2, entries)
-    paths = {fault.path.removesuffix(".objectKey").removesuffix(".inline") for fault in refusal.value.faults}
-    assert paths == {f"entries[{index}]" for index in range(7)} | {"entries"}
+    paths = {fault.path.partition(".")[0] for fault in refusal.value.faults}
+    assert paths == {f"entries[{index}]" for index in range(9)} | {"entries"}
 
 
 @pytest.mark.parametrize(
