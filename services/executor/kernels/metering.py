@@ -11,6 +11,10 @@ from typing import Any, Protocol
 TICKS_PER_S, PAGE_BYTES = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 """Units of /proc/PID/stat and /proc/PID/statm (proc(5))."""
 
+WEIGHTS, LOW_WEIGHTS = {1: b"1024\n", 2: b"100\n"}, {1: b"64\n", 2: b"6\n"}
+"""What a group counts for when processors are shared out, by the version of control groups: usually (the systems' own
+defaults), and when it gives way."""
+
 READ_BYTES = 4096
 """The files of control groups and of a process are shorter."""
 
@@ -42,6 +46,9 @@ class Meter(Protocol):
 
     def processes(self) -> list[int]:
         """The processes of the kernel by their numbers here, as far as they can be told."""
+
+    def give_way(self, *, gives_way: bool) -> None:
+        """Have other kernels' processes go before this one's, or be its equals again, where that can be had."""
 
     def close(self) -> None:
         """Let go of the descriptors."""
@@ -126,6 +133,7 @@ class GroupMeter:
         if not self._peak.is_open:
             self._peak = _Counter(peak)
         self._members = _Counter(memory / "cgroup.procs")
+        self._weight = _Counter(Path(folders["weight"]), writable=True) if folders["weight"] else None
         self._highest = 0
         self._was_reset = False
         self._samples = _PeakBySamples()
@@ -168,10 +176,16 @@ class GroupMeter:
         """See Meter."""
         return [int(pid) for pid in self._members.text().split() if pid.isdigit()]
 
+    def give_way(self, *, gives_way: bool) -> None:
+        """See Meter."""
+        if self._weight is not None:
+            self._weight.write((LOW_WEIGHTS if gives_way else WEIGHTS)[1 if self._first else 2])
+
     def close(self) -> None:
         """See Meter."""
-        for counter in (self._cpu, self._current, self._peak, self._members):
-            counter.close()
+        for counter in (self._cpu, self._current, self._peak, self._members, self._weight):
+            if counter is not None:
+                counter.close()
 
 
 class ProcessMeter:
@@ -216,6 +230,9 @@ class ProcessMeter:
     def processes(self) -> list[int]:
         """See Meter."""
         return [self._pid]
+
+    def give_way(self, *, gives_way: bool) -> None:
+        """See Meter. Priorities of single processes could not be raised again."""
 
     def close(self) -> None:
         """See Meter."""

@@ -1,7 +1,8 @@
 """Watches over what a run uses that no control group limits: disk, files, processor time over the whole process tree.
 
-It also says what each cell has used. Looks at the disk when a cell has ended and while it runs; looking costs some
-tens of microseconds for a small folder and is done in a thread for a large one.
+It also says what each cell has used, and has a run that takes many processors give way. Looks at the disk when a cell
+has ended and while it runs; looking costs some tens of microseconds for a small folder and is done in a thread for a
+large one.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from pathlib import Path
 
 from services.executor import wording
 from services.executor.kernels.metering import Meter
-from services.executor.running import footprint
+from services.executor.running import demand, footprint
+from services.executor.running.demand import Demand
 from services.executor.running.footprint import Footprint
 from shared.contracts.executions import CellResources
 
@@ -118,9 +120,14 @@ class Guard:
             self.breached.set()
 
     async def _watch(self) -> None:
-        pause = LOOK_S
+        taken = Demand(self._meter) if self._meter is not None else None
+        next_look = time.monotonic() + LOOK_S
         while not self.breached.is_set():
-            await asyncio.sleep(pause)
+            await asyncio.sleep(demand.LOOK_S)
+            if taken is not None:
+                taken.look()
             began = time.monotonic()
-            await self.look(closely=True)
-            pause = max(LOOK_S, (time.monotonic() - began) / LOOK_SHARE)
+            if began >= next_look:
+                await self.look(closely=True)
+                now = time.monotonic()
+                next_look = now + max(LOOK_S, (now - began) / LOOK_SHARE)

@@ -125,7 +125,8 @@ def test_a_process_that_is_gone_tells_nothing() -> None:
 def group(path: Path, version: int, **files: str) -> GroupMeter:
     for name, text in files.items():
         (path / name.replace("__", ".")).write_text(text)
-    return GroupMeter({"version": version, "memory": str(path), "cpu": str(path)})
+    weight = path / ("cpu.shares" if version == 1 else "cpu.weight")
+    return GroupMeter({"version": version, "memory": str(path), "cpu": str(path), "weight": str(weight)})
 
 
 @pytest.mark.parametrize(("version", "cpu"), [(1, "cpuacct__usage"), (2, "cpu__stat")])
@@ -143,6 +144,20 @@ def test_a_control_group_is_metered(tmp_path: Path, version: int, cpu: str) -> N
     assert (use.cpu_seconds, use.peak_memory_bytes) == (3.0, 300)
     assert meter.peak_memory_bytes() == 500
     assert meter.processes() == [7, 8]
+    meter.close()
+
+
+@pytest.mark.parametrize(
+    ("version", "weight", "usual", "low"), [(1, "cpu.shares", 1024, 64), (2, "cpu.weight", 100, 6)]
+)
+def test_a_group_that_gives_way_counts_for_less(
+    tmp_path: Path, version: int, weight: str, usual: int, low: int
+) -> None:
+    meter = group(tmp_path, version, **{weight.replace(".", "__"): f"{usual}\n"})
+    meter.give_way(gives_way=True)
+    assert int((tmp_path / weight).read_text().split()[0]) == low
+    meter.give_way(gives_way=False)
+    assert int((tmp_path / weight).read_text().split()[0]) == usual
     meter.close()
 
 

@@ -63,9 +63,14 @@ class Group:
         (self.folders[controller] / name).write_text(value, encoding="ascii")
 
     def notice(self) -> dict[str, object]:
-        """Where the worker can read what the group uses."""
-        cpu = self.folders.get("cpuacct" if self.version == 1 else "cpu")
-        return {"version": self.version, "memory": str(self.folders["memory"]), "cpu": str(cpu) if cpu else None}
+        """Where the worker can read what the group uses, and say how much its processes count."""
+        used, shared_out = self.folders.get("cpuacct" if self.version == 1 else "cpu"), self.folders.get("cpu")
+        return {
+            "version": self.version,
+            "memory": str(self.folders["memory"]),
+            "cpu": str(used) if used else None,
+            "weight": str(shared_out / ("cpu.shares" if self.version == 1 else "cpu.weight")) if shared_out else None,
+        }
 
     def cpu_seconds(self) -> float | None:
         """What its processes have used."""
