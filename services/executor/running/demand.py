@@ -10,7 +10,7 @@ import time
 
 from services.executor.kernels.metering import Meter
 
-LOOK_S = 0.1
+LOOK_S = 0.05
 """Pause between two looks, in seconds."""
 
 MANY, FEW = 1.2, 0.5
