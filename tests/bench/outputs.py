@@ -42,7 +42,7 @@ ZIP_BAR, LARGE_BAR = 0.1, 0.05
 """How fast the zip comes at least, as part of the speed of a plain read: of all, and of a large file. A read passes no
 process; the zip passes the store's, artifacts and the gateway, each of which copies every byte more than once."""
 
-MANY_BAR, LINK_BAR = 0.6, 0.9
+MANY_BAR, LINK_BAR = 0.6, 0.8
 """The same, as part of the speed of a large file by its link, which passes the same processes: of all, and of that file
 in a zip."""
 
