@@ -13,8 +13,8 @@ from contextlib import contextmanager
 SHARE = 0.1
 """Of the worker's time, for reading the messages of one run while there are others."""
 
-BURST_S = 0.5
-"""What a run may take before that, in seconds of reading: some thousand outputs."""
+BURST_S = 0.2
+"""What a run may take before that, in seconds of reading: a thousand outputs or more."""
 
 AT_ONCE_S, MESSAGES_AT_ONCE = 0.002, 16
 """How long one kernel's messages are read, and how many, before others get their turn."""
