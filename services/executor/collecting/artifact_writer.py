@@ -85,7 +85,8 @@ class ArtifactWriter:
         else:
             key = f"{self._identity.prefix}/{identity}"
             await self._objects.put(key, body, content_type)
-        measures = await asyncio.to_thread(_measures, body)
+        # For small ones the way to a thread and back takes longer.
+        measures = _measures(body) if inline is not None else await asyncio.to_thread(_measures, body)
         self._keep(
             kind,
             name,

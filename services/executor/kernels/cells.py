@@ -314,27 +314,13 @@ class CellRunner:
                 "timed_out": True,
             }
         elif stopped_by == "output":
-            outcome = {
-                "status": "Error",
-                "error_type": "OutputLimitError",
-                "error_message": f"the output limit of {CELL_LIMITS.output_bytes // 1_000_000} MB or "
-                f"{MAX_CELL_OUTPUTS} outputs was reached in {cell.id}",
-            }
+            limit = f"output limit of {CELL_LIMITS.output_bytes // 1_000_000} MB or {MAX_CELL_OUTPUTS} outputs"
+            outcome = _beyond_limit(limit, cell.id)
         elif stopped_by == "run_output":
-            outcome = {
-                "status": "Error",
-                "error_type": "OutputLimitError",
-                "error_message": f"the output limit of {RUN_LIMITS.output_bytes // 1_000_000} MB or "
-                f"{RUN_LIMITS.messages} messages for all cells of a run was reached in {cell.id}",
-                "ends_run": True,
-            }
+            limit = f"output limit of {RUN_LIMITS.output_bytes // 1_000_000} MB or {RUN_LIMITS.messages} messages"
+            outcome = _beyond_limit(f"{limit} for all cells of a run", cell.id) | {"ends_run": True}
         elif stopped_by == "oversize":
-            outcome = {
-                "status": "Error",
-                "error_type": "OutputLimitError",
-                "error_message": f"the limit of {MAX_MESSAGE_BYTES // 1_000_000} MB for one output was reached in "
-                f"{cell.id}",
-            }
+            outcome = _beyond_limit(f"limit of {MAX_MESSAGE_BYTES // 1_000_000} MB for one output", cell.id)
         elif stopped_by == "garbled":
             outcome = {
                 "status": "Error",
@@ -400,6 +386,14 @@ class CellRunner:
             return stopped_by
         finally:
             self._driver.end_stream()
+
+
+def _beyond_limit(limit: str, cell_id: str) -> dict[str, Any]:
+    return {
+        "status": "Error",
+        "error_type": "OutputLimitError",
+        "error_message": f"the {limit} was reached in {cell_id}",
+    }
 
 
 def _cause_of_death(end: KernelExit, cell_id: str) -> str:
