@@ -13,6 +13,7 @@ from services.executor.kernels.forked_provisioner import ForkedKernelProvisioner
 from services.executor.kernels.meeting import SocketHold
 from services.executor.kernels.metering import Meter
 from services.executor.kernels.port import KernelExit, Usage
+from services.executor.kernels.shutdown import shut_down
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +49,10 @@ class ForkedKernel:
     async def interrupt(self) -> None:
         """See Kernel."""
         await self.provisioner.send_signal(2)
+
+    async def shut_down(self, grace_s: float) -> None:
+        """See Kernel."""
+        await shut_down(self.client, self.exited, grace_s)
 
     async def kill(self) -> None:
         """See Kernel."""

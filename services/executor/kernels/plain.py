@@ -24,6 +24,7 @@ from services.executor.kernels.forkserver import figure_titles
 from services.executor.kernels.metering import Meter, ProcessMeter
 from services.executor.kernels.port import Kernel, KernelExit, KernelRequest, KernelStartError, LayOut, Usage
 from services.executor.kernels.provisioner import ChildProcessProvisioner
+from services.executor.kernels.shutdown import shut_down
 
 log = structlog.get_logger(__name__)
 
@@ -79,6 +80,11 @@ class PlainKernel:
     async def interrupt(self) -> None:
         """See Kernel."""
         await self._provisioner.send_signal(signal.SIGINT)
+
+    async def shut_down(self, grace_s: float) -> None:
+        """See Kernel. Its use is measured first: afterwards nobody can tell."""
+        self.usage()
+        await shut_down(self.client, self.exited, grace_s)
 
     async def kill(self) -> None:
         """See Kernel."""

@@ -88,6 +88,11 @@ class Kernel(Protocol):
     async def interrupt(self) -> None:
         """Ask the running cell to stop (KeyboardInterrupt in Python)."""
 
+    async def shut_down(self, grace_s: float) -> None:
+        """Ask an idle kernel to end by itself, so that its exit functions run and its files are written to the end, and
+        wait up to `grace_s` seconds for that. Returns early when it has ended; never raises. A kernel that does not end
+        in time still runs: `close` or `kill` it afterwards."""
+
     async def kill(self) -> None:
         """End the kernel and everything it started, at once."""
 
