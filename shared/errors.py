@@ -6,6 +6,9 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
+MOST_FAULTS = 100
+"""Faults that one answer names; where there are more, it says how many."""
+
 
 class Fault(BaseModel):
     """One thing wrong with a request: where (`path`, like `cells[2].cellType`) and what to do about it."""

@@ -7,10 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from shared.errors import Fault, Invalid
-
-MOST_FAULTS = 100
-"""Faults in one answer; a file with more is not mended line by line."""
+from shared.errors import MOST_FAULTS, Fault, Invalid
 
 
 def path_of(parts: Iterable[str | int], prefix: str = "") -> str:

@@ -10,8 +10,8 @@ from jsonschema import Draft4Validator
 from jsonschema.exceptions import ValidationError as SchemaError
 from nbformat.validator import ValidationError, get_validator
 
-from services.catalog.faults import MOST_FAULTS, path_of
-from shared.errors import Fault
+from services.catalog.faults import path_of
+from shared.errors import MOST_FAULTS, Fault
 
 _CELL_TYPES = {"code", "markdown", "raw"}
 _OUTPUT_TYPES = {"execute_result", "display_data", "stream", "error"}

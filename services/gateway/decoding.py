@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import types
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin
@@ -14,11 +15,16 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from services.gateway.nesting import MAX_NESTING, too_deep
+from services.gateway.nesting import MAX_NESTING, MAX_VALUES, brackets_too_deep, skeleton, value_count
 from shared.contracts.base import Body
-from shared.errors import Fault, Invalid
+from shared.errors import MOST_FAULTS, Fault, Invalid, TooLarge
 
 M = TypeVar("M", bound=BaseModel)
+
+LONGEST_TYPO = 60
+"""Characters of an unknown name that are compared with the known ones."""
+
+_UNNAMED = Fault(path="", message="is one of more faults than are named")
 
 IN_LOOP_BYTES = 256 * 1024
 """Larger bodies are parsed in a thread, in bytes: parsing this many takes a few milliseconds."""
@@ -34,7 +40,14 @@ async def parse_json(raw: bytes) -> Any:
 def _parse(raw: bytes) -> Any:
     if not raw.strip():
         return None
-    if too_deep(raw):
+    brackets = skeleton(raw)
+    if value_count(brackets) > MAX_VALUES:
+        raise TooLarge(
+            f"The body has more than {MAX_VALUES:,} values (members and items, at every level). Send large data as a "
+            "dataset, or as a file beside the notebook.",
+            extra={"limitValues": MAX_VALUES},
+        )
+    if brackets_too_deep(brackets):
         raise Invalid(
             f"The body is nested deeper than {MAX_NESTING} levels.", faults=[_fault("", "is nested too deeply")]
         )
@@ -58,13 +71,23 @@ def check(
     if not isinstance(data, dict):
         faults.append(_fault("", "must be a JSON object"))
         return None
+    dropped = Dropped()
     if nulls_are_absent:
-        data = without_nulls(data, model)
+        data = without_nulls(data, model, dropped)
+    elif len(data) > len(_members(model)) + MOST_FAULTS:
+        data = _with_few_unknown(data, model, dropped)
     try:
         return _validated(model, data, strict)
     except ValidationError as error:
-        faults += faults_of(error, model)
+        faults += faults_of(error, model) + [_UNNAMED] * dropped.members
         return None
+
+
+@dataclass
+class Dropped:
+    """How many unknown members were left out before validation, since enough others tell of the fault."""
+
+    members: int = 0
 
 
 def _validated(model: type[M], data: Any, strict: bool) -> M:
@@ -86,7 +109,7 @@ def check_query(model: type[M], pairs: Iterable[tuple[str, str]], *, faults: lis
     """A query string as a `model`. A parameter given twice is a fault."""
     data: dict[str, str] = {}
     for name, value in pairs:
-        if name in data:
+        if name in data and len(faults) < MOST_FAULTS:
             faults.append(_fault(name, "is given more than once"))
         data[name] = value
     return check(model, data, faults=faults, nulls_are_absent=False)
@@ -102,26 +125,42 @@ def refuse(faults: list[Fault]) -> None:
         raise Invalid(sentence[0].upper() + sentence[1:] if not first.path else sentence, faults=faults)
 
 
-def without_nulls(data: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
-    """`data` without the members that are null, at every level where `model` knows the members (SPEC.md: null and
-    absent are the same on create). What is free-form, such as a run's parameters, keeps its nulls."""
+def without_nulls(data: Mapping[str, Any], model: type[BaseModel], dropped: Dropped | None = None) -> dict[str, Any]:
+    """`data` without the members that are null, at every level where `model` knows the members: null and absent are the
+    same on create. What is free-form, such as a run's parameters, keeps its nulls. Of unknown members the first hundred
+    of each object stay, which is as many as an answer names."""
     known = _members(model)
     result: dict[str, Any] = {}
+    unknown = 0
     for name, value in data.items():
         field = known.get(name)
         if value is None and field is not None:
             continue
+        if field is None:
+            unknown += 1
+            if unknown > MOST_FAULTS:
+                continue
         inner = _body_inside(field.annotation) if field is not None else None
-        result[name] = _pruned(value, inner) if inner is not None else value
+        result[name] = _pruned(value, inner, dropped) if inner is not None else value
+    if dropped is not None:
+        dropped.members += max(unknown - MOST_FAULTS, 0)
     return result
 
 
-def _pruned(value: Any, model: type[BaseModel]) -> Any:
+def _pruned(value: Any, model: type[BaseModel], dropped: Dropped | None) -> Any:
     if isinstance(value, dict):
-        return without_nulls(value, model)
+        return without_nulls(value, model, dropped)
     if isinstance(value, list):
-        return [_pruned(item, model) for item in value]
+        return [without_nulls(item, model, dropped) if isinstance(item, dict) else item for item in value]
     return value
+
+
+def _with_few_unknown(data: Mapping[str, Any], model: type[BaseModel], dropped: Dropped) -> dict[str, Any]:
+    known = _members(model)
+    unknown = [name for name in data if name not in known]
+    dropped.members += len(unknown) - MOST_FAULTS
+    left_out = set(unknown[MOST_FAULTS:])
+    return {name: value for name, value in data.items() if name not in left_out}
 
 
 @cache
@@ -142,11 +181,11 @@ def _body_inside(annotation: Any) -> type[BaseModel] | None:
 
 
 def faults_of(error: ValidationError, model: type[BaseModel]) -> list[Fault]:
-    """Every fault that pydantic found, with paths like `cells[2].cellType`."""
-    return [
-        _fault(path_of(details["loc"]), _message(details, model))
-        for details in error.errors(include_url=False, include_input=False)
-    ]
+    """A fault for each that pydantic found, with paths like `cells[2].cellType`; those after the first hundred, which
+    no answer names, without place and words."""
+    found = error.errors(include_url=False, include_input=False)
+    named = [_fault(path_of(details["loc"]), _message(details, model)) for details in found[:MOST_FAULTS]]
+    return named + [_UNNAMED] * (len(found) - len(named))
 
 
 def path_of(location: Iterable[int | str]) -> str:
@@ -169,7 +208,7 @@ def _message(details: ErrorDetails, model: type[BaseModel]) -> str:
         return "is required"
     if kind == "extra_forbidden":
         names = list(_members(model)) if len(location) == 1 else []
-        close = get_close_matches(str(location[-1]), names, n=1)
+        close = get_close_matches(str(location[-1])[:LONGEST_TYPO], names, n=1)
         return "is not known" + (f"; did you mean {close[0]}?" if close else "")
     if kind in ("literal_error", "enum"):
         return f"must be {context['expected']}"
@@ -212,6 +251,8 @@ def _with_nul(value: Any) -> list[str]:
     waiting: list[tuple[tuple[int | str, ...], Any]] = [((), value)]
     while waiting:
         location, item = waiting.pop()
+        if len(found) >= MOST_FAULTS:
+            break
         if isinstance(item, str):
             if "\x00" in item:
                 found.append(path_of(location))

@@ -122,9 +122,17 @@ async def _body(asked: Asked, body: Json, faults: list[Fault]) -> Any:
             faults.append(Fault(path="", message="needs a JSON body"))
             return None
         data = {}
+    salvages = asked.call.check is not None
+    if len(raw) <= decoding.IN_LOOP_BYTES:
+        return _checked(body, data, faults, salvages=salvages)
+    return await asyncio.to_thread(_checked, body, data, faults, salvages=salvages)
+
+
+def _checked(body: Json, data: Any, faults: list[Fault], *, salvages: bool) -> Any:
+    """`data` as the body's model, or as sent; with faults, what is left of it if `salvages` is set, else None."""
     how = {"nulls_are_absent": body.nulls_are_absent, "strict": True}
     checked = decoding.check(body.model, data, faults=faults, **how)
-    if checked is None and asked.call.check is not None:
+    if checked is None and salvages:
         data = mending.mended(body.model, data, **how)
         checked = None if data is None else decoding.check(body.model, data, faults=[], **how)
     return data if body.as_sent else checked

@@ -1,4 +1,4 @@
-"""How deeply JSON text is nested, found without parsing it, so that no parser meets text made to exhaust it."""
+"""Depth and number of values of JSON text, found without parsing: no parser meets text that is made to exhaust it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,25 @@ import re
 MAX_NESTING = 100
 """Levels of objects and arrays that a body may have. The deepest honest ones, notebook metadata, have about ten."""
 
+MAX_VALUES = 300_000
+"""Values that a body may hold, members and items of every level counted: about 70 MB of Python objects at worst. The
+largest honest body, a PUT of 10,000 cells, has 200,000."""
+
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.?)*+(?:"|\Z)', re.DOTALL)
 """A JSON string, or the rest of the text after an unclosed quote; it never looks at a byte twice."""
 
 _BRACKETS = bytes.maketrans(b"{}", b"[]")
-_OTHERS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_NO_SEPARATORS = bytes(byte for byte in range(256) if byte not in b"[]{},")
+
+
+def skeleton(text: bytes) -> bytes:
+    """Return the brackets and commas of JSON `text` outside its strings, braces as square brackets."""
+    return _STRING.sub(b"", text).translate(_BRACKETS, _NO_SEPARATORS)
+
+
+def value_count(skeleton: bytes) -> int:
+    """Return the most values that text with this `skeleton` can hold: one for each comma and container, and one."""
+    return skeleton.count(b",") + skeleton.count(b"[") + 1
 
 
 def too_deep(text: bytes, limit: int = MAX_NESTING) -> bool:
@@ -20,7 +34,12 @@ def too_deep(text: bytes, limit: int = MAX_NESTING) -> bool:
 
     Peels off the innermost pairs once a level, each time in one pass that runs in C.
     """
-    brackets = _STRING.sub(b"", text).translate(_BRACKETS, _OTHERS)
+    return brackets_too_deep(skeleton(text), limit)
+
+
+def brackets_too_deep(skeleton: bytes, limit: int = MAX_NESTING) -> bool:
+    """Return whether text with this `skeleton` is nested deeper than `limit` levels; see `too_deep`."""
+    brackets = skeleton.replace(b",", b"")
     for _ in range(limit):
         if not brackets:
             return False

@@ -9,6 +9,7 @@ import orjson
 from aiohttp import web
 
 from shared.errors import (
+    MOST_FAULTS,
     AtelierError,
     Conflict,
     DeadlineExceeded,
@@ -65,7 +66,7 @@ KINDS: dict[type[AtelierError], Kind] = {
         meaning="A part of the system is down. The request had, and will have, no effect; see `Retry-After`.",
     ),
     OutcomeUnknown: Kind(
-        status=503,
+        status=409,  # no 5xx: clients, the vendor's among them, repeat a POST on those
         title="Outcome unknown",
         meaning="A part of the system went away during a change (`outcomeUnknown: true`). Look at the present state, "
         "or repeat the request with the same Idempotency-Key.",
@@ -94,7 +95,10 @@ def response(error: AtelierError, *, instance: str, request_id: str) -> web.Resp
     if isinstance(error, OutcomeUnknown):
         extra["outcomeUnknown"] = True
     if isinstance(error, Invalid):
-        extra["errors"] = [fault.model_dump() for fault in error.faults or [_whole(error.detail)]]
+        faults = error.faults or [_whole(error.detail)]
+        extra["errors"] = [fault.model_dump() for fault in faults[:MOST_FAULTS]]
+        if len(faults) > MOST_FAULTS:
+            extra["errorCount"] = len(faults)
     return _problem(
         status=kind.status,
         code=error.kind,

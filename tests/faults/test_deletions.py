@@ -17,7 +17,7 @@ import pytest
 from minio import Minio
 
 from deploy.local import Stack
-from tests.support.api import Api
+from tests.support.api import Api, asks_again
 
 DELETIONS = int(os.environ.get("ATELIER_DELETIONS", "60"))
 KIND = DELETIONS // 3
@@ -52,7 +52,7 @@ class Deletions:
                     status, body, _ = await self.api.call(method, path, **options)
                 except aiohttp.ClientError:
                     status, body = 503, None
-                if status != 503:
+                if not asks_again(status, body):
                     return status, body
                 await asyncio.sleep(0.2)
 

@@ -17,6 +17,11 @@ RUN_TIMEOUT_S = 120.0
 """No run of a test takes longer, in seconds."""
 
 
+def asks_again(status: int, body: Any) -> bool:
+    """Whether an answer only says that a part of the system was away: no effect (503), or one that nobody knows of."""
+    return status == 503 or (status == 409 and isinstance(body, dict) and body.get("outcomeUnknown") is True)
+
+
 class Api:
     """The API as one caller sees it."""
 

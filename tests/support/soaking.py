@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 
 from deploy.local import Stack
-from tests.support.api import Api
+from tests.support.api import Api, asks_again
 from tests.support.leftovers import FORK_SERVER, Leftovers, Traces
 
 SPARE_DESCRIPTORS = 10
@@ -101,7 +101,7 @@ async def _answer(api: Api, method: str, path: str, **options: Any) -> dict[str,
     async with asyncio.timeout(END_S):
         while True:
             status, body, _ = await api.call(method, path, **options)
-            if status != 503:
+            if not asks_again(status, body):
                 assert status in {200, 202}, body
                 return dict(body)
             await asyncio.sleep(RETRY_S)

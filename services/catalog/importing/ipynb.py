@@ -16,11 +16,11 @@ import orjson
 from services.catalog import cell_ids, validity
 from services.catalog.cell_ids import Numbering
 from services.catalog.document import Document, Json, with_timeout_as_text
-from services.catalog.faults import MOST_FAULTS, path_of, refuse
+from services.catalog.faults import path_of, refuse
 from services.catalog.importing import version3
 from services.catalog.importing.parsed import Parsed, joined, refused
 from services.catalog.limits import MAX_NESTING, deeper_than
-from shared.errors import Fault
+from shared.errors import MOST_FAULTS, Fault
 
 FIXED_MEMBERS = {"cells", "metadata", "nbformat", "nbformat_minor"}
 """Members of an nbformat 4 notebook."""

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.catalog.document import Document
-from services.catalog.faults import MOST_FAULTS
-from shared.errors import Fault, Invalid
+from shared.errors import MOST_FAULTS, Fault, Invalid
 
 
 @dataclass(frozen=True, kw_only=True)

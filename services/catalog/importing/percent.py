@@ -16,9 +16,10 @@ import orjson
 from services.catalog import cell_ids, kernels, validity
 from services.catalog.cell_ids import Numbering
 from services.catalog.document import Document, Json, empty, new_cell
-from services.catalog.faults import MOST_FAULTS, refuse
+from services.catalog.faults import refuse
 from services.catalog.importing.parsed import Parsed
 from shared.contracts.notebooks import CellType
+from shared.errors import MOST_FAULTS
 
 _MARKER = re.compile(r"^#\s?%%+(?=\s|$)(?P<rest>.*)$")
 _TYPE = re.compile(r"\[(?P<type>markdown|md|raw|code)\]")

@@ -217,14 +217,14 @@ async def test_a_delete_that_will_be_finished_later_says_so(api: Api, error: Exc
     api.requests.on(BlockNotebook, Nothing())
     api.requests.on(DeleteNotebook, error)
     answer = await api.call("DELETE", PATH)
-    assert (answer.status, answer.json["outcomeUnknown"]) == (503, True)
+    assert (answer.status, answer.json["outcomeUnknown"]) == (409, True)
 
 
 async def test_a_forced_delete_that_gave_up_halfway_does_not_claim_to_have_had_no_effect(api: Api) -> None:
     api.requests.on(CheckNotebook, NotebookState())
     api.requests.on(BlockNotebook, Unavailable("Runs are being stopped.", extra={"outcomeUnknown": True}))
     halfway = await api.call("DELETE", f"{PATH}?force=true")
-    assert (halfway.status, halfway.json["outcomeUnknown"]) == (503, True)
+    assert (halfway.status, halfway.json["outcomeUnknown"]) == (409, True)
     assert halfway.json["type"] == "/docs#outcome_unknown"
     api.requests.on(BlockNotebook, Unavailable("Away."))
     assert "outcomeUnknown" not in (await api.call("DELETE", f"{PATH}?force=true")).json

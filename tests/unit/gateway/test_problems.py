@@ -44,7 +44,7 @@ def assert_problem(answer: Answer, status: int) -> None:
         (TooManyRequests("No.", extra={"retryAfter": 7}), 429),
         (Unavailable("No."), 503),
         (DeadlineExceeded("No."), 503),
-        (OutcomeUnknown("No."), 503),
+        (OutcomeUnknown("No."), 409),
         (AtelierError("No."), 500),
         (ZeroDivisionError(), 500),
     ],
@@ -85,7 +85,7 @@ async def test_retry_after_tells_when_to_come_back(api: Api) -> None:
 async def test_an_unknown_outcome_says_so(api: Api) -> None:
     api.requests.on(UpdateNotebook, OutcomeUnknown("Who knows."))
     answer = await api.call("PUT", NOTEBOOK_PATH, json={})
-    assert_problem(answer, 503)
+    assert_problem(answer, 409)
     assert answer.json["outcomeUnknown"] is True
 
 

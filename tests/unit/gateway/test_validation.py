@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 
+import orjson
 import pytest
 
-from services.gateway import decoding
+from services.gateway import decoding, mending
 from services.gateway.bodies import NotebooksQuery
-from services.gateway.nesting import MAX_NESTING, too_deep
+from services.gateway.nesting import MAX_NESTING, skeleton, too_deep, value_count
 from shared.contracts.executions import CheckExecution, DryRun, ExecutionRequest, StartExecution
 from shared.contracts.notebooks import (
     CheckDraft,
@@ -19,7 +20,7 @@ from shared.contracts.notebooks import (
     NotebookPage,
     UpdateNotebook,
 )
-from shared.errors import AtelierError, Fault, Invalid, NotFound, OutcomeUnknown, Unavailable
+from shared.errors import AtelierError, Fault, Invalid, NotFound, OutcomeUnknown, TooLarge, Unavailable
 from tests.unit.gateway.fake_ports import NOTEBOOK, RUNNING, Api
 
 NOTEBOOK_PATH = f"notebook/{NOTEBOOK.notebook_id}"
@@ -321,3 +322,41 @@ async def test_a_faulty_query_and_a_body_that_is_no_json_are_told_together(api: 
     headers = {"Content-Type": "application/json"}
     answer = await api.call("DELETE", f"{NOTEBOOK_PATH}?forc=true", data=b"{", headers=headers)
     assert set(answer.faults) == {"forc", ""}
+
+
+async def test_an_answer_names_a_hundred_faults_and_says_how_many_there_are(api: Api) -> None:
+    body = {"notebookName": "n", **{f"unknown{number}": 1 for number in range(2_000)}}
+    answer = await api.call("POST", "notebook", json=body)
+    assert answer.status == 400
+    assert len(answer.json["errors"]) == 100
+    assert answer.json["errorCount"] == 2_000
+
+    answer = await api.call("POST", "notebook", json={"notebookName": "n", "initialCells": [[]] * 2_000})
+    assert len(answer.json["errors"]) == 100
+    assert answer.json["errorCount"] == 2_000
+
+
+async def test_few_faults_need_no_count(api: Api) -> None:
+    answer = await api.call("POST", "notebook", json={"notebookName": "n", "unknown": 1})
+    assert "errorCount" not in answer.json
+
+
+@pytest.mark.parametrize("values", [b"[" + b"[]," * 200_000 + b"0]", b'{"a":{"b":[' + b"0," * 400_000 + b"0]}}"])
+def test_a_body_of_too_many_values_is_refused_before_it_is_parsed(
+    values: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.gateway.decoding.orjson.loads", lambda _: pytest.fail("was parsed"))
+    with pytest.raises(TooLarge, match="more than 300,000 values"):
+        decoding._parse(values)
+
+
+def test_commas_and_brackets_in_texts_are_no_values() -> None:
+    text = orjson.dumps({"a": '[{,"' * 10, "b": [1, {"c": "\\,"}]})
+    assert value_count(skeleton(text)) == 6  # two objects, an array, two texts, a number
+
+
+def test_the_rest_of_a_faulty_body_leaves_the_body_as_it_was() -> None:
+    data = {"notebookName": "n", "integration": {"x": 1}, "initialCells": [{"cellType": "code", "y": 2}, []]}
+    before = orjson.dumps(data)
+    assert mending.mended(NotebookDraft, data) == {"notebookName": "n", "integration": {}}
+    assert orjson.dumps(data) == before
