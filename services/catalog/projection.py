@@ -85,13 +85,13 @@ async def on_execution_ended(app: Catalog, event: ExecutionEnded, envelope: Enve
 
 
 async def on_execution_purged(app: Catalog, event: ExecutionPurged, envelope: Envelope) -> None:
-    """The run no longer counts; late facts do not bring it back."""
+    """The run decides no state any more, and late facts do not bring it back; the number of runs does not fall."""
     async with _notebook(app, event, envelope) as transaction:
         if transaction is None:
             return
         row = await transaction.row(queries.forget_run, event.execution_id, event.notebook_id)
         if row is not None:
-            await transaction.execute(queries.refresh_state, event.notebook_id, 0 if row["is_new"] else -1)
+            await transaction.execute(queries.refresh_state, event.notebook_id, 1 if row["is_new"] else 0)
 
 
 @asynccontextmanager

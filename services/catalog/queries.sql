@@ -204,8 +204,8 @@ WHERE execution.last_seq < excluded.last_seq AND NOT execution.purged
 RETURNING (xmax = 0) AS is_new
 
 -- name: forget_run
--- A run was removed by its owner. The row stays, so that a late fact does not bring it back. Returns nothing when it was
--- known already.
+-- A run was removed by its owner. The row stays, so that a late fact does not bring it back, and goes on to count. Returns
+-- nothing when the removal was known already.
 INSERT INTO execution (execution_id, notebook_id, last_seq, active, accepted_at, purged)
 VALUES ($1, $2, 0, false, clock_timestamp(), true)
 ON CONFLICT (execution_id) DO UPDATE SET purged = true, active = false WHERE NOT execution.purged
@@ -229,9 +229,10 @@ SET execution_count = n.execution_count + $2,
 WHERE n.notebook_id = $1
 
 -- name: recount_state
--- As refresh_state, with every number counted anew.
+-- As refresh_state, with every number counted anew. $2 is executor's count, null where that is not known; removed runs
+-- count in both.
 UPDATE notebook n
-SET execution_count = (SELECT count(*) FROM execution e WHERE e.notebook_id = n.notebook_id AND NOT e.purged),
+SET execution_count = GREATEST((SELECT count(*) FROM execution e WHERE e.notebook_id = n.notebook_id), $2::integer),
     last_execution_date = (
         SELECT max(e.accepted_at) FROM execution e WHERE e.notebook_id = n.notebook_id AND NOT e.purged
     ),
@@ -261,9 +262,9 @@ ORDER BY created_at, notebook_id LIMIT $5
 -- name: lock_known
 SELECT status FROM notebook WHERE notebook_id = $1 AND deleted_at IS NULL FOR UPDATE
 
--- name: drop_unknown_runs
--- Runs that are not in the history; those that were removed stay marked as such.
-DELETE FROM execution
+-- name: mark_removed_runs
+-- Runs that are not in the history were removed.
+UPDATE execution SET purged = true, active = false
 WHERE notebook_id = $1 AND NOT purged AND NOT execution_id = ANY($2::uuid[]) AND accepted_at < $3
 
 -- name: put_past_runs

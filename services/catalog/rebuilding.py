@@ -98,7 +98,7 @@ async def _rebuild_one(transaction: Transaction, past: PastRuns, runs: list[Past
     if await transaction.row(queries.lock_known, notebook_id) is None:
         return False
     ids = [run.execution_id for run in runs]
-    await transaction.execute(queries.drop_unknown_runs, notebook_id, ids, removed_before)
+    await transaction.execute(queries.mark_removed_runs, notebook_id, ids, removed_before)
     await transaction.execute(
         queries.put_past_runs,
         notebook_id,
@@ -122,5 +122,5 @@ async def _rebuild_one(transaction: Transaction, past: PastRuns, runs: list[Past
             [cell.last_executed for _, cell in cells],
             [cell.execution_status for _, cell in cells],
         )
-    await transaction.execute(queries.recount_state, notebook_id)
+    await transaction.execute(queries.recount_state, notebook_id, past.execution_count)
     return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,9 +27,15 @@ DATASET_PARAMETER = "dataset_id"
 MESSAGE_LENGTH = 300
 """Longest message about one value, in characters: the value itself may be megabytes."""
 
+INTEGERS = range(-(2**63), 2**64)
+"""Integers that travel exactly in every service's JSON: those of 64 bits, signed or not."""
+
+_DEBUG = "__debug__"
+"""No keyword of Python, but a name that it refuses to assign."""
+
 _R_NAME = re.compile(r"^([A-Za-z]|\.(?![0-9]))[A-Za-z0-9._]*\Z")
 _R_WORDS = frozenset({"if", "else", "repeat", "while", "function", "for", "next", "break", "in"})
-_R_WORDS |= {"TRUE", "FALSE", "NULL", "Inf", "NaN", "NA"}
+_R_WORDS |= {"TRUE", "FALSE", "NULL", "Inf", "NaN", "NA", "NA_integer_", "NA_real_", "NA_complex_", "NA_character_"}
 _SCALA_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_]*\Z")
 # fmt: off
 _SCALA_WORDS = frozenset({
@@ -47,6 +54,10 @@ _JSON_WORDS: tuple[tuple[type, str], ...] = (
     (list, "an array"),
     (dict, "an object"),
 )
+_RESERVED = {
+    kernel: f"is a reserved word of {language}, so no variable can have this name; choose another"
+    for kernel, language in (("python3", "Python"), ("r", "R"), ("scala", "Scala"))
+}
 _SCHEMA_WORDS = {"null": "null"} | {word.split()[1]: word for _, word in _JSON_WORDS}
 
 
@@ -79,11 +90,48 @@ class Findings:
 
 def nameable(name: str, kernel_type: KernelType) -> bool:
     """Whether a parameter can be a variable in the notebook's language."""
+    return _is_identifier(name, kernel_type) and not reserved(name, kernel_type)
+
+
+def reserved(name: str, kernel_type: KernelType) -> bool:
+    """Whether the language keeps the name for itself: it reads like a variable's, but nothing can be assigned to it."""
     if kernel_type == "python3":
-        return name.isidentifier() and not keyword.iskeyword(name)
-    if kernel_type == "r":
-        return _R_NAME.match(name) is not None and name not in _R_WORDS
-    return _SCALA_NAME.match(name) is not None and name not in _SCALA_WORDS
+        # Python compares identifiers in normal form, keywords as they are written.
+        return keyword.iskeyword(name) or unicodedata.normalize("NFKC", name) == _DEBUG
+    return name in (_R_WORDS if kernel_type == "r" else _SCALA_WORDS)
+
+
+def _is_identifier(name: str, kernel_type: KernelType) -> bool:
+    if kernel_type == "python3":
+        return name.isidentifier()
+    return (_R_NAME if kernel_type == "r" else _SCALA_NAME).match(name) is not None
+
+
+def fitted(schema: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """`given` with whole numbers as integers where the schema wants those: JSON Schema takes 2.0 for an integer, but
+    the notebook's code (`range(n)`) does not. Only numbers of 64 bits are changed; `check` refuses others."""
+    declared = _properties(schema)
+    return {name: _as_integers(declared.get(name), value) for name, value in given.items()}
+
+
+def _as_integers(schema: Any, value: Any) -> Any:
+    """Goes as deep as the value, which the gateway bounds; the schema is looked at only beside it."""
+    if not isinstance(schema, dict):
+        return value
+    if isinstance(value, float):
+        whole = value.is_integer() and _wants_integer(schema) and INTEGERS.start <= value < INTEGERS.stop
+        return int(value) if whole else value
+    if isinstance(value, list):
+        return [_as_integers(schema.get("items"), item) for item in value]
+    if isinstance(value, dict):
+        return fitted(schema, value)
+    return value
+
+
+def _wants_integer(schema: dict[str, Any]) -> bool:
+    types = schema.get("type")
+    types = types if isinstance(types, list) else [types]
+    return "integer" in types and "number" not in types
 
 
 def defaults(schema: dict[str, Any]) -> dict[str, Any]:
@@ -114,6 +162,11 @@ def check(notebook: PinnedNotebook, given: dict[str, Any], *, strict: bool) -> F
         for name in _required(schema)
         if name not in given and name not in defaults(schema)
     ]
+    faults += [
+        Fault(path=f"parameters.{_short(name)}", message=_RESERVED[notebook.kernel_type])
+        for name in sorted(given)
+        if reserved(name, notebook.kernel_type)
+    ]
     warnings: list[str] = []
     try:
         faults += _misfits(schema, given, is_ours="parameters" not in _settings(notebook))
@@ -128,11 +181,13 @@ def check(notebook: PinnedNotebook, given: dict[str, Any], *, strict: bool) -> F
         message = f"the notebook does not declare it; it declares: {known}"
         faults += [Fault(path=f"parameters.{name}", message=message) for name in undeclared]
     else:
-        warnings += [_undeclared(name, notebook.kernel_type) for name in undeclared]
+        warnings += [
+            _undeclared(name, notebook.kernel_type) for name in undeclared if not reserved(name, notebook.kernel_type)
+        ]
     warnings += [
         f"The parameter {_short(repr(name))} cannot be the name of a variable; {_elsewhere(notebook.kernel_type)}."
         for name in sorted(set(given) & set(declared))
-        if not nameable(name, notebook.kernel_type)
+        if not nameable(name, notebook.kernel_type) and not reserved(name, notebook.kernel_type)
     ]
     return Findings(faults=faults, warnings=warnings)
 

@@ -104,7 +104,7 @@ SELECT (
 )
 
 -- name: past_of_notebooks
-SELECT notebook_id, last_ended_at, cells FROM notebook
+SELECT notebook_id, last_ended_at, execution_count, cells FROM notebook
 WHERE notebook_id = ANY($1::uuid[]) AND tenant_id = $2 AND project_id = $3
 
 -- name: past_runs
@@ -319,10 +319,10 @@ SELECT notebook_id, state FROM execution WHERE execution_id = $1
 DELETE FROM execution WHERE execution_id = $1
 
 -- name: forget_on_notebook
--- What a notebook's remaining runs amount to, after one was removed.
+-- What a notebook's remaining runs amount to, after one was removed. How many there were stays: it is a number of its
+-- life, not of its history.
 UPDATE notebook n
-SET execution_count = (SELECT count(*) FROM execution e WHERE e.notebook_id = n.notebook_id),
-    last_accepted_at = (SELECT max(e.accepted_at) FROM execution e WHERE e.notebook_id = n.notebook_id),
+SET last_accepted_at = (SELECT max(e.accepted_at) FROM execution e WHERE e.notebook_id = n.notebook_id),
     status = COALESCE((
         SELECT CASE WHEN e.state <> 'Error' THEN 'Ready' WHEN e.error_type = 'DeadKernelError' THEN 'Kernel_Dead'
                     ELSE 'Error' END

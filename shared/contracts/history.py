@@ -34,6 +34,7 @@ class PastRuns(Wire):
     runs: list[PastRun]
     more: bool
     last_ended_at: Moment | None
+    execution_count: int | None = Field(None, description="runs ever accepted; null from an older executor")
     cells: dict[str, CellActivity]
 
 

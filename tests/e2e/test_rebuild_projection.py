@@ -90,11 +90,11 @@ async def test_the_projection_is_the_same_after_a_rebuild(
                 break
             await asyncio.sleep(0.05)
     states = {row["notebook_id"]: (row["status"], row["execution_count"]) for row in before["notebook"]}
-    assert states[fine["notebookId"]] == ("Ready", 3)
+    assert states[fine["notebookId"]] == ("Ready", 4)
     assert states[cancelled["notebookId"]] == ("Running", 2)
     assert states[failing["notebookId"]] == ("Error", 1)
     shown = (await api.get(f"notebook/{fine['notebookId']}"))[1]
-    assert (shown["status"], shown["executionCount"]) == ("Ready", 3)  # executor counts the same
+    assert (shown["status"], shown["executionCount"]) == ("Ready", 4)  # executor counts the same
     for damage in (
         "UPDATE notebook SET status = 'Running', execution_count = 99, last_execution_date = NULL WHERE ",
         "DELETE FROM execution WHERE outcome = 'Error' AND ",

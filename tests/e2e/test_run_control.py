@@ -274,13 +274,19 @@ async def test_every_fault_of_a_request_is_found_at_once(tenant: Api) -> None:
 
 async def test_a_dry_run_tells_defaults_and_warnings_and_runs_nothing(tenant: Api) -> None:
     notebook = await tenant.create(initialCells=[PARAMETERS])
-    body = {"dryRun": True, "parameters": {"year": 2025, "my-name": 1, "class": 2, "other": 3}}
+    refused = {"dryRun": True, "parameters": {"class": 2, "__debug__": 1}}
+    code, problem, _ = await tenant.post(f"notebook/{notebook['notebookId']}/execute", json=refused)
+    assert (code, {fault["path"] for fault in problem["errors"]}) == (400, {"parameters.class", "parameters.__debug__"})
+    code, plan, _ = await tenant.post(
+        f"notebook/{notebook['notebookId']}/execute", json={"dryRun": True, "parameters": {"year": 2025.0}}
+    )
+    assert (code, plan["parameters"]["year"], type(plan["parameters"]["year"])) == (200, 2025, int)
+    body = {"dryRun": True, "parameters": {"year": 2025, "my-name": 1, "other": 3}}
     code, plan, _ = await tenant.post(f"notebook/{notebook['notebookId']}/execute", json=body)
     assert (code, plan["valid"], plan["totalCells"]) == (200, True, 1)
-    assert plan["parameters"] == {"year": 2025, "region": "north", "flag": True, "my-name": 1, "class": 2, "other": 3}
-    said = {name: next(w for w in plan["warnings"] if f"'{name}'" in w) for name in ("my-name", "class", "other")}
+    assert plan["parameters"] == {"year": 2025, "region": "north", "flag": True, "my-name": 1, "other": 3}
+    said = {name: next(w for w in plan["warnings"] if f"'{name}'" in w) for name in ("my-name", "other")}
     assert "only in client.parameters" in said["my-name"]
-    assert "only in client.parameters" in said["class"]
     assert "injected all the same" in said["other"]
     code, page, _ = await tenant.get(f"notebook/{notebook['notebookId']}/executions")
     assert (code, page["totalCount"]) == (200, 0)

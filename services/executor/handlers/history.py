@@ -42,6 +42,7 @@ async def get_run_history(app: ControlApp, command: GetRunHistory, _context: Con
                 runs=[_past(row) for row in runs[notebook["notebook_id"]][:RUNS_AT_ONCE]],
                 more=len(runs[notebook["notebook_id"]]) > RUNS_AT_ONCE,
                 last_ended_at=notebook["last_ended_at"],
+                execution_count=notebook["execution_count"],
                 cells={
                     name: CellActivity.model_validate(cell) for name, cell in orjson.loads(notebook["cells"]).items()
                 },

@@ -110,6 +110,8 @@ def _checked(
         replayed, covered = model.cells_from(cells, model.cells_asked_for(cells, request), from_cell)
     except Invalid as error:
         faults += error.faults
+    parameters = parameter_rules.fitted(notebook.parameters, request.parameters)
+    request = request.model_copy(update={"parameters": parameters})
     findings = parameter_rules.check(notebook, request.parameters, strict=bool(request.strict_parameters))
     faults += findings.faults
     if faults:

@@ -167,7 +167,7 @@ async def test_it_is_running_while_any_run_is(bench: Bench, notebook: Notebook) 
     assert (await seen(bench, notebook)).status == "Ready"
 
 
-async def test_a_removed_run_no_longer_counts(bench: Bench, notebook: Notebook) -> None:
+async def test_a_removed_run_decides_nothing_any_more_but_counts(bench: Bench, notebook: Notebook) -> None:
     good, bad = Run(bench, notebook, accepted=0), Run(bench, notebook, accepted=1)
     for fact in (good.queued(), good.ended(1), bad.queued(), bad.ended(2, "Error")):
         await bench.hear(*fact)
@@ -176,11 +176,11 @@ async def test_a_removed_run_no_longer_counts(bench: Bench, notebook: Notebook) 
         await bench.hear(ExecutionPurged(**bad.about))
     await bench.hear(*bad.ended(2, "Error"))
     now = await seen(bench, notebook)
-    assert (now.status, now.execution_count, now.last_execution_date) == ("Ready", 1, NOON)
+    assert (now.status, now.execution_count, now.last_execution_date) == ("Ready", 2, NOON)
     early = Run(bench, notebook, accepted=2)
     await bench.hear(ExecutionPurged(**early.about))
     await bench.hear(*early.queued())
-    assert (await seen(bench, notebook)).execution_count == 1
+    assert (await seen(bench, notebook)).execution_count == 3
 
 
 async def test_facts_about_a_deleted_notebook_mean_nothing(bench: Bench, notebook: Notebook) -> None:

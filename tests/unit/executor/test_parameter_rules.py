@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import builtins
+import keyword
 from typing import Any
 from uuid import uuid4
 
@@ -74,8 +76,8 @@ def test_a_schema_without_further_properties_is_strict() -> None:
 
 def test_names_that_cannot_be_variables_are_said_to_be_in_the_client_only() -> None:
     pinned = notebook({"type": "object", "properties": {"my-name": {"type": "integer"}}})
-    first, second, third = parameter_rules.check(pinned, {"my-name": 1, "class": 2, "größe": 3}, strict=False).warnings
-    assert "'class'" in first
+    first, second, third = parameter_rules.check(pinned, {"my-name": 1, "1st": 2, "größe": 3}, strict=False).warnings
+    assert "'1st'" in first
     assert "only in client.parameters" in first
     assert "'größe'" in second
     assert "injected all the same" in second
@@ -93,6 +95,68 @@ def test_names_that_cannot_be_variables_are_said_to_be_in_the_client_only() -> N
 )
 def test_which_names_can_be_variables(kernel: KernelType, good: list[str], bad: list[str]) -> None:
     assert [name for name in good + bad if parameter_rules.nameable(name, kernel)] == good
+
+
+def compiles(name: str) -> bool:
+    try:
+        compile(f"{name} = 0", "<parameters>", "exec")
+    except (SyntaxError, ValueError):
+        return False
+    return True
+
+
+ODD_NAMES = [
+    *keyword.kwlist,
+    *keyword.softkwlist,
+    *(name for name in dir(builtins) if name.isidentifier()),
+    "__debug__",
+    "__\U0001d41debug__",  # a bold d: Python reads it as __debug__
+    "\ufb01nally",  # begins with a ligature
+    "\U0001d427one",
+    "\U0001d40done",  # a bold N: None
+    "\U0001d413rue",
+    "__name__",
+    "__builtins__",
+    "straße",
+    "ª",
+]
+"""Every name that Python treats specially, and letters that it reads as others."""
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_python_name_is_taken_when_python_can_assign_to_it(name: str) -> None:
+    found = faults(notebook(), {name: 1})
+    if compiles(name):
+        assert found == {}
+        assert parameter_rules.nameable(name, "python3")
+    else:
+        assert "reserved word of Python" in found[f"parameters.{name}"]
+        assert not parameter_rules.nameable(name, "python3")
+
+
+def test_reserved_words_of_the_other_languages_are_refused() -> None:
+    given = {"if": 1, "NA_real_": 1, "fine": 1}
+    assert set(faults(notebook(kernel="r"), given)) == {"parameters.if", "parameters.NA_real_"}
+    assert set(faults(notebook(kernel="scala"), {"val": 1, "fine": 1})) == {"parameters.val"}
+
+
+def test_whole_numbers_become_integers_where_the_schema_wants_those() -> None:
+    schema = {
+        "properties": {
+            "n": {"type": "integer"},
+            "maybe": {"type": ["integer", "null"]},
+            "either": {"type": ["integer", "number"]},
+            "x": {"type": "number"},
+            "many": {"type": "array", "items": {"type": "integer"}},
+            "deep": {"type": "object", "properties": {"n": {"type": "integer"}}},
+        }
+    }
+    given = {"n": 2.0, "maybe": -3.0, "either": 2.0, "x": 2.0, "many": [1.0, 2.5], "deep": {"n": 4.0}, "other": 5.0}
+    fitted = parameter_rules.fitted(schema, given)
+    assert repr(fitted) == repr(
+        {"n": 2, "maybe": -3, "either": 2.0, "x": 2.0, "many": [1, 2.5], "deep": {"n": 4}, "other": 5.0}
+    )
+    assert repr(parameter_rules.fitted(schema, {"n": 1e300})) == "{'n': 1e+300}"
 
 
 @pytest.mark.parametrize(
