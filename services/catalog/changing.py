@@ -44,7 +44,7 @@ async def update_notebook(app: Catalog, command: UpdateNotebook, context: Contex
     unbindable = await _binding_faults(app, command)
 
     def change(current: Definition, numbering: Numbering) -> Definition:
-        return merge.update(current, command.patch, numbering, unbindable)
+        return merge.update(current, command.patch, numbering, unbindable, shown_python=command.shown_python)
 
     async with app.turns.of(command.notebook_id, context.deadline), context.transaction() as transaction:
         return transaction.reply(

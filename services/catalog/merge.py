@@ -52,8 +52,19 @@ def new_binding(patch: Json) -> Any:
     return integration.get("datasetBinding") if isinstance(integration, dict) else None
 
 
-def update(current: Definition, patch: Json, numbering: Numbering, others: Sequence[Fault] = ()) -> Definition:
-    """`current` with `patch` merged in. Raises Invalid with every fault, the `others` included, or TooLarge."""
+def update(
+    current: Definition,
+    patch: Json,
+    numbering: Numbering,
+    others: Sequence[Fault] = (),
+    *,
+    shown_python: str | None = None,
+) -> Definition:
+    """`current` with `patch` merged in. Raises Invalid with every fault, the `others` included, or TooLarge.
+
+    `shown_python` is the version that answers show where the notebook asks for none: who sends it back with the rest of
+    a notebook has not asked for it.
+    """
     check_depth(patch)
     found = [*others, *faults.unknown_members(patch, _SETTINGS | READ_ONLY | {"cells"})]
     wanted = {name: value for name, value in patch.items() if name in _SETTINGS}
@@ -69,6 +80,10 @@ def update(current: Definition, patch: Json, numbering: Numbering, others: Seque
         "integration": current.integration.model_dump(mode="json", by_alias=True),
         "environment": current.environment.model_dump(mode="json", by_alias=True),
     }
+    environment = wanted.get("environment")
+    if isinstance(environment, dict) and current.environment.python_version is None and shown_python is not None:
+        kept = {key: value for key, value in environment.items() if (key, value) != ("pythonVersion", shown_python)}
+        wanted["environment"] = kept
     settings = parse(_Settings, merge_patch(before, wanted), "", found)
     if settings is not None:
         found += schedule.faults_of(settings.integration, "integration")

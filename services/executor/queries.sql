@@ -188,6 +188,13 @@ SELECT e.execution_id, e.epoch, e.cancel_requested_at IS NOT NULL AS cancel,
 FROM execution e LEFT JOIN execution_draft d USING (execution_id)
 WHERE e.worker_id = $1 AND e.state IN ('Claimed', 'Running', 'Collecting')
 
+-- name: note_python
+UPDATE worker SET python_version = $2 WHERE worker_id = $1
+
+-- name: base_python
+-- The Python of the base environment, by the worker that was heard of last.
+SELECT python_version FROM worker WHERE python_version IS NOT NULL ORDER BY expires_at DESC LIMIT 1
+
 -- name: ask_for_draft
 -- Somebody wants the notebook so far. Answers when it was asked.
 INSERT INTO execution_draft (execution_id)

@@ -61,6 +61,8 @@ class Worker:
         """Take a lease, listen for hints and nudges, begin to claim."""
         SLOTS.set(self._settings.worker_slots)
         await self._beat()
+        async with self._means.database.connection() as connection:
+            await connection.execute(queries.note_python, self.id, self._means.environments.python_version)
         await self._listen()
         self._loops = [asyncio.create_task(self._claiming()), asyncio.create_task(self._beating())]
 

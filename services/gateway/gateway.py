@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel
 
 from services.gateway.auth import Authenticator
+from services.gateway.base_python import BasePythonCache
 from services.gateway.links import Links
 from services.gateway.settings import Settings
 from services.gateway.transfers import Transfers
@@ -47,3 +48,4 @@ class Gateway:
     links: Links
     feeds: Feeds
     readiness: Readiness
+    base_python: BasePythonCache = field(default_factory=BasePythonCache)

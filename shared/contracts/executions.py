@@ -287,6 +287,16 @@ class GetQuota(ControlCommand, Command[Quota]):
     """The tenant's numbers in force; the scope's project does not matter."""
 
 
+class BasePython(Wire):
+    """The Python of the base environment; null while no worker has been heard of."""
+
+    python_version: str | None
+
+
+class GetBasePython(ControlCommand, Command[BasePython]):
+    """The Python that notebooks run on which ask for no version; the scope does not matter."""
+
+
 class ExecutionNotebook(Wire):
     """A run's notebook as far as control knows it; `ended` says whether there can be more of it among the results."""
 

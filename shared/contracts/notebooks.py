@@ -225,6 +225,10 @@ class UpdateNotebook(CatalogCommand, Command[Notebook]):
     patch: dict[str, Any]
     precondition: Precondition = Precondition()
     change_message: str | None = None
+    shown_python: str | None = Field(
+        None,
+        description="pythonVersion as shown where none is asked for; sent back, it still asks for none",
+    )
 
 
 class CheckUpdate(CatalogCommand, Command[Nothing]):

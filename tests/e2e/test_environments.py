@@ -84,6 +84,10 @@ async def test_a_run_in_the_base_environment_says_so(api: Api) -> None:
     run = await api.run(notebook["notebookId"])
     status, found = await environment(api, run)
     assert (status, found["source"]) == (200, "base")
+    assert notebook["environment"]["pythonVersion"] == found["pythonVersion"]
+    _, shown, _ = await api.get(f"notebook/{notebook['notebookId']}")
+    _, changed, _ = await api.put(f"notebook/{notebook['notebookId']}", json=shown)
+    assert (changed["environment"], changed["notebookVersion"]) == (shown["environment"], "1.0.0")
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,11 @@ class Environments:
         """The base environment's interpreter."""
         return self._base.python
 
+    @property
+    def python_version(self) -> str:
+        """The base environment's version of Python."""
+        return self._base.interpreter.version
+
     async def open(self) -> None:
         """Get to know the base environment and what has been built; raises RuntimeError when there is no base."""
         await self._base.open()

@@ -27,6 +27,7 @@ COMMANDS: Mapping[type[Command[Any]], Handler] = {
     commands.GetQuota: reading.get_quota,
     commands.GetExecutionNotebook: draft.get_execution_notebook,
     GetRunHistory: history.get_run_history,
+    commands.GetBasePython: reading.get_base_python,
     commands.GetNotebookActivity: reading.get_notebook_activity,
     commands.ListExecutionEvents: reading.list_execution_events,
     commands.GetExecutionEnvironment: reading.get_execution_environment,

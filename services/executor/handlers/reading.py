@@ -13,11 +13,13 @@ from services.executor.store import queries
 from services.executor.views import request_of
 from shared.contracts.comparisons import DatasetVersion, ExecutionInputs, GetExecutionInputs
 from shared.contracts.executions import (
+    BasePython,
     CellActivity,
     Execution,
     ExecutionEnvironment,
     ExecutionEventPage,
     ExecutionPage,
+    GetBasePython,
     GetExecution,
     GetExecutionEnvironment,
     GetLatestExecution,
@@ -105,6 +107,12 @@ async def get_quota(app: ControlApp, command: GetQuota, _context: Context) -> Qu
     """The tenant's numbers in force."""
     async with app.database.connection() as connection:
         return await store.quota(connection, command.scope.tenant_id, app.settings)
+
+
+async def get_base_python(app: ControlApp, _command: GetBasePython, _context: Context) -> BasePython:
+    """The Python that a notebook runs on which asks for none."""
+    async with app.database.connection() as connection:
+        return BasePython(python_version=await connection.fetchval(queries.base_python))
 
 
 async def get_notebook_activity(app: ControlApp, command: GetNotebookActivity, _context: Context) -> NotebookActivity:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from services.gateway import examples
+from services.gateway.base_python import with_version
 from services.gateway.bodies import CellPatch, Expected
 from services.gateway.calls import SCOPE, Answered, Asked, Call, Json
 from services.gateway.model import Role
@@ -30,7 +31,7 @@ async def update_cell(asked: Asked) -> Answered:
         change_message=asked.change_message(),
     )
     notebook = await asked.ask(command)
-    return Answered(model=notebook, etag=notebook.etag)
+    return Answered(model=await with_version(asked, notebook), etag=notebook.etag)
 
 
 async def delete_cell(asked: Asked) -> Answered:
@@ -44,7 +45,7 @@ async def delete_cell(asked: Asked) -> Answered:
         change_message=asked.change_message(),
     )
     notebook = await asked.ask(command)
-    return Answered(model=notebook, etag=notebook.etag)
+    return Answered(model=await with_version(asked, notebook), etag=notebook.etag)
 
 
 async def see_cell(asked: Asked) -> None:

@@ -44,7 +44,7 @@ async def upload_notebook(asked: Asked) -> Answered:
         idempotency=asked.idempotency(fields, file_sha256=hashlib.sha256(content).hexdigest()),
         change_message=asked.change_message(),
     )
-    return created(asked, await asked.ask(command))
+    return await created(asked, await asked.ask(command))
 
 
 def _members(form: FormFields, fields: NotebookUpload, text: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 
 from services.gateway import examples, transfers
+from services.gateway.base_python import with_version
 from services.gateway.bodies import DeleteQuery, Expected, NotebookPatch, NotebooksQuery, VersionQuery
 from services.gateway.calls import SCOPE, Answered, Asked, Call, Json
 from services.gateway.decoding import refuse
@@ -47,7 +48,7 @@ async def create_notebook(asked: Asked) -> Answered:
         idempotency=asked.idempotency(draft),
         change_message=asked.change_message(),
     )
-    return created(asked, await asked.ask(command))
+    return await created(asked, await asked.ask(command))
 
 
 async def check_draft(asked: Asked) -> None:
@@ -65,13 +66,14 @@ async def get_notebook(asked: Asked) -> Answered | NotebookPage:
     activity = asyncio.create_task(_activity(asked))
     try:
         notebook = await asked.ask(GetNotebook(scope=asked.scope, caller=asked.caller, notebook_id=asked.notebook_id))
+        shown = await with_version(asked, notebook)
         async with asyncio.timeout(ACTIVITY_PATIENCE_S):
             newest = await activity
     except TimeoutError:
         newest = None
     finally:
         activity.cancel()
-    return Answered(model=with_activity(notebook, newest), etag=notebook.etag)
+    return Answered(model=with_activity(shown, newest), etag=notebook.etag)
 
 
 async def _activity(asked: Asked) -> NotebookActivity | None:
@@ -124,16 +126,20 @@ async def list_notebooks(asked: Asked) -> NotebookPage:
 
 async def update_notebook(asked: Asked) -> Answered:
     """`PUT notebook/{notebookId}`."""
+    patch = _patch(asked)
+    environment = patch.get("environment")
+    gives_version = isinstance(environment, dict) and environment.get("pythonVersion")
     command = UpdateNotebook(
         scope=asked.scope,
         caller=asked.caller,
         notebook_id=asked.notebook_id,
-        patch=_patch(asked),
+        patch=patch,
+        shown_python=await asked.gateway.base_python.version(asked) if gives_version else None,
         precondition=asked.precondition(),
         change_message=asked.change_message(),
     )
     notebook = await asked.ask(command)
-    return Answered(model=notebook, etag=notebook.etag)
+    return Answered(model=await with_version(asked, notebook), etag=notebook.etag)
 
 
 async def check_update(asked: Asked) -> None:
@@ -180,9 +186,10 @@ async def export_notebook(asked: Asked) -> Any:
     return transfers.ipynb_response(file)
 
 
-def created(asked: Asked, notebook: Notebook) -> Answered:
+async def created(asked: Asked, notebook: Notebook) -> Answered:
     """The answer to a call that made `notebook`."""
-    return Answered(model=notebook, location=asked.address("notebook", notebook.notebook_id), etag=notebook.etag)
+    location = asked.address("notebook", notebook.notebook_id)
+    return Answered(model=await with_version(asked, notebook), location=location, etag=notebook.etag)
 
 
 CALLS = (

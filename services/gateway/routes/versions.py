@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from services.gateway import examples, history_examples, transfers
+from services.gateway.base_python import with_version
 from services.gateway.bodies import DiffQuery, Expected, PageQuery, VersionQuery
 from services.gateway.calls import SCOPE, Answered, Asked, Call, Json
 from services.gateway.model import Role
@@ -82,7 +83,7 @@ async def restore_version(asked: Asked) -> Answered:
         )
     )
     location = asked.address("notebook", notebook.notebook_id, "versions", notebook.notebook_version)
-    return Answered(model=notebook, location=location, etag=notebook.etag)
+    return Answered(model=await with_version(asked, notebook), location=location, etag=notebook.etag)
 
 
 async def copy_notebook(asked: Asked) -> Answered:
@@ -94,7 +95,7 @@ async def copy_notebook(asked: Asked) -> Answered:
         request=request,
         change_message=asked.change_message(),
     )
-    return created(asked, await asked.ask(command))
+    return await created(asked, await asked.ask(command))
 
 
 async def get_parameters(asked: Asked) -> ParameterSchema:

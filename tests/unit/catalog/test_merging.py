@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from services.catalog import cell_changes
+from services.catalog import cell_changes, merge
 from services.catalog.cell_ids import Numbering
 from services.catalog.document import Document, empty, metadata_with, new_cell
 from services.catalog.limits import deeper_than
 from services.catalog.merging import merge_patch
+from services.catalog.model import Definition
+from shared.contracts.notebooks import Environment, Integration
 from shared.errors import Fault
 
 
@@ -54,6 +56,32 @@ def test_metadata_and_tags(metadata: Any, tags: Any, result: Any) -> None:
     present = {"tags": ["a"], "x": 1}
     assert metadata_with(present, metadata, tags) == result
     assert present == {"tags": ["a"], "x": 1}
+
+
+@pytest.mark.parametrize(
+    ("present", "given", "shown", "wanted"),
+    [
+        (None, "3.11.2", "3.11.2", None),  # sent back as it was shown
+        (None, "3.12", "3.11.2", "3.12"),
+        ("3.10", "3.11.2", "3.11.2", "3.11.2"),
+        ("3.10", None, "3.11.2", None),
+        (None, "3.11.2", None, "3.11.2"),
+    ],
+)
+def test_a_python_version_that_was_only_shown_is_not_asked_for(
+    present: str | None, given: str | None, shown: str | None, wanted: str | None
+) -> None:
+    definition = Definition(
+        name="a",
+        description=None,
+        kernel_type="python3",
+        integration=Integration(),
+        environment=Environment(python_version=present),
+        document=Document(body=empty()),
+    )
+    patch = {"environment": {"pythonVersion": given, "packages": ["pandas"]}}
+    updated = merge.update(definition, patch, Numbering(), shown_python=shown)
+    assert (updated.environment.python_version, updated.environment.packages) == (wanted, ["pandas"])
 
 
 def test_what_a_put_cannot_say_of_a_cell_stays() -> None:

@@ -15,8 +15,10 @@ import pytest
 from services.gateway.routes import notebooks
 from shared.contracts.base import Nothing
 from shared.contracts.executions import (
+    BasePython,
     BlockNotebook,
     CellActivity,
+    GetBasePython,
     GetNotebookActivity,
     NotebookActivity,
     StartExecution,
@@ -31,6 +33,7 @@ from shared.contracts.notebooks import (
     ListNotebooks,
     NotebookPage,
     NotebookState,
+    UpdateNotebook,
 )
 from shared.errors import Conflict, NotFound, OutcomeUnknown, Unavailable
 from tests.unit.gateway.fake_ports import BASE, DATASET, NOTEBOOK, PROJECT, RUNNING, Api
@@ -155,6 +158,19 @@ async def test_the_newest_word_of_executor_wins_over_the_projection(api: Api) ->
     assert answer.json["lastExecutionDate"] == "2024-02-01T00:00:00.000Z"
     assert answer.json["cells"][0]["executionStatus"] == "Error"
     assert answer.json["cells"][0]["content"] == NOTEBOOK.cells[0].content
+
+
+async def test_a_notebook_shows_the_python_that_it_runs_on(api: Api) -> None:
+    environment = NOTEBOOK.environment.model_copy(update={"python_version": None})
+    api.requests.on(GetNotebook, NOTEBOOK.model_copy(update={"environment": environment}))
+    api.requests.on(UpdateNotebook, NOTEBOOK.model_copy(update={"environment": environment}))
+    api.requests.on(GetBasePython, BasePython(python_version="3.11.2"))
+    shown = (await api.call("GET", PATH)).json["environment"]
+    assert shown["pythonVersion"] == "3.11.2"
+    changed = await api.call("PUT", PATH, json={"environment": shown})
+    assert changed.json["environment"]["pythonVersion"] == "3.11.2"
+    assert api.requests.last(UpdateNotebook).shown_python == "3.11.2"
+    assert sum(isinstance(asked, GetBasePython) for asked in api.requests.asked) == 1  # the answer is kept
 
 
 async def test_the_projection_serves_while_executor_is_down(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
