@@ -107,7 +107,11 @@ def run_limits(settings: ExecutorSettings) -> RunLimits:
 
 async def cells(connection: asyncpg.Connection, execution_id: UUID) -> list[CellResult]:
     """A run's cells in order."""
-    rows = await connection.fetch(queries.cells_of, [execution_id])
+    return cells_of(await connection.fetch(queries.cells_of, [execution_id]))
+
+
+def cells_of(rows: Iterable[asyncpg.Record]) -> list[CellResult]:
+    """Cells as `queries.cells_of` gives them."""
     return [CellResult.model_validate_json(row["result"]) for row in rows]
 
 

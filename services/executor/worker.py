@@ -8,11 +8,13 @@ import socket
 import time
 from uuid import UUID, uuid4
 
+import asyncpg
 import structlog
 from prometheus_client import Gauge
 
 from services.executor import store
 from services.executor.handlers.planning import snapshot_of
+from services.executor.running import incidents
 from services.executor.running.claim import Claim, Means
 from services.executor.running.folder import WorkerFolder
 from services.executor.running.run import Run
@@ -23,7 +25,7 @@ from shared import topology
 from shared.broker import Broker
 from shared.contracts.base import Scope
 from shared.contracts.execution_events import ExecutionStarted
-from shared.errors import AtelierError, Unavailable
+from shared.errors import AtelierError, OutcomeUnknown, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -149,16 +151,27 @@ class Worker:
                 correlation=row["correlation_id"],
             )
             await store.put_events(transaction, row["execution_id"], [envelope])
-            notebook, dataset = snapshot_of(await transaction.row(queries.snapshot, row["execution_id"]))
-            cells = await store.cells(transaction.connection, row["execution_id"])
-        claim = Claim(row=row, notebook=notebook, dataset=dataset, cells=cells)
-        run = Run(claim, self._means, self._folder.run_folder())
-        self._runs[claim.id] = run
+            snapshot = await transaction.row(queries.snapshot, row["execution_id"])
+            cells = await transaction.fetch(queries.cells_of, [row["execution_id"]])
+        try:
+            run = self._new_run(row, snapshot, cells)
+        except Exception as error:
+            # The claim stands: were it undone, this run would be the first to be claimed again, and again.
+            verdict = incidents.verdict_of(error, doing="reading what the run is to do")
+            await incidents.end_run(self._means.database, row["execution_id"], row["epoch"], verdict)
+            return True
+        self._runs[run.claim.id] = run
         task = asyncio.create_task(self._execute(run))
         self._tasks.add(task)
         task.add_done_callback(self._on_run_done)
         SLOTS_BUSY.set(len(self._tasks))
         return True
+
+    def _new_run(self, row: asyncpg.Record, snapshot: asyncpg.Record | None, cells: list[asyncpg.Record]) -> Run:
+        """The run of a claimed row; raises whatever a row may cause that this release cannot read."""
+        notebook, dataset = snapshot_of(snapshot)
+        claim = Claim(row=row, notebook=notebook, dataset=dataset, cells=store.cells_of(cells))
+        return Run(claim, self._means, self._folder.run_folder())
 
     def _on_run_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -169,9 +182,13 @@ class Worker:
         with structlog.contextvars.bound_contextvars(execution_id=str(run.claim.id), epoch=run.claim.epoch):
             try:
                 await run.execute()
-            except Exception:
+            except (Unavailable, OutcomeUnknown) as error:
                 # The heartbeat finds that nobody works on the run any more and lets it go.
-                log.exception("run failed inside the worker")
+                log.warning("run let go: it could not be handed over", reason=error.detail)
+            except Exception as error:
+                # What the code cannot do with this run it could not do the next time either.
+                verdict = incidents.verdict_of(error, doing="running this notebook")
+                await incidents.end_run(self._means.database, run.claim.id, run.claim.epoch, verdict)
             finally:
                 self._runs.pop(run.claim.id, None)
 

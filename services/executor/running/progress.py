@@ -66,6 +66,8 @@ class ProgressWriter:
         self._task: asyncio.Task[None] | None = None
         self.sequence: int = row["last_seq"]
         self.lost = asyncio.Event()
+        self.failure: Exception | None = None
+        """Why nothing more can be written though the run may still be ours; `lost` is set then, too."""
 
     def start(self) -> None:
         """Begin to write."""
@@ -87,7 +89,8 @@ class ProgressWriter:
             self._timer = asyncio.get_running_loop().call_later(GROUP_S, self._wake.set)
 
     async def drain(self) -> None:
-        """Wait until every fact taken is committed; raises Fenced when the run is no longer ours."""
+        """Wait until every fact taken is committed; raises Fenced when the run is no longer ours, and `failure` where
+        one could not be written."""
         self._wake.set()
         idle = asyncio.create_task(self._idle.wait())
         lost = asyncio.create_task(self.lost.wait())
@@ -96,6 +99,8 @@ class ProgressWriter:
         finally:
             idle.cancel()
             lost.cancel()
+        if self.failure is not None:
+            raise self.failure
         if self.lost.is_set():
             raise Fenced("The run has been taken over or has ended.")
 
@@ -114,9 +119,9 @@ class ProgressWriter:
                 except Fenced:
                     self.lost.set()
                     return
-                except Exception:
-                    # A fact that cannot be written must not leave the run waiting for it for ever.
-                    log.exception("progress not written, the run is given up")
+                except Exception as error:
+                    # An event that cannot be written must not leave the run waiting for it for ever.
+                    self.failure = error
                     self.lost.set()
                     return
                 self.sequence += len(group)

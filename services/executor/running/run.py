@@ -21,7 +21,7 @@ from services.executor.environments.rules import EnvironmentBuildError
 from services.executor.kernels.fair_reading import Turn
 from services.executor.kernels.port import Kernel, KernelRequest, KernelStartError
 from services.executor.model import Verdict
-from services.executor.running import folder, result_variable
+from services.executor.running import folder, incidents, result_variable
 from services.executor.running.cells import NotebookCells
 from services.executor.running.chronicle import Chronicle
 from services.executor.running.claim import Claim, Means
@@ -85,8 +85,10 @@ class Run:
                 telemetry.span("run notebook", traceparent=self.claim.row["traceparent"], execution_id=self.claim.id),
                 self._means.reading.take_part() as turn,
             ):
-                verdict = await self._verdict(turn)
+                verdict = await self._verdict_or_incident(turn)
                 self._closing = asyncio.create_task(self._close_kernel())
+                if self._writer.failure is not None:
+                    raise self._writer.failure
                 if self.lost.is_set():
                     log.warning("run given up: it is no longer this worker's")
                 elif self.handover.is_set() and not self.cancel.is_set():
@@ -128,6 +130,15 @@ class Run:
             for reason in reasons:
                 reason.cancel()
 
+    async def _verdict_or_incident(self, turn: Turn) -> Verdict:
+        """The verdict; where our own code fails, that is the verdict, and what the cells made is kept all the same."""
+        try:
+            return await self._verdict(turn)
+        except Fenced:
+            raise
+        except Exception as error:
+            return incidents.verdict_of(error, doing="running this notebook's cells")
+
     async def _verdict(self, turn: Turn) -> Verdict:
         """Prepare, start the kernel, run the cells."""
         try:
@@ -150,7 +161,10 @@ class Run:
         except GaveUpOnStore as error:
             return _failed("ArtifactStoreError", str(error))
         self._dir = kernel.run_dir
-        await asyncio.to_thread(folder.fill, self._dir, self._description(), dataset_files)
+        try:
+            await asyncio.to_thread(folder.fill, self._dir, self._description(), dataset_files)
+        except OSError as error:
+            return incidents.verdict_of(error, doing="filling the run's folder")
         self._chronicle.enter("ExecutingCells", state="Running")
         collector = self._collector = self._new_collector(self._dir)
         guard = self._guard = Guard(self._dir, kernel.meter, self._means.allowance)
@@ -267,6 +281,11 @@ class Run:
                 verdict = _failed("ArtifactStoreError", str(error))
         except Stopped:
             self._warnings.append("The run was cancelled while its results were being stored; some are missing.")
+        except Fenced:
+            raise
+        except Exception as error:
+            failed = incidents.verdict_of(error, doing="storing the run's results")
+            verdict = failed if verdict.state == "Completed" else verdict
         finally:
             waiting.cancel()
         await self._kernel_closed()  # only now it is known what the run has used
