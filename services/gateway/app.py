@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from services.gateway.auth import Authenticator
+from services.gateway.body_budget import BodyBudget
 from services.gateway.feed import EventFeed
 from services.gateway.gateway import Gateway
 from services.gateway.links import Links
+from services.gateway.rate_limits import OpenStreams, RateLimiter
 from services.gateway.server import PublicServer
 from services.gateway.settings import JwtSettings, Settings
 from services.gateway.store import KeyStore
@@ -41,6 +43,13 @@ def build(settings: Settings, jwt: JwtSettings) -> Build:
             links=Links(key=settings.link_secret.get_secret_value(), public_url=settings.public_url),
             feeds=feed,
             readiness=readiness,
+            rate_limits=RateLimiter(
+                per_key=settings.requests_per_s,
+                per_tenant=settings.tenant_requests_per_s,
+                burst_s=settings.request_burst_s,
+            ),
+            body_budget=BodyBudget(settings.body_budget_bytes),
+            streams=OpenStreams(settings.event_streams_per_key),
         )
         readiness.add("broker", broker.check)
         readiness.add("database", database.check)

@@ -23,8 +23,13 @@ FRESH_S = 5.0
 STALE_S = 60.0
 """How long a look-up still serves while the database is away, in seconds."""
 
+UNKNOWN_S = 2.0
+"""How long an unknown key is refused without asking again, in seconds: a new key works that much later at most."""
+
 REMEMBERED = 10_000
 """Keys remembered at most; the longest unused goes first."""
+
+_UNKNOWN_KEY = "The API key is not known, or was revoked."
 
 LONGEST_CREDENTIAL = 8_000
 """No credential is longer, in characters."""
@@ -58,6 +63,7 @@ class Authenticator:
         self._tokens = tokens
         self._clock = clock
         self._known: OrderedDict[bytes, _Memory] = OrderedDict()
+        self._unknown: OrderedDict[bytes, float] = OrderedDict()
         self._asking: dict[bytes, asyncio.Task[Principal | None]] = {}
 
     async def principal(self, header: str | None) -> Principal:
@@ -77,6 +83,8 @@ class Authenticator:
         if memory is not None and self._clock() - memory.learnt_at < FRESH_S:
             self._known.move_to_end(digest)
             return memory.principal
+        if self._clock() - self._unknown.get(digest, float("-inf")) < UNKNOWN_S:
+            raise Unauthorized(_UNKNOWN_KEY)
         try:
             principal = await self._once(digest, self._keys.find)
         except Unavailable:
@@ -85,7 +93,11 @@ class Authenticator:
             raise
         if principal is None:
             self._known.pop(digest, None)
-            raise Unauthorized("The API key is not known, or was revoked.")
+            self._unknown[digest] = self._clock()
+            self._unknown.move_to_end(digest)
+            while len(self._unknown) > REMEMBERED:
+                self._unknown.popitem(last=False)
+            raise Unauthorized(_UNKNOWN_KEY)
         self._known[digest] = _Memory(principal, self._clock())
         self._known.move_to_end(digest)
         while len(self._known) > REMEMBERED:

@@ -56,6 +56,7 @@ class Form:
 
     model: type[BaseModel]
     file: str  # what the file is, for the documentation
+    held_whole: bool = False  # the file is gathered in memory before it goes on
     example: Any = None
 
 
@@ -110,6 +111,7 @@ class Call:
     idempotent: bool = False  # honours Idempotency-Key without making a thing of its own
     conditional: bool = False  # honours If-Match
     explained: bool = False  # honours X-Change-Message
+    is_poll: bool = False  # a status read of a run, which polling clients repeat; has a rate of its own
     streams: bool = False  # may take longer than ANSWER_S
     refusals: tuple[int, ...] = field(default=())
     also: tuple[Also, ...] = ()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
+from uuid import UUID
 
 import structlog
 from aiohttp import web
 
 from services.gateway import decoding, headers, mending, reading, standing
-from services.gateway.calls import Answer, Answered, Asked, Call, Json
+from services.gateway.calls import Answer, Answered, Asked, Call, Form, Json
 from services.gateway.gateway import Gateway
-from shared.errors import AtelierError, Conflict, Fault, Invalid, NotFound, OutcomeUnknown, Unavailable
+from services.gateway.model import Principal
+from shared.errors import AtelierError, Conflict, Fault, Invalid, NotFound, OutcomeUnknown, Unauthorized, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -27,8 +30,9 @@ def handler_of(call: Call, gateway: Gateway) -> Callable[[web.Request], Awaitabl
     async def handle(request: web.Request) -> web.StreamResponse:
         begun = False
         try:
-            async with asyncio.timeout(ANSWER_S) as limit:
+            async with AsyncExitStack() as held, asyncio.timeout(ANSWER_S) as limit:
                 asked = await _admitted(call, gateway, request)
+                await held.enter_async_context(_room_for_body(asked))
                 await _take_in(asked)
                 begun = True
                 if call.streams:
@@ -47,17 +51,52 @@ def handler_of(call: Call, gateway: Gateway) -> Callable[[web.Request], Awaitabl
     return handle
 
 
+NOBODY = UUID(int=0)
+"""In place of a tenant, for the bodies of calls that are about none."""
+
+
 async def _admitted(call: Call, gateway: Gateway, request: web.Request) -> Asked:
     """The request of a caller who may make it. Raises Unauthorized, NotFound, Forbidden."""
     principal = None
     if call.role is not None:
-        principal = await gateway.authenticator.principal(request.headers.get("Authorization"))
+        principal = await _identified(gateway, request)
     asked = Asked(gateway, call, request, principal)
+    if principal is not None:
+        gateway.rate_limits.admit(principal, polled=next(reversed(asked.ids.values())) if call.is_poll else None)
     if principal is not None and "projectId" in asked.ids and not principal.sees(asked.scope):
         raise NotFound("There is no such project, or you may not see it.")
     if call.role is not None:
         await standing.require(asked, call.role)
     return asked
+
+
+async def _identified(gateway: Gateway, request: web.Request) -> Principal:
+    """Who asks. Raises Unauthorized, and TooManyRequests for an address that goes on guessing."""
+    address = request.remote or ""
+    gateway.rate_limits.admit_credential(address)
+    try:
+        return await gateway.authenticator.principal(request.headers.get("Authorization"))
+    except Unauthorized:
+        gateway.rate_limits.count_refused_credential(address)
+        raise
+
+
+@asynccontextmanager
+async def _room_for_body(asked: Asked) -> AsyncIterator[None]:
+    """Memory for a body that is held whole. Raises Unavailable when there is none in time."""
+    body, settings = asked.call.body, asked.gateway.settings
+    length = asked.request.content_length
+    if isinstance(body, Json):
+        limit = settings.json_max_bytes
+    elif isinstance(body, Form) and body.held_whole:
+        limit = max(settings.library_max_bytes, settings.notebook_max_bytes)
+    else:
+        limit = 0
+    if length is None and not asked.request.body_exists:
+        limit = 0
+    size = limit if length is None else min(length, limit)
+    async with asked.gateway.body_budget.reserve(asked.scope.tenant_id if "tenantId" in asked.ids else NOBODY, size):
+        yield
 
 
 async def _take_in(asked: Asked) -> None:
@@ -109,6 +148,10 @@ async def _carried_out(asked: Asked) -> Answer:
     """What the handler answers. Raises whatever the services do; a conflict says which state it is about."""
     try:
         return await asked.call.handler(asked)
+    except NotFound:
+        if asked.call.is_poll:
+            asked.gateway.rate_limits.count_missed_poll(asked.principal)
+        raise
     except Conflict as conflict:
         raise await standing.with_state(asked, conflict) from None
 

@@ -163,6 +163,13 @@ async def stream(asked: Asked, notebook_id: UUID, execution_id: UUID, *, after: 
             )
         )
 
+    with asked.gateway.streams.hold(asked.principal):
+        return await _stream(asked, notebook_id, execution_id, history, after=after)
+
+
+async def _stream(
+    asked: Asked, notebook_id: UUID, execution_id: UUID, history: History, *, after: int
+) -> web.StreamResponse:
     async with asked.gateway.feeds.listen(asked.scope, notebook_id, execution_id) as live:
         first = await history(after)
         response = web.StreamResponse(

@@ -13,7 +13,7 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 from prometheus_client import Counter, Histogram
 
-from services.gateway import problems
+from services.gateway import connections, problems
 from shared import telemetry
 from shared.errors import AtelierError
 
@@ -46,6 +46,15 @@ def middleware(origins: frozenset[str]) -> Middleware:
     @web.middleware
     async def frame(request: web.Request, handler: Handler) -> web.StreamResponse:
         request[REQUEST_ID] = _request_id(request)
+        if (connection := connections.of(request)) is not None:
+            connection.begin_request()
+        try:
+            return await answer(request, handler)
+        finally:
+            if connection is not None:
+                connection.end_request()
+
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         route = _route(request)
         started = time.monotonic()
         with (

@@ -11,7 +11,9 @@ from pydantic import BaseModel
 
 from services.gateway.auth import Authenticator
 from services.gateway.base_python import BasePythonCache
+from services.gateway.body_budget import BodyBudget
 from services.gateway.links import Links
+from services.gateway.rate_limits import OpenStreams, RateLimiter
 from services.gateway.settings import Settings
 from services.gateway.transfers import Transfers
 from shared.contracts.base import Command, Scope
@@ -48,4 +50,7 @@ class Gateway:
     links: Links
     feeds: Feeds
     readiness: Readiness
+    rate_limits: RateLimiter
+    body_budget: BodyBudget
+    streams: OpenStreams
     base_python: BasePythonCache = field(default_factory=BasePythonCache)

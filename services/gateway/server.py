@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from uuid import uuid4
 
-import structlog
 from aiohttp import web
 
-from services.gateway import frame, problems
+from services.gateway import frame
+from services.gateway.connections import Connection, Connections
 from services.gateway.dispatch import handler_of
 from services.gateway.gateway import Gateway
 from services.gateway.routes import CALLS
 from shared import ops
-from shared.errors import Invalid
 from shared.settings import Bind
-
-log = structlog.get_logger(__name__)
 
 DRAIN_S = 25.0
 """How long requests in hand may take to finish when the process stops, in seconds: every answer comes within that."""
-
-LONGEST_LINE = 16 * 1024
-"""Longest request line and header line, in bytes: download links are longer than most addresses."""
 
 
 def application(gateway: Gateway) -> web.Application:
@@ -38,32 +31,6 @@ def application(gateway: Gateway) -> web.Application:
         else:
             app.router.add_route(call.method, call.route, handler_of(call, gateway))
     return app
-
-
-class Connection(web.RequestHandler):
-    """One connection. What is no HTTP never reaches the application; it is refused here, in the same shape."""
-
-    __slots__ = ()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """Called by aiohttp for bytes that it cannot read as a request, with status 400."""
-        if status >= 500 or request.writer.output_size > 0:
-            return super().handle_error(request, status, exc, message)
-        reason = next(iter((message or "").strip().splitlines()), "") or "it is no HTTP request"
-        request_id = str(uuid4())
-        log.info("request not readable", request_id=request_id, reason=reason)
-        response = problems.response(
-            Invalid(f"The request cannot be read: {reason[:200]}"), instance="", request_id=request_id
-        )
-        response.headers["X-Request-Id"] = request_id
-        response.force_close()
-        return response
 
 
 class PublicServer:
@@ -84,14 +51,10 @@ class PublicServer:
         server = self._runner.server
         assert server is not None  # noqa: S101 - setup() has made it
 
+        connections = Connections(self._gateway.settings.connections_per_address)
+
         def connection() -> Connection:
-            return Connection(
-                server,
-                loop=loop,
-                auto_decompress=False,  # a compressed body is refused, not unpacked
-                max_line_size=LONGEST_LINE,
-                max_field_size=LONGEST_LINE,
-            )
+            return Connection(server, connections, loop=loop)
 
         self._listening = await loop.create_server(connection, bind.host, bind.port, reuse_address=True)
 

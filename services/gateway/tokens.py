@@ -15,7 +15,7 @@ import jwt
 import structlog
 
 from services.gateway.model import Principal, Role
-from services.gateway.settings import JwtSettings
+from services.gateway.settings import MIN_RSA_BITS, JwtSettings
 from shared.errors import Unauthorized, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -31,6 +31,11 @@ KEYS_RETRY_S = 10.0
 
 FETCH_TIMEOUT_S = 3.0
 """How long the issuer may take to hand out its keys, in seconds."""
+
+TOKEN_TYPES = frozenset({"jwt", "at+jwt"})
+"""Media types that a token's header may name, without `application/`."""
+
+_NO_KEYS = "The token issuer's keys cannot be fetched; try again shortly."
 
 _REFUSED = "The token is not valid, or has expired."
 
@@ -51,6 +56,7 @@ class TokenVerifier:
         if settings.issuer is None or not (settings.key or settings.jwks_url):
             raise Unauthorized("The credential is not valid.")
         try:
+            check_type(token)
             key = await self._key_for(token)
             claims = jwt.decode(
                 token,
@@ -73,6 +79,8 @@ class TokenVerifier:
         if identity not in self._keys or time.monotonic() - self._fetched_at > KEYS_FRESH_S:
             await self._fetch(self._settings.jwks_url)
         if identity not in self._keys:
+            if self._tried_at > self._fetched_at:  # perhaps one of the keys that could not be fetched
+                raise Unavailable(_NO_KEYS)
             raise Unauthorized(_REFUSED)
         return self._keys[identity]
 
@@ -89,10 +97,27 @@ class TokenVerifier:
             except (aiohttp.ClientError, TimeoutError, ValueError, jwt.PyJWTError) as error:
                 log.warning("the issuer's keys cannot be had", reason=type(error).__name__)
                 if not self._keys:
-                    raise Unavailable("The token issuer's keys cannot be fetched; try again shortly.") from error
+                    raise Unavailable(_NO_KEYS) from error
                 return
-            self._keys = {key.key_id or "": key for key in found.keys}
+            self._keys = {key.key_id or "": key for key in found.keys if _is_strong(key)}
             self._fetched_at = time.monotonic()
+
+
+def check_type(token: str) -> None:
+    """Raise PyJWTError unless the header's `typ` is absent, or that of a JWT or an access token (RFC 7519 section 5.1,
+    RFC 9068): a token made for something else, such as a logout token, is no credential."""
+    kind = jwt.get_unverified_header(token).get("typ")
+    if kind is not None and str(kind).lower().removeprefix("application/") not in TOKEN_TYPES:
+        raise jwt.InvalidTokenError("the token is of another type")
+
+
+def _is_strong(key: jwt.PyJWK) -> bool:
+    """Whether a published key is long enough for what it signs."""
+    size = getattr(key.key, "key_size", None)
+    weak = isinstance(size, int) and key.algorithm_name.startswith(("RS", "PS")) and size < MIN_RSA_BITS
+    if weak:
+        log.warning("a key of the issuer is ignored: it is too short", key_id=key.key_id, bits=size)
+    return not weak
 
 
 def principal_of(claims: dict[str, object]) -> Principal:

@@ -105,6 +105,7 @@ CALLS = (
         summary="Read an execution's status",
         handler=get_execution,
         role=Role.viewer,
+        is_poll=True,
         query=StatusQuery,
         reply=Execution,
         example=examples.EXECUTION,

@@ -83,7 +83,7 @@ CALLS = (
         summary="Upload a library",
         handler=create_library,
         role=Role.editor,
-        body=Form(model=NoMembers, file="a wheel (.whl) or a single module (.py)", example={}),
+        body=Form(model=NoMembers, file="a wheel (.whl) or a single module (.py)", example={}, held_whole=True),
         reply=Library,
         status=201,
         example=examples.LIBRARY,

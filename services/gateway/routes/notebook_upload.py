@@ -68,7 +68,10 @@ CALLS = (
         handler=upload_notebook,
         role=Role.editor,
         body=Form(
-            model=NotebookUpload, file="an .ipynb file, or a .py script with `# %%` cells", example=examples.UPLOAD
+            model=NotebookUpload,
+            file="an .ipynb file, or a .py script with `# %%` cells",
+            example=examples.UPLOAD,
+            held_whole=True,
         ),
         reply=Notebook,
         status=201,

@@ -15,7 +15,7 @@ from services.gateway.bodies import MAX_PAGE_SIZE, MAX_WAIT_S
 from services.gateway.calls import Asked, Call
 from services.gateway.headers import LONGEST_IDEMPOTENCY_KEY
 from services.gateway.model import Role
-from services.gateway.nesting import MAX_NESTING
+from services.gateway.nesting import MAX_NESTING, MAX_VALUES
 from services.gateway.settings import LINK_LIFE_S
 from shared import ops
 from shared.contracts.base import Scope, Wire
@@ -47,6 +47,10 @@ class Limits(Wire):
     library_file_bytes: int
     json_body_bytes: int
     json_nesting: int
+    json_values: int = Field(description="values of a JSON body, members and items of every level")
+    requests_per_second: float | None = Field(description="of one key, status reads of its runs apart; null: no limit")
+    tenant_requests_per_second: float | None = Field(description="of all keys together; null: no limit")
+    event_streams_per_key: int | None = Field(description="event streams that a key may hold open; null: no limit")
     page_size: int
     status_wait_seconds: int
     execution_timeout_seconds: int
@@ -90,6 +94,10 @@ async def get_limits(asked: Asked) -> Limits:
         library_file_bytes=settings.library_max_bytes,
         json_body_bytes=settings.json_max_bytes,
         json_nesting=MAX_NESTING,
+        json_values=MAX_VALUES,
+        requests_per_second=settings.requests_per_s or None,
+        tenant_requests_per_second=settings.tenant_requests_per_s or None,
+        event_streams_per_key=settings.event_streams_per_key or None,
         page_size=MAX_PAGE_SIZE,
         status_wait_seconds=MAX_WAIT_S,
         execution_timeout_seconds=MAX_TIMEOUT_S,

@@ -10,8 +10,10 @@ from aiohttp.test_utils import TestClient, TestServer
 from pydantic import SecretStr
 
 from services.gateway.auth import Authenticator
+from services.gateway.body_budget import BodyBudget
 from services.gateway.gateway import Gateway
 from services.gateway.links import Links
+from services.gateway.rate_limits import OpenStreams, RateLimiter
 from services.gateway.server import application
 from services.gateway.settings import JwtSettings, Settings
 from services.gateway.tokens import TokenVerifier
@@ -43,6 +45,9 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
         links=Links(key="l" * 16, public_url=None),
         feeds=feeds,
         readiness=Readiness(),
+        rate_limits=RateLimiter(per_key=0, per_tenant=0, burst_s=1),
+        body_budget=BodyBudget(settings.body_budget_bytes),
+        streams=OpenStreams(settings.event_streams_per_key),
     )
     server = TestServer(application(gateway))
     await server.start_server(auto_decompress=False)

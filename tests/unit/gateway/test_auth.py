@@ -10,7 +10,11 @@ from uuid import UUID
 
 import jwt
 import pytest
-from pydantic import SecretStr
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from pydantic import SecretStr, ValidationError
 
 from services.gateway.auth import FRESH_S, STALE_S, Authenticator
 from services.gateway.calls import Call
@@ -43,6 +47,12 @@ from tests.unit.gateway.fake_ports import (
 )
 
 NOTEBOOK_PATH = f"notebook/{NOTEBOOK.notebook_id}"
+WEAK_RSA = (
+    rsa.generate_private_key(public_exponent=65537, key_size=1024)
+    .public_key()
+    .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    .decode()
+)
 SECRET = "a-secret-of-at-least-forty-eight-bytes-for-any-of-the-algorithms"
 
 
@@ -265,6 +275,66 @@ async def test_only_the_configured_key_and_algorithm_count() -> None:
     for token in refused:
         with pytest.raises(Unauthorized):
             await verifier(algorithms="HS256, none").verify(token)
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_let_in"),
+    [
+        ("JWT", True),
+        ("jwt", True),
+        ("at+jwt", True),
+        ("application/at+jwt", True),
+        ("logout+jwt", False),
+    ],
+)
+async def test_a_token_of_another_type_is_no_credential(kind: str, is_let_in: bool) -> None:
+    token = jwt.encode(claims(), SECRET, algorithm="HS256", headers={"typ": kind})
+    if is_let_in:
+        assert (await verifier().verify(token)).subject == "ada"
+    else:
+        with pytest.raises(Unauthorized):
+            await verifier().verify(token)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"audience": None}, "ATELIER_JWT_AUDIENCE"),
+        ({"key": SecretStr("x" * 31)}, "at least 32 bytes"),
+        ({"key": None}, "ATELIER_JWT_JWKS_URL"),
+        ({"algorithms": "RS256"}, "not a PEM public key"),
+        ({"algorithms": "RS256", "key": SecretStr(WEAK_RSA)}, "at least 2048 bits"),
+    ],
+)
+def test_settings_that_would_let_others_in_are_refused(changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValidationError, match=named):
+        verifier(**changes)
+
+
+async def test_while_the_issuer_cannot_be_reached_an_unknown_key_is_503(monkeypatch: pytest.MonkeyPatch) -> None:
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    known = {**json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(private.public_key())), "kid": "first", "alg": "RS256"}
+    answers: list[Any] = [{"keys": [known]}]
+
+    async def answer(_request: web.Request) -> web.Response:
+        return web.json_response(answers[0]) if answers else web.Response(status=500)
+
+    app = web.Application()
+    app.router.add_get("/keys", answer)
+    async with TestServer(app) as server:
+        tokens = verifier(key=None, algorithms="RS256", jwks_url=str(server.make_url("/keys")))
+        token = jwt.encode(claims(), private, algorithm="RS256", headers={"kid": "first"})
+        assert (await tokens.verify(token)).subject == "ada"
+        answers.clear()
+        monkeypatch.setattr("services.gateway.tokens.KEYS_RETRY_S", 0.0)
+        rotated = jwt.encode(claims(), private, algorithm="RS256", headers={"kid": "second"})
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                await tokens.verify(rotated)
+        assert (await tokens.verify(token)).subject == "ada"
+        answers.append({"keys": [known]})
+        with pytest.raises(Unauthorized):
+            await tokens.verify(rotated)
 
 
 async def test_without_an_issuer_no_token_is_believed() -> None:
