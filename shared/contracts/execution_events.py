@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Literal
 from uuid import UUID
 
-from shared.contracts.base import Event, Moment
+from pydantic import Field
+
+from shared.contracts.base import Event, Moment, Wire
 from shared.contracts.executions import (
     CellActivity,
     CellStatus,
@@ -80,8 +82,33 @@ class CellProgressed(ExecutionEvent):
     message: str
 
 
+class NewOutput(Wire):
+    """One thing that a running cell has put out, or the text it added to a stream."""
+
+    output_type: Literal["stream", "display_data", "execute_result", "update_display_data", "error"]
+    name: Literal["stdout", "stderr"] | None = Field(None, description="of a stream")
+    text: str | None = Field(
+        None, description="what was added to the stream, as a terminal shows it; else the plain form, if there is one"
+    )
+    cut_characters: int = Field(0, description="so many characters before `text` were left out")
+    mime_types: list[str] = Field(default_factory=list)
+    size_bytes: int = Field(description="of all its forms, near enough")
+
+
+class CellOutput(ExecutionEvent):
+    """A running cell has put something out; at most ten a second and run, joined in between."""
+
+    type = "execution.cell_output"
+    cell_id: str
+    cell_index: int
+    cleared: bool = Field(False, description="everything that the cell had put out before is gone")
+    outputs: list[NewOutput]
+    omitted_outputs: int = Field(0, description="so many outputs before these are not listed")
+    link: str | None = Field(None, description="where the notebook so far has what is cut or has no text; a path")
+
+
 class CellCompleted(ExecutionEvent):
-    """A cell came to its end, whatever that was."""
+    """A cell came to its end, whatever that was. `outputs` are those that no event of the running cell has told of."""
 
     type = "execution.cell_completed"
     cell_id: str
@@ -93,6 +120,9 @@ class CellCompleted(ExecutionEvent):
     error_type: str | None = None
     error_message: str | None = None
     progress: Progress
+    cleared: bool = Field(False, description="what earlier events told of the cell's output is gone")
+    outputs: list[NewOutput] = Field(default_factory=list)
+    omitted_outputs: int = Field(0, description="so many outputs before these are not listed")
 
 
 class ResultsRegistered(ExecutionEvent):

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import structlog
 import zmq
@@ -46,8 +46,24 @@ PROGRESS_TYPE = "application/vnd.atelier.progress+json"
 """MIME type by which a cell reports how far it is (`client.progress`)."""
 
 
+ANNOUNCED = frozenset({"stream", "display_data", "execute_result", "update_display_data", "error"})
+"""Messages whose output a listener is told of."""
+
 Stop = Literal["cancel", "timeout", "output", "run_output", "breach", "garbled", "oversize"]
 """What stopped a cell other than its own end and its kernel's."""
+
+
+class OutputListener(Protocol):
+    """Hears of what the running cell puts out, as it comes."""
+
+    def stream(self, name: str, text: str) -> None:
+        """Text was added to `stdout` or `stderr`."""
+
+    def shown(self, kind: str, content: dict[str, Any], size: int) -> None:
+        """An output of another kind came (a message's `content`, of about `size` bytes), or replaced an earlier one."""
+
+    def cleared(self) -> None:
+        """All output of the cell was taken away."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +93,12 @@ class _Driver(NotebookClient):
     """nbclient without its own process handling: the kernel's exit notice ends a cell at once, outputs are capped."""
 
     def __init__(
-        self, notebook: NotebookNode, kernel: Kernel, on_progress: Callable[[float, str], None], turn: Turn
+        self,
+        notebook: NotebookNode,
+        kernel: Kernel,
+        on_progress: Callable[[float, str], None],
+        on_output: OutputListener | None,
+        turn: Turn,
     ) -> None:
         super().__init__(
             notebook,
@@ -92,6 +113,7 @@ class _Driver(NotebookClient):
         self.kc = kernel.client
         self.over_limit: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
         self._on_progress = on_progress
+        self._on_output = on_output
         self.reply: dict[str, Any] = {}
         self.on_cell_executed = self._note_reply
         self._turn = turn
@@ -169,6 +191,8 @@ class _Driver(NotebookClient):
             if not self._is_within_limits(OutputTally.add_message) or not is_well_formed:
                 return None
             messages.clean(msg)
+            if msg["msg_type"] == "update_display_data":
+                self._announce("update_display_data", msg["content"])
         return super().process_message(msg, cell, cell_index)
 
     async def _is_bearable(self, size: int) -> bool:
@@ -222,14 +246,31 @@ class _Driver(NotebookClient):
         if len(outs) >= MAX_CELL_OUTPUTS:
             self._report_flood("output")
             return None
-        if (
-            msg["msg_type"] == "stream"
-            and not self.clear_before_next_output
-            and not self.output_hook_stack[msg["parent_header"].get("msg_id")]
-        ):
+        is_hooked = bool(self.output_hook_stack[msg["parent_header"].get("msg_id")])
+        if not is_hooked:
+            self._announce(msg["msg_type"], content)
+        if msg["msg_type"] == "stream" and not self.clear_before_next_output and not is_hooked:
             return self._add_to_stream(outs, str(content.get("name")), str(content.get("text", "")))
         self.end_stream()
         return super().output(outs, msg, display_id, cell_index)
+
+    def clear_output(self, outs: list[NotebookNode], msg: dict[str, Any], cell_index: int) -> None:
+        """Called by nbclient when the cell takes its outputs away, at once or with the next one."""
+        is_hooked = bool(self.output_hook_stack[msg["parent_header"].get("msg_id")])
+        if self._on_output is not None and not is_hooked and not msg["content"].get("wait"):
+            self._on_output.cleared()
+        super().clear_output(outs, msg, cell_index)
+
+    def _announce(self, kind: str, content: dict[str, Any]) -> None:
+        """Tell of an output as it comes."""
+        if self._on_output is None or kind not in ANNOUNCED:
+            return
+        if self.clear_before_next_output and kind != "update_display_data":
+            self._on_output.cleared()
+        if kind == "stream":
+            self._on_output.stream(content["name"], content["text"])
+        else:
+            self._on_output.shown(kind, content, self._size)
 
     def _add_to_stream(self, outs: list[NotebookNode], name: str, text: str) -> NotebookNode:
         last = outs[-1] if outs else None
@@ -266,12 +307,13 @@ class CellRunner:
         *,
         cancel: asyncio.Event,
         on_progress: Callable[[float, str], None],
+        on_output: OutputListener | None = None,
         breached: asyncio.Event | None = None,
         turn: Turn | None = None,
     ) -> None:
         self._breached = breached or asyncio.Event()
         self._kernel = kernel
-        self._driver = _Driver(notebook, kernel, on_progress, turn or Turn(FairReading()))
+        self._driver = _Driver(notebook, kernel, on_progress, on_output, turn or Turn(FairReading()))
         self._notebook = notebook
         self._cancel = cancel
         self._waiting: tuple[asyncio.Task[Any], asyncio.Task[Any], asyncio.Task[Any]] | None = None

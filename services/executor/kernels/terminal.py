@@ -16,6 +16,33 @@ def shown(text: str) -> str:
     return "\n".join(_line(line) for line in lines)
 
 
+def continued(text: str) -> str:
+    """Return `text`, whose first line may go on with one that is already shown, with overwritten parts gone.
+
+    What the first line overwrites of the line before it stays at its beginning as a carriage return or as backspaces:
+    put together, the parts of a stream show what the whole stream shows.
+    """
+    if "\b" not in text and "\r" not in text:
+        return text
+    first, newline, rest = text.replace("\r\n", "\n").partition("\n")
+    body = first.rstrip("\r")
+    over = "\r" if "\r" in body else "\b" * _backspaces_beyond(body)
+    return over + _line(first) + newline + "\n".join(map(_line, rest.split("\n")))
+
+
+def _backspaces_beyond(line: str) -> int:
+    """Count the backspaces of a line that reach back over its beginning."""
+    beyond = length = 0
+    for character in line:
+        if character != "\b":
+            length += 1
+        elif length:
+            length -= 1
+        else:
+            beyond += 1
+    return beyond
+
+
 def _line(line: str) -> str:
     body = line.rstrip("\r")
     ending = line[len(body) : len(body) + 1]

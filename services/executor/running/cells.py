@@ -50,7 +50,13 @@ class NotebookCells:
         self._notebook = notebook
         self._chronicle = chronicle
         self._runner = CellRunner(
-            notebook, kernel, cancel=stop, on_progress=chronicle.cell_progressed, breached=guard.breached, turn=turn
+            notebook,
+            kernel,
+            cancel=stop,
+            on_progress=chronicle.cell_progressed,
+            on_output=chronicle.output,
+            breached=guard.breached,
+            turn=turn,
         )
         self._deadline = deadline
         self._on_cell = on_cell

@@ -8,9 +8,11 @@ from typing import Any
 from services.executor import model
 from services.executor.model import Tally
 from services.executor.running.claim import Claim
+from services.executor.running.live_output import LiveOutput, Told
 from services.executor.running.progress import ProgressWriter, Step
 from shared.contracts.execution_events import (
     CellCompleted,
+    CellOutput,
     CellProgressed,
     CellStarted,
     ExecutionPhaseChanged,
@@ -34,6 +36,10 @@ class Chronicle:
         self._epoch = claim.epoch
         self._ids = {"scope": claim.scope, "execution_id": claim.id, "notebook_id": claim.row["notebook_id"]}
         self._last_progress = self._last_fraction = 0.0
+        self.output = LiveOutput(self._cell_output, enabled=claim.request.output_options.capture_outputs)
+        scope, notebook_id = claim.scope, claim.row["notebook_id"]
+        run = f"notebook/{notebook_id}/execution/{claim.id}"
+        self._link = f"/api/{scope.tenant_id}/{scope.project_id}/{run}/notebook"
 
     def enter(self, phase: Phase, *, state: model.State | None = None) -> None:
         """The run enters another phase."""
@@ -55,6 +61,7 @@ class Chronicle:
         self.tally.put(running)
         event = CellStarted(**self._ids, cell_id=cell_id, cell_index=place + 1, progress=self.tally.progress())
         self._add(event, current_cell=cell_id, place=place, result=running, ends_group=True)
+        self.output.begin()
 
     def cell_progressed(self, fraction: float, message: str) -> None:
         """Pass on what a cell says of itself, but not more often than people can read."""
@@ -67,8 +74,26 @@ class Chronicle:
         event = CellProgressed(**self._ids, cell_id=cell_id, fraction=fraction, message=message)
         self._add(event, current_cell=cell_id)
 
+    def _cell_output(self, told: Told) -> None:
+        """Pass on what the running cell has put out."""
+        current = self.tally.current
+        if current is None:
+            return
+        cell_id = self.tally.results[current].cell_id
+        event = CellOutput(
+            **self._ids,
+            cell_id=cell_id,
+            cell_index=current + 1,
+            cleared=told.cleared,
+            outputs=told.outputs,
+            omitted_outputs=told.omitted,
+            link=self._link if told.needs_link else None,
+        )
+        self._add(event, current_cell=cell_id)
+
     def cell_done(self, result: CellResult) -> None:
         """A cell came to its end."""
+        rest = self.output.end()
         self.tally.put(result)
         place = self.tally.place(result.cell_id)
         event = CellCompleted(
@@ -82,6 +107,9 @@ class Chronicle:
             error_type=result.error_type,
             error_message=result.error_message[:MESSAGE_LENGTH] if result.error_message else None,
             progress=self.tally.progress(),
+            cleared=rest.cleared,
+            outputs=rest.outputs,
+            omitted_outputs=rest.omitted,
         )
         self._add(event, current_cell=result.cell_id, place=place, result=result)
 
