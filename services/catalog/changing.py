@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -14,6 +14,7 @@ from services.catalog import binding, cell_changes, merge, store
 from services.catalog.cell_ids import Numbering
 from services.catalog.model import Definition, check_precondition, next_modification, next_version
 from shared.contracts.base import Nothing, OptionalId
+from shared.contracts.files import DeleteFile, PutFiles
 from shared.contracts.notebooks import (
     AddCell,
     CheckUpdate,
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 Change = Callable[[Definition, Numbering], Definition]
 """What the notebook is to become. Raises what the caller did wrong."""
+
+OtherEtags = Callable[[Definition], Collection[str]]
+"""What else, beside the notebook's own etag, names the state that a change expects."""
 
 MESSAGE_LENGTH = 2_000
 """Characters kept of a change message."""
@@ -111,17 +115,40 @@ async def apply(
     message: str | None = None,
     restored_from: str | None = None,
 ) -> Notebook:
+    """`apply_change`, answered with the notebook."""
+    await apply_change(
+        transaction, command, change, precondition=precondition, message=message, restored_from=restored_from
+    )
+    return await store.get(transaction.sql, command.scope, command.notebook_id)
+
+
+async def apply_change(
+    transaction: WriteTransaction,
+    command: UpdateNotebook | AddCell | UpdateCell | DeleteCell | RestoreVersion | PutFiles | DeleteFile,
+    change: Change,
+    *,
+    precondition: Precondition,
+    other_etags: OtherEtags | None = None,
+    message: str | None = None,
+    restored_from: str | None = None,
+) -> None:
     """Lock, check, change, and keep the outcome as a version. Concurrent writers come one after the other."""
     scope, notebook_id = command.scope, command.notebook_id
     locked = await store.found(transaction.sql, store.queries.lock, scope, notebook_id)
-    check_precondition(precondition, etag=locked["etag"], modified_at=locked["modified_at"])
     current = store.definition(await store.found(transaction.sql, store.queries.version, scope, notebook_id, None))
+    others = () if other_etags is None else other_etags(current)
+    check_precondition(precondition, etag=locked["etag"], modified_at=locked["modified_at"], others=others)
     numbering = Numbering(locked["highest_cell_number"])
     wanted = await asyncio.to_thread(change, current, numbering)
     if wanted.fingerprint() != current.fingerprint():
         author = command.caller.subject.replace("\x00", "")
-        cells_changed = wanted.document.sha256 != current.document.sha256
-        version = next_version(locked["version"], cells_changed=cells_changed)
+        at = next_modification(locked["modified_at"], locked["now"])
+        wanted = replace(wanted, files=wanted.files.dated(at))
+        content_changed = (
+            wanted.document.sha256 != current.document.sha256
+            or wanted.files.fingerprint() != current.files.fingerprint()
+        )
+        version = next_version(locked["version"], content_changed=content_changed)
         before = {cell["id"]: cell for cell in current.document.cells}
         await store.add_version(
             transaction.sql,
@@ -130,7 +157,7 @@ async def apply(
             [cell["id"] for cell in wanted.document.cells if before.get(cell["id"]) != cell],
             version=version,
             highest_cell_number=numbering.highest,
-            at=next_modification(locked["modified_at"], locked["now"]),
+            at=at,
             author=author,
             message=kept_message(message),
             restored_from=restored_from,
@@ -144,7 +171,6 @@ async def apply(
                 changed_by=author,
             )
         )
-    return await store.get(transaction.sql, scope, notebook_id)
 
 
 def kept_message(message: str | None) -> str | None:

@@ -11,6 +11,8 @@ from services.catalog.cell_changes import draft_faults
 from services.catalog.cell_ids import Numbering
 from services.catalog.changing import kept_message
 from services.catalog.document import Document, cells_of_drafts, empty
+from services.catalog.files import file_set
+from services.catalog.files.file_set import FileSet
 from services.catalog.kernels import SPECS
 from services.catalog.limits import check_depth, check_size
 from services.catalog.model import FIRST_VERSION, Definition
@@ -85,6 +87,8 @@ async def import_notebook(app: Catalog, command: ImportNotebook, context: Contex
     async with context.transaction() as transaction:
         if imported is None or refusal is not None:
             raise refusal or LookupError("what was not read has its reason")
+        files = FileSet().with_files(command.files, replace_all=True)
+        file_set.check(command.files, files)
         definition = Definition(
             name=command.notebook_name or importing.name_for(command.file_name),
             description=command.notebook_description,
@@ -92,6 +96,7 @@ async def import_notebook(app: Catalog, command: ImportNotebook, context: Contex
             integration=command.integration,
             environment=Environment(),
             document=imported.document,
+            files=files,
         )
         notebook = await insert(
             transaction,
@@ -100,6 +105,7 @@ async def import_notebook(app: Catalog, command: ImportNotebook, context: Contex
             definition,
             imported.highest_cell_number,
             command.change_message,
+            notebook_id=command.notebook_id,
         )
         return transaction.reply(notebook.model_copy(update={"parsing": imported.parsing}))
 
@@ -177,9 +183,11 @@ async def insert(
     definition: Definition,
     highest_cell_number: int,
     message: str | None,
+    *,
+    notebook_id: UUID | None = None,
 ) -> Notebook:
     """A new notebook at version 1.0.0, and the fact that it is there."""
-    notebook_id: UUID = uuid4()
+    notebook_id = notebook_id or uuid4()
     author = caller.subject.replace("\x00", "")
     await store.insert(
         transaction.sql,

@@ -7,9 +7,10 @@ from typing import Any
 
 from services.catalog import changing, creating, deleting, project_templates, projection, reading, versions
 from services.catalog.automation import calls, triggers
+from services.catalog.files import commands as notebook_files
 from shared.contracts import execution_events as facts
+from shared.contracts import files, schedules, templates
 from shared.contracts import notebooks as commands
-from shared.contracts import schedules, templates
 from shared.contracts import versions as history
 from shared.contracts.base import Command, Event
 from shared.contracts.datasets import DatasetUpdated
@@ -44,6 +45,12 @@ COMMANDS: Mapping[type[Command[Any]], Handler] = {
     history.RestoreVersion: versions.restore_version,
     history.CopyNotebook: versions.copy_notebook,
     history.GetParameters: reading.get_parameters,
+    files.ListFiles: notebook_files.list_files,
+    files.FindFile: notebook_files.find_file,
+    files.CheckFiles: notebook_files.check_files,
+    files.PutFiles: notebook_files.put_files,
+    files.DeleteFile: notebook_files.delete_file,
+    files.FindUsedContents: notebook_files.find_used_contents,
     schedules.GetSchedule: calls.get_schedule,
     schedules.PauseSchedule: calls.pause_schedule,
     schedules.ResumeSchedule: calls.resume_schedule,

@@ -101,4 +101,5 @@ def update(
         integration=settings.integration,
         environment=settings.environment,
         document=document,
+        files=current.files,
     )

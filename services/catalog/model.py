@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
 from uuid import UUID
@@ -11,6 +12,7 @@ from uuid import UUID
 import orjson
 
 from services.catalog.document import Document
+from services.catalog.files.file_set import FileSet
 from shared.contracts.base import rfc3339
 from shared.contracts.notebooks import Environment, Integration, KernelType, Precondition
 from shared.errors import Conflict
@@ -31,17 +33,20 @@ class Definition:
     integration: Integration
     environment: Environment
     document: Document
+    files: FileSet = field(default_factory=FileSet)
 
     def fingerprint(self) -> bytes:
         """Equal for equal definitions, whatever the order of members."""
-        settings = (
+        settings: list[object] = [
             self.name,
             self.description,
             self.kernel_type,
             self.integration.model_dump(mode="json"),
             self.environment.model_dump(mode="json"),
             self.document.sha256.hex(),
-        )
+        ]
+        if self.files.entries:
+            settings.append(self.files.fingerprint())
         return sha256(orjson.dumps(settings, option=orjson.OPT_SORT_KEYS)).digest()
 
 
@@ -50,10 +55,11 @@ def is_version(text: str) -> bool:
     return _VERSION.match(text) is not None
 
 
-def next_version(version: str, *, cells_changed: bool) -> str:
-    """The number after `version`: cells raise the minor number and reset the patch, all else raises the patch."""
+def next_version(version: str, *, content_changed: bool) -> str:
+    """The number after `version`: cells and files raise the minor number and reset the patch, all else raises the
+    patch."""
     major, minor, patch = (int(part) for part in version.split("."))
-    return f"{major}.{minor + 1}.0" if cells_changed else f"{major}.{minor}.{patch + 1}"
+    return f"{major}.{minor + 1}.0" if content_changed else f"{major}.{minor}.{patch + 1}"
 
 
 def etag_of(notebook_id: UUID, version: str, definition: Definition) -> str:
@@ -71,9 +77,12 @@ def next_modification(previous: datetime, now: datetime) -> datetime:
     return max(whole_milliseconds(now), previous + timedelta(milliseconds=1))
 
 
-def check_precondition(precondition: Precondition, *, etag: str, modified_at: datetime) -> None:
-    """Raise Conflict, with the present `dateModified`, when the caller's belief is stale."""
-    if not precondition.holds(etag=etag, modified_at=modified_at):
+def check_precondition(
+    precondition: Precondition, *, etag: str, modified_at: datetime, others: Collection[str] = ()
+) -> None:
+    """Raise Conflict, with the present `dateModified`, when the caller's belief is stale. `others` are etags of what
+    the caller may have meant instead of the notebook."""
+    if not any(precondition.holds(etag=one, modified_at=modified_at) for one in (etag, *others)):
         raise Conflict(
             "The notebook was changed by somebody else in the meantime; get it again and repeat the change.",
             extra={"dateModified": rfc3339(modified_at), "etag": etag},

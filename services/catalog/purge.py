@@ -10,7 +10,13 @@ from shared.database import Database
 IDLE_S = 30.0
 """How often a replica looks for work of its own accord, in seconds: what a crashed one left behind."""
 
-STEPS = (automatic.remove_fires, queries.remove_executions, queries.remove_versions, queries.remove_contents)
+STEPS = (
+    automatic.remove_fires,
+    queries.remove_executions,
+    queries.remove_versions,
+    queries.remove_contents,
+    queries.remove_file_sets,
+)
 """What goes before the notebook itself, in this order."""
 
 CHUNK = 200

@@ -24,11 +24,26 @@ FOR UPDATE
 -- name: version
 -- One version with its content; without a number the present one.
 SELECT v.version, v.ordinal, v.name, v.description, v.kernel_type, v.integration, v.environment, v.parameters,
-       v.content_sha256, v.created_at, v.created_by, v.change_message, v.restored_from, c.body, c.outputs
+       v.content_sha256, v.created_at, v.created_by, v.change_message, v.restored_from, c.body, c.outputs,
+       f.body AS files
 FROM notebook n
 JOIN notebook_version v ON v.notebook_id = n.notebook_id AND v.version = COALESCE($4, n.version)
 JOIN content c ON c.notebook_id = n.notebook_id AND c.sha256 = v.content_sha256
+LEFT JOIN file_set f ON f.notebook_id = n.notebook_id AND f.sha256 = v.files_sha256
 WHERE n.notebook_id = $1 AND n.tenant_id = $2 AND n.project_id = $3 AND n.deleted_at IS NULL
+
+-- name: files
+-- The files of one version; without a number of the present one.
+SELECT n.version AS present, n.etag, n.modified_at, v.version, f.body AS files
+FROM notebook n
+JOIN notebook_version v ON v.notebook_id = n.notebook_id AND v.version = COALESCE($4, n.version)
+LEFT JOIN file_set f ON f.notebook_id = n.notebook_id AND f.sha256 = v.files_sha256
+WHERE n.notebook_id = $1 AND n.tenant_id = $2 AND n.project_id = $3 AND n.deleted_at IS NULL
+
+-- name: used_contents
+-- Those of the hashes $4 that some version of the notebook has.
+SELECT c.sha256 FROM file_content c JOIN notebook n USING (notebook_id)
+WHERE c.notebook_id = $1 AND n.tenant_id = $2 AND n.project_id = $3 AND n.deleted_at IS NULL AND c.sha256 = ANY($4::text[])
 
 -- name: versions
 -- A stretch of a notebook's history, newest first, before an ordinal. Read along the index on (notebook_id, ordinal).
@@ -71,11 +86,19 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, date_trunc('mill
 -- Equal contents of a notebook are kept once.
 INSERT INTO content (notebook_id, sha256, body, outputs) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
 
+-- name: insert_file_set
+-- Equal sets of files of a notebook are kept once.
+INSERT INTO file_set (notebook_id, sha256, body) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING
+
+-- name: insert_file_contents
+INSERT INTO file_content (notebook_id, sha256) SELECT $1, unnest($2::text[]) ON CONFLICT DO NOTHING
+
 -- name: insert_version
 -- The next version of a locked or new notebook.
 INSERT INTO notebook_version (notebook_id, version, ordinal, name, description, kernel_type, integration, environment,
-                              parameters, content_sha256, created_at, created_by, change_message, restored_from)
-SELECT $1, $2, COALESCE(max(ordinal), 0) + 1, $3, $4, $5, $6::json, $7::json, $8::json, $9, $10, $11, $12, $13
+                              parameters, content_sha256, created_at, created_by, change_message, restored_from,
+                              files_sha256)
+SELECT $1, $2, COALESCE(max(ordinal), 0) + 1, $3, $4, $5, $6::json, $7::json, $8::json, $9, $10, $11, $12, $13, $14
 FROM notebook_version
 WHERE notebook_id = $1
 
@@ -110,6 +133,10 @@ WHERE notebook_id = $1
 -- name: remove_contents
 DELETE FROM content
 WHERE notebook_id = $1 AND sha256 IN (SELECT sha256 FROM content WHERE notebook_id = $1 LIMIT $2)
+
+-- name: remove_file_sets
+DELETE FROM file_set
+WHERE notebook_id = $1 AND sha256 IN (SELECT sha256 FROM file_set WHERE notebook_id = $1 LIMIT $2)
 
 -- name: remove_executions
 DELETE FROM execution

@@ -94,6 +94,7 @@ async def pin_notebook(app: Catalog, command: PinNotebook, _context: Context) ->
         environment=definition.environment,
         parameters=orjson.loads(row["parameters"]),
         content=definition.document.pinned(definition.kernel_type),
+        files=definition.files.references(),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ import orjson
 from services.catalog import parameters
 from services.catalog.automation import definition as automation
 from services.catalog.document import Document, Json, metadata_of, tags_of
+from services.catalog.files.file_set import FileSet
 from services.catalog.model import Definition, etag_of, whole_milliseconds
 from shared.contracts.base import Scope
 from shared.contracts.notebooks import Cell, Environment, Integration, Notebook
@@ -64,6 +66,7 @@ def definition(row: asyncpg.Record) -> Definition:
         integration=Integration.model_validate_json(row["integration"]),
         environment=Environment.model_validate_json(row["environment"]),
         document=Document.stored(row["body"], row["outputs"]),
+        files=FileSet.stored(row["files"]),
     )
 
 
@@ -80,6 +83,7 @@ async def insert(
 ) -> None:
     """A new notebook with its first version."""
     now = await transaction.value(queries.clock)
+    definition = replace(definition, files=definition.files.dated(whole_milliseconds(now)))
     await transaction.execute(
         queries.insert_notebook,
         notebook_id,
@@ -158,6 +162,10 @@ async def _insert_version(
     await transaction.execute(
         queries.insert_content, notebook_id, document.sha256, document.body_bytes, document.outputs_bytes
     )
+    files = definition.files
+    if files.body is not None:
+        await transaction.execute(queries.insert_file_set, notebook_id, files.address, files.body)
+        await transaction.execute(queries.insert_file_contents, notebook_id, files.hashes)
     await transaction.execute(
         queries.insert_version,
         notebook_id,
@@ -173,6 +181,7 @@ async def _insert_version(
         author,
         message,
         restored_from,
+        files.address,
     )
 
 

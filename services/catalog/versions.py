@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import orjson
@@ -15,10 +16,13 @@ from services.catalog import changing, creating, store
 from services.catalog.cell_ids import Numbering
 from services.catalog.differences import cells, page, settings
 from services.catalog.document import metadata_of, tags_of
+from services.catalog.files import file_set
+from services.catalog.files.file_set import FileSet
 from services.catalog.importing import NAME_LENGTH
 from services.catalog.model import Definition, is_version
 from shared import cursors
 from shared.contracts.base import Scope
+from shared.contracts.files import ContentSize, OpenFileUpload
 from shared.contracts.notebooks import Integration, Notebook
 from shared.contracts.versions import (
     CopyNotebook,
@@ -34,7 +38,7 @@ from shared.contracts.versions import (
     VersionPage,
     VersionSummary,
 )
-from shared.errors import Fault, Invalid, NotFound
+from shared.errors import Fault, Invalid, NotFound, Unavailable
 from shared.responder import Context
 
 if TYPE_CHECKING:
@@ -90,6 +94,7 @@ async def get_version(app: Catalog, command: GetVersion, _context: Context) -> N
             )
             for cell in definition.document.cells
         ],
+        files=definition.files.references(),
     )
 
 
@@ -126,12 +131,16 @@ async def restore_version(app: Catalog, command: RestoreVersion, context: Contex
         )
 
 
-async def copy_notebook(_app: Catalog, command: CopyNotebook, context: Context) -> Notebook:
-    """A new notebook with the cells and settings of another. It does not run by itself until somebody says so."""
-    request = command.request
+async def copy_notebook(app: Catalog, command: CopyNotebook, context: Context) -> Notebook:
+    """A new notebook with the cells, files and settings of another. It does not run by itself until somebody says
+    so."""
+    request, notebook_id = command.request, uuid4()
+    kept = await _keep_contents(app, command, context, notebook_id)
     async with context.transaction() as transaction:
         row = await _asked(transaction.sql, command.scope, command.notebook_id, request.version)
         original = await asyncio.to_thread(store.definition, row)
+        if not kept >= set(original.files.hashes):
+            raise Unavailable("The notebook's files were changed while it was copied; nothing was done. Try again.")
         definition = replace(
             original,
             name=request.notebook_name or f"Copy of {original.name}"[:NAME_LENGTH].strip(),
@@ -145,9 +154,33 @@ async def copy_notebook(_app: Catalog, command: CopyNotebook, context: Context) 
         numbering = Numbering(known=[cell["id"] for cell in definition.document.cells])
         return transaction.reply(
             await creating.insert(
-                transaction, command.scope, command.caller, definition, numbering.highest, command.change_message
+                transaction,
+                command.scope,
+                command.caller,
+                definition,
+                numbering.highest,
+                command.change_message,
+                notebook_id=notebook_id,
             )
         )
+
+
+async def _keep_contents(app: Catalog, command: CopyNotebook, context: Context, notebook_id: UUID) -> AbstractSet[str]:
+    """Have artifacts keep the bytes of the original's files for the copy, too, before there is one: they must outlive
+    the original. Returns their hashes. What a copy that never comes leaves reserved, artifacts gives up by itself."""
+    await context.recall()
+    async with app.database.connection() as connection:
+        row = await _asked(store.Outside(connection), command.scope, command.notebook_id, command.request.version)
+    files = FileSet.stored(row["files"])
+    if not files.entries:
+        return frozenset()
+    contents = [ContentSize(sha256=file.sha256, size_bytes=file.size_bytes) for file in files.references()]
+    opened = await app.requests.ask(
+        OpenFileUpload(scope=command.scope, caller=command.caller, notebook_id=notebook_id, contents=contents)
+    )
+    if opened.missing:
+        raise NotFound("The notebook's files are gone.")
+    return frozenset(files.hashes)
 
 
 async def _diff(app: Catalog, command: DiffVersions | ShowDiff) -> tuple[NotebookDiff, str]:
@@ -161,14 +194,15 @@ async def _diff(app: Catalog, command: DiffVersions | ShowDiff) -> tuple[Noteboo
     )
     same = a.document.sha256 == b.document.sha256 and a.kernel_type == b.kernel_type
     operations = [] if same else await app.differ.diff(before, after)
-    found = settings.compare(a, b)
+    found, files = settings.compare(a, b), file_set.compare(a.files, b.files)
     diff = NotebookDiff(
         notebook_id=command.notebook_id,
         a=command.a,
         b=command.b,
-        equal=not (operations or found),
+        equal=not (operations or found or files),
         settings=found,
         cells=[] if same else await asyncio.to_thread(cells.compare, before["cells"], after["cells"]),
+        files=files,
         diff=operations,
     )
     return diff, b.name

@@ -43,7 +43,9 @@ class Side:
 
 def compare(a: Side, b: Side, diff: NotebookDiff) -> ExecutionComparison:
     """The comparison; `diff` is that of the notebook versions that ran."""
-    source = SourceComparison(equal=diff.equal, a=diff.a, b=diff.b, cells=diff.cells, settings=diff.settings)
+    source = SourceComparison(
+        equal=diff.equal, a=diff.a, b=diff.b, cells=diff.cells, settings=diff.settings, files=diff.files
+    )
     parameters = _parameters(a.inputs, b.inputs)
     environment = _environment(a.environment, b.environment)
     dataset = DatasetComparison(equal=_data(a.inputs) == _data(b.inputs), a=a.inputs.dataset, b=b.inputs.dataset)

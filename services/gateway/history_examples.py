@@ -43,6 +43,7 @@ VERSION: Json = {
             "metadata": {},
         }
     ],
+    "files": [{"path": "data/lookup.csv", "sizeBytes": 1_200, "sha256": SHA256}],
 }
 _CELL_DIFFERENCE: Json = {
     "cellId": "cell-001",
@@ -61,6 +62,14 @@ NOTEBOOK_DIFF: Json = {
     "equal": False,
     "settings": [_SETTING_DIFFERENCE],
     "cells": [_CELL_DIFFERENCE],
+    "files": [
+        {
+            "path": "data/lookup.csv",
+            "change": "changed",
+            "a": {"sha256": SHA256, "sizeBytes": 1_200},
+            "b": {"sha256": SHA256[::-1], "sizeBytes": 1_350},
+        }
+    ],
     "diff": [
         {
             "op": "patch",
@@ -137,6 +146,14 @@ COMPARISON: Json = {
         "a": "1.3.1",
         "b": "1.4.0",
         "cells": [_CELL_DIFFERENCE],
+        "files": [
+            {
+                "path": "data/lookup.csv",
+                "change": "changed",
+                "a": {"sha256": SHA256, "sizeBytes": 1_200},
+                "b": {"sha256": SHA256[::-1], "sizeBytes": 1_350},
+            }
+        ],
         "settings": [_SETTING_DIFFERENCE],
     },
     "parameters": {

@@ -10,7 +10,7 @@ from pydantic import Field
 from shared.contracts.base import Command, Moment, Wire
 from shared.contracts.executions import CellStatus, ControlCommand, ExecutionStatus
 from shared.contracts.results import ArtifactKind
-from shared.contracts.versions import CellDifference, SettingDifference
+from shared.contracts.versions import CellDifference, FileDifference, SettingDifference
 
 ValueChange = Literal["added", "removed", "changed"]
 OutputChange = Literal["same", "added", "removed", "changed"]
@@ -57,12 +57,13 @@ class ComparedRun(Wire):
 
 
 class SourceComparison(Wire):
-    """The notebook versions that ran: `a` and `b` name them, `cells` and `settings` say how b differs."""
+    """The notebook versions that ran: `a` and `b` name them, `cells`, `files` and `settings` say how b differs."""
 
     equal: bool
     a: str
     b: str
     cells: list[CellDifference]
+    files: list[FileDifference] = Field(default_factory=list, description="Files beside the notebook that differ.")
     settings: list[SettingDifference]
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints
 
+from shared import file_paths
 from shared.contracts.base import Body, Command, Event, Moment, Nothing, OptionalId, Page, Wire, rfc3339
 
 KernelType = Literal["python3", "r", "scala"]
@@ -160,6 +161,20 @@ class NotebookPage(Page):
     notebooks: list[NotebookSummary]
 
 
+FilePath = Annotated[str, AfterValidator(file_paths.checked)]
+"""A path that may be kept, in the form in which it is kept."""
+
+Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
+
+
+class FileReference(Wire):
+    """A file beside a notebook, by its content."""
+
+    path: FilePath
+    size_bytes: int = Field(ge=0)
+    sha256: Sha256
+
+
 class Precondition(Wire):
     """What the caller believes the state of a notebook or dataset to be; stale beliefs are conflicts."""
 
@@ -207,9 +222,11 @@ class NotebookFile(Wire):
 
 
 class ImportNotebook(NotebookFile, CatalogCommand, Command[Notebook]):
-    """Make a notebook from an uploaded file."""
+    """Make a notebook from an uploaded file. Artifacts has the bytes of the `files`, under the `notebook_id`."""
 
     write = True
+    notebook_id: UUID | None = None
+    files: list[FileReference] = Field(default_factory=list)
     change_message: str | None = None
 
 
@@ -340,6 +357,7 @@ class PinnedNotebook(Wire):
     environment: Environment
     parameters: dict[str, Any]
     content: dict[str, Any] = Field(description="nbformat 4.5 document; every cell has its id.")
+    files: list[FileReference] = Field(default_factory=list, description="Files beside the notebook.")
 
 
 class PinNotebook(CatalogCommand, Command[PinnedNotebook]):

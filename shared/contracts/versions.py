@@ -12,6 +12,7 @@ from shared.contracts.notebooks import (
     CatalogCommand,
     CellType,
     Environment,
+    FileReference,
     Integration,
     KernelType,
     Name,
@@ -20,6 +21,7 @@ from shared.contracts.notebooks import (
 )
 
 CellChange = Literal["added", "removed", "changed", "moved"]
+FileChange = Literal["added", "removed", "changed"]
 CellPart = Literal["cellType", "source", "metadata", "attachments", "outputs"]
 
 
@@ -61,6 +63,7 @@ class NotebookVersion(VersionSummary):
     environment: Environment
     parameters: dict[str, Any] = Field(description="JSON Schema of the parameters.")
     cells: list[VersionCell]
+    files: list[FileReference] = Field(default_factory=list, description="Files beside the notebook, by path.")
 
 
 class CellDifference(Wire):
@@ -87,6 +90,22 @@ class SettingDifference(Wire):
     b: Any
 
 
+class FileContent(Wire):
+    """What lies at a path in one of the two versions."""
+
+    sha256: str
+    size_bytes: int
+
+
+class FileDifference(Wire):
+    """A file beside the notebook that differs; `a` is null for one that was added, `b` for one that was removed."""
+
+    path: str
+    change: FileChange
+    a: FileContent | None
+    b: FileContent | None
+
+
 class NotebookDiff(Wire):
     """How version `b` differs from version `a`."""
 
@@ -96,6 +115,7 @@ class NotebookDiff(Wire):
     equal: bool
     settings: list[SettingDifference]
     cells: list[CellDifference]
+    files: list[FileDifference] = Field(default_factory=list, description="Files beside the notebook that differ.")
     diff: list[dict[str, Any]] = Field(
         description="nbdime's diff: applied to the exported version a, it gives the exported version b."
     )

@@ -6,7 +6,7 @@ from html import escape
 
 import orjson
 
-from shared.contracts.versions import CellDifference, NotebookDiff
+from shared.contracts.versions import CellDifference, FileContent, NotebookDiff
 
 CONTEXT = 3
 """Unchanged lines shown around a change."""
@@ -56,6 +56,14 @@ def render(diff: NotebookDiff, name: str) -> str:
         )
         head = f"<tr><th>member</th><th>{escape(diff.a)}</th><th>{escape(diff.b)}</th></tr>"
         parts.append(f"<h2>Settings</h2><table>{head}{rows}</table>")
+    if diff.files:
+        rows = "".join(
+            f"<tr><td><code>{escape(file.path.translate(_VISIBLE))}</code></td><td>{file.change}</td>"
+            f'<td class="value">{_content(file.a)}</td><td class="value">{_content(file.b)}</td></tr>'
+            for file in diff.files
+        )
+        head = f"<tr><th>file</th><th></th><th>{escape(diff.a)}</th><th>{escape(diff.b)}</th></tr>"
+        parts.append(f"<h2>Files</h2><table>{head}{rows}</table>")
     if diff.cells:
         parts.append("<h2>Cells</h2>")
         parts += [_cell(cell) for cell in diff.cells]
@@ -74,6 +82,9 @@ def _summary(diff: NotebookDiff) -> str:
         count = sum(cell.change == change for cell in diff.cells)
         if count:
             words.append(f"{count} cell{'s' if count > 1 else ''} {change}")
+    if diff.files:
+        count = len(diff.files)
+        words.append(f"{count} file{'s' if count > 1 else ''} changed")
     if diff.settings:
         count = len(diff.settings)
         words.append(f"{count} setting{'s' if count > 1 else ''} changed")
@@ -110,6 +121,10 @@ def _source(lines: list[str]) -> str:
             out.append('<span class="gap">⋯</span>')
             skipped = True
     return f"<pre>{''.join(out)}</pre>"
+
+
+def _content(content: FileContent | None) -> str:
+    return "" if content is None else f"{content.size_bytes:,} bytes, SHA-256 {content.sha256[:16]}…"
 
 
 def _value(value: object) -> str:

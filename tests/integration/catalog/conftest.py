@@ -26,6 +26,7 @@ from shared import envelope as envelopes
 from shared import migrations, replies
 from shared.contracts.base import Caller, Command, Event, Idempotency, Scope
 from shared.contracts.datasets import Dataset, GetDataset
+from shared.contracts.files import FileUploadTicket, OpenFileUpload
 from shared.database import Database
 from shared.errors import AtelierError, NotFound
 from shared.outbox import Outbox
@@ -68,6 +69,20 @@ async def catalog_database(catalog_dsn: str) -> AsyncIterator[Database]:
     await database.close()
 
 
+TABLES = (
+    "notebook",
+    "notebook_version",
+    "content",
+    "cell",
+    "execution",
+    "automation",
+    "fire",
+    "file_set",
+    "file_content",
+)
+"""Those with rows of notebooks."""
+
+
 class Sent:
     """A bus that keeps what is published."""
 
@@ -93,9 +108,14 @@ class Datasets:
         self.existing: set[UUID] = set()
         self.asked: list[UUID] = []
         self.failure: AtelierError | None = None
+        self.reserved: list[OpenFileUpload] = []
+        self.missing: list[str] = []
 
-    async def ask(self, command: GetDataset) -> Dataset:
+    async def ask(self, command: GetDataset | OpenFileUpload) -> Dataset | FileUploadTicket:
         """See shared.requests.Requests."""
+        if isinstance(command, OpenFileUpload):
+            self.reserved.append(command)
+            return FileUploadTicket(url="", ticket="", missing=self.missing)
         self.asked.append(command.dataset_id)
         if self.failure is not None:
             raise self.failure
@@ -162,7 +182,7 @@ class Bench:
         """How many rows of each table belong to a notebook."""
         counts = {}
         async with self.app.database.connection() as connection:
-            for table in ("notebook", "notebook_version", "content", "cell", "execution", "automation", "fire"):
+            for table in TABLES:
                 statement = f"SELECT count(*) FROM {table} WHERE notebook_id = $1"
                 counts[table] = await connection.fetchval(statement, notebook_id)
         return counts

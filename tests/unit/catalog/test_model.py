@@ -10,6 +10,7 @@ import pytest
 from services.catalog import cell_ids
 from services.catalog.cell_ids import Numbering
 from services.catalog.document import Document, empty, new_cell
+from services.catalog.files.file_set import Entry, FileSet
 from services.catalog.model import (
     Definition,
     check_precondition,
@@ -25,11 +26,11 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("version", "cells_changed", "following"),
+    ("version", "content_changed", "following"),
     [("1.3.2", True, "1.4.0"), ("1.3.2", False, "1.3.3"), ("1.0.9", False, "1.0.10"), ("1.9.9", True, "1.10.0")],
 )
-def test_versions(version: str, cells_changed: bool, following: str) -> None:
-    assert next_version(version, cells_changed=cells_changed) == following
+def test_versions(version: str, content_changed: bool, following: str) -> None:
+    assert next_version(version, content_changed=content_changed) == following
 
 
 @pytest.mark.parametrize("text", ["1.0", "1.0.0.0", "01.0.0", "1.0.0\n", "v1.0.0", "1.0.-1", "", "1.0.٣", "1" * 40])
@@ -54,6 +55,9 @@ def test_the_etag_tells_definitions_apart() -> None:
         {"kernel_type": "r"},
         {"integration": Integration(schedule_parameters={"flag": 1})},
         {"environment": Environment(packages=["pandas"])},
+        {"files": FileSet({"helpers.py": Entry("0" * 64, 1, NOW)})},
+        {"files": FileSet({"helpers.py": Entry("1" * 64, 1, NOW)})},
+        {"files": FileSet({"other.py": Entry("0" * 64, 1, NOW)})},
         {"document": Document(body=base.document.body, outputs={"a": {"outputs": [], "execution_count": 1}})},
     ]
     variants = [Definition(**{**base.__dict__, **changed}) for changed in members]
