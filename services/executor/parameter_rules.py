@@ -20,15 +20,13 @@ from referencing.exceptions import Unresolvable
 
 from shared.contracts.notebooks import KernelType, PinnedNotebook
 from shared.errors import Fault
+from shared.exact_numbers import INTEGERS
 
 DATASET_PARAMETER = "dataset_id"
 """Selects the run's dataset; every notebook takes it (SPEC.md: Executions)."""
 
 MESSAGE_LENGTH = 300
 """Longest message about one value, in characters: the value itself may be megabytes."""
-
-INTEGERS = range(-(2**63), 2**64)
-"""Integers that travel exactly in every service's JSON: those of 64 bits, signed or not."""
 
 _DEBUG = "__debug__"
 """No keyword of Python, but a name that it refuses to assign."""

@@ -16,8 +16,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from services.gateway.nesting import MAX_NESTING, MAX_VALUES, brackets_too_deep, skeleton, value_count
+from shared import exact_numbers
 from shared.contracts.base import Body
 from shared.errors import MOST_FAULTS, Fault, Invalid, TooLarge
+from shared.exact_numbers import large_integers
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -56,6 +58,10 @@ def _parse(raw: bytes) -> Any:
     except orjson.JSONDecodeError as error:
         message = f"is not valid JSON: {error}"
         raise Invalid(f"The body {message}.", faults=[_fault("", message)]) from error
+    rounded = large_integers(raw, MOST_FAULTS)
+    if rounded:
+        faults = [_fault(path_of(place), exact_numbers.MESSAGE) for place in rounded]
+        raise Invalid(f"{faults[0].path or 'The body'} {exact_numbers.MESSAGE}.", faults=faults)
     if b"\\u0000" in raw:
         faults = [_fault(path, "must not contain the NUL character") for path in _with_nul(value)]
         if faults:

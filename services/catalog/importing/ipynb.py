@@ -6,37 +6,28 @@ without guessing (ids, missing members) is mended with a warning; anything else 
 
 from __future__ import annotations
 
-import json
-import re
 from collections import Counter
 from typing import Any
-
-import orjson
 
 from services.catalog import cell_ids, validity
 from services.catalog.cell_ids import Numbering
 from services.catalog.document import Document, Json, with_timeout_as_text
 from services.catalog.faults import path_of, refuse
-from services.catalog.importing import version3
+from services.catalog.importing import json_text, papermill_traces, version3
 from services.catalog.importing.parsed import Parsed, joined, refused
-from services.catalog.limits import MAX_NESTING, deeper_than
 from shared.errors import MOST_FAULTS, Fault
 
 FIXED_MEMBERS = {"cells", "metadata", "nbformat", "nbformat_minor"}
 """Members of an nbformat 4 notebook."""
 
-LONGEST_NUMBER = 20
-"""Characters of the longest whole number of 64 bits."""
-
-_MANY_DIGITS = re.compile(r"[:,\[\s]-?\d{19,}(?![\d.eE])", re.ASCII)
 _ONLY_ON_CODE = ("outputs", "execution_count")
 
 
 def read(text: str) -> Parsed:
     """Read the text of an .ipynb file. Raises Invalid with every fault it can name."""
-    notebook = _json(text)
+    warnings: list[str] = []
+    notebook = json_text.read(text, warnings)
     major, minor = _format(notebook)
-    warnings = _rounded(text)
     worksheets = notebook.get("worksheets") if major == 3 else None
     if major == 3:
         warnings.append(f"The file is nbformat 3.{minor}; it was upgraded to 4.5.")
@@ -58,44 +49,14 @@ def read(text: str) -> Parsed:
     body = {"cells": cells, "metadata": _mended_metadata(metadata, warnings), "nbformat": 4, "nbformat_minor": 5}
     found = validity.faults_of(body, "file")
     refuse(found if worksheets is None else version3.in_worksheets(found, worksheets), "The file")
-    _join_lines(cells)
+    body["cells"], body["metadata"] = papermill_traces.without_traces(cells, body["metadata"], warnings)
+    _join_lines(body["cells"])
     return Parsed(
         document=_without_outputs(body),
         nbformat=f"{major}.{minor}",
         warnings=warnings,
         highest_cell_number=numbering.highest,
     )
-
-
-def _json(text: str) -> Json:
-    try:
-        notebook = orjson.loads(text)  # refuses NaN, lone surrogates and nesting over 1,024 without recursing
-    except orjson.JSONDecodeError as error:
-        raise refused([Fault(path="file", message=f"is not JSON: {error.msg} (line {error.lineno})")]) from error
-    place = deeper_than(notebook, MAX_NESTING)
-    if place is not None:
-        path = path_of(place[:6], "file")
-        raise refused([Fault(path=path, message=f"is nested deeper than {MAX_NESTING} levels")])
-    if not isinstance(notebook, dict):
-        raise refused([Fault(path="file", message="is JSON, but no notebook: a notebook is an object")])
-    return notebook
-
-
-def _rounded(text: str) -> list[str]:
-    """A warning when the file has whole numbers that are kept as the nearest floating-point number."""
-    if _MANY_DIGITS.search(text) is None:
-        return []  # nearly every file; what follows reads the whole of it again
-    large: list[str] = []
-
-    def look(digits: str) -> None:
-        if len(digits) > LONGEST_NUMBER or not -(2**63) <= int(digits) < 2**64:
-            large.append(digits)
-
-    json.loads(text, parse_int=look)
-    if not large:
-        return []
-    shown = large[0] if len(large[0]) <= 40 else f"{large[0][:40]}…"
-    return [f"Whole numbers of more than 64 bits were rounded: {shown}" + (" and others." if large[1:] else ".")]
 
 
 def _format(notebook: Json) -> tuple[int, int]:

@@ -241,18 +241,6 @@ def cells() -> Iterator[Case]:
         "raw cell with a format", book(text("\\x", "raw", metadata={"format": "text/latex", "raw_mimetype": "a/b"}))
     )
     yield case("tags", book(code(metadata={"tags": ["parameters", "hide-input", "ä"]})))
-    yield case(
-        "papermill's tags and times",
-        book(
-            code(
-                metadata={
-                    "tags": ["injected-parameters"],
-                    "papermill": {"duration": 0.01, "status": "completed", "exception": None},
-                }
-            ),
-            metadata={"kernelspec": PYTHON, "papermill": {"parameters": {"a": 1}, "version": "2.6.0"}},
-        ),
-    )
     yield case("slides", book(code(metadata={"slideshow": {"slide_type": "fragment"}})))
     yield case("collapsed and hidden", book(code(metadata={"collapsed": True, "jupyter": {"source_hidden": True}})))
     yield case("execution times", book(code(metadata={"execution": {"iopub.status.busy": "2024-01-01T00:00:00Z"}})))
@@ -469,10 +457,9 @@ def other_files() -> Iterator[Case]:
     yield case("no JSON", "print('hello')", refused_at="file")
     yield case("half a file", json.dumps(book(code()))[:-20], refused_at="file")
     yield case("whole numbers of 64 bits", json.dumps(book(code(metadata={"n": [2**64 - 1, -(2**63)]}))))
-    yield case("larger numbers", json.dumps(book(code(metadata={"n": [2**64, "1" * 30]}))), "more than 64 bits")
+    large = json.dumps(book(code(metadata={"n": [2**64, "1" * 30]})))
+    yield case("larger numbers", large, refused_at="file.cells[0].metadata.n[0]")
     yield case("digits in a text", json.dumps(book(code("x = " + "1" * 500))))
-    yield case("NaN", json.dumps(book(code(metadata={"n": float("nan")}))), refused_at="file")
-    yield case("half a character", json.dumps(book(code("x"))).replace('"x"', '"\\ud800"'), refused_at="file")
     yield case("JSON of something else", "[1, 2]", refused_at="file")
     yield case("a package.json", {"name": "x", "version": "1"}, refused_at="file.nbformat")
     for name, script in {

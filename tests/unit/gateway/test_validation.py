@@ -110,6 +110,27 @@ async def test_the_nul_character_is_refused_with_its_place(api: Api) -> None:
     assert answer.faults == {"initialCells[0].content": "must not contain the NUL character"}
 
 
+@pytest.mark.parametrize(
+    ("call", "path"),
+    [
+        (("POST", "notebook", '{"notebookName":"x","initialCells":[{"cellType":"code","metadata":{"n":N}}]}'),
+         "initialCells[0].metadata.n"),
+        (("PUT", f"notebook/{NOTEBOOK.notebook_id}", '{"integration":{"scheduleParameters":{"n":[1,N]}}}'),
+         "integration.scheduleParameters.n[1]"),
+        (("POST", f"notebook/{NOTEBOOK.notebook_id}/execute", '{"parameters":{"n":N}}'), "parameters.n"),
+    ],
+)  # fmt: skip
+async def test_whole_numbers_that_would_be_rounded_are_refused(api: Api, call: tuple[str, str, str], path: str) -> None:
+    method, address, body = call
+    for number in ("18446744073709551616", "-9223372036854775809", "1" + "0" * 300):
+        answer = await api.call(
+            method, address, data=body.replace("N", number), headers={"Content-Type": "application/json"}
+        )
+        assert answer.status == 400
+        assert [(fault["path"], "64 bits" in fault["message"]) for fault in answer.json["errors"]] == [(path, True)]
+    assert not api.requests.asked
+
+
 async def test_bodies_over_the_limit_are_413_announced_or_not(api: Api) -> None:
     headers = {"Content-Type": "application/json"}
     announced = await api.call("POST", "notebook", data=b" " * 100_001, headers=headers)
