@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -158,3 +160,16 @@ async def test_faults_of_shape_and_of_substance_come_in_one_round(api: Api) -> N
     form = aiohttp.FormData({"kernelType": "cobol", "datasetBinding": nobody})
     form.add_field("file", b'{"nbformat": 4, "cells": {}}', filename="a.ipynb")
     assert {"kernelType", "datasetBinding", "file.cells"} <= paths(await api.post("notebook/upload", data=form))
+
+
+async def test_the_command_that_makes_a_key_prints_one_that_works_within_its_project_and_role(
+    stack: Stack, api: Api
+) -> None:
+    make = partial(stack.create_key, tenant=api.tenant, project=api.project, role="viewer", name="a person")
+    key = await asyncio.to_thread(make)
+    holder = Api(stack.url, api.session, tenant=api.tenant, project=api.project, key=key)
+    expected = {"subject": "a person", "role": "viewer", "tenantId": api.tenant, "projects": [api.project]}
+    assert (await holder.get("/api/me"))[:2] == (200, expected)
+    assert (await holder.get("notebooks"))[0] == 200
+    assert (await holder.post("notebook", json={"notebookName": "x"}))[0] == 403
+    assert (await holder.get(f"/api/{api.tenant}/00000000-0000-4000-8000-000000000000/notebooks"))[0] == 404

@@ -12,6 +12,7 @@ import aiohttp
 import orjson
 
 from deploy.local import Stack
+from tests.support.keys import make_key
 
 RUN_TIMEOUT_S = 120.0
 """No run of a test takes longer, in seconds."""
@@ -34,7 +35,7 @@ class Api:
     async def of(cls, stack: Stack, session: aiohttp.ClientSession, *, role: str = "admin") -> Api:
         """A new tenant with a new project and a key of its own."""
         tenant, project = str(uuid4()), str(uuid4())
-        key = await asyncio.to_thread(stack.create_key, tenant=tenant, project=project, role=role, name="tests")
+        key = await make_key(stack, tenant=tenant, project=project, role=role)
         return cls(stack.url, session, tenant=tenant, project=project, key=key)
 
     def url(self, path: str) -> str:
