@@ -37,10 +37,12 @@ logs: ## show the logs, follow them on a terminal (service=NAME: only one)
 reset: ## end the stack and delete its data
 	@test ! -x $(PYTHON_IN_VENV) || $(STACK) reset
 
+# Two processes; tests/support/groups.py says what stays together and what begins first.
+IN_PARALLEL := -n 2
 test: setup kernels ## run all tests (ARGS="tests/unit -k name": some)
 	@$(PYTHON_IN_VENV) -I deploy/local/debian.py rabbitmq postgresql curl chromium
 	@deploy/k8s/tools/install.sh
-	@$(PYTHON_IN_VENV) -m pytest -m "not image" $(ARGS)
+	@$(PYTHON_IN_VENV) -m pytest $(IN_PARALLEL) -m "not image" $(ARGS)
 
 image: setup ## build the container image without Docker and run every service from it (needs root; minutes)
 	@$(PYTHON_IN_VENV) -I deploy/local/debian.py buildah debootstrap

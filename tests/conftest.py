@@ -12,12 +12,25 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from xdist.remote import Producer
 
 from deploy.local import Stack
+from tests.support import groups
 from tests.support.api import Api
 from tests.support.collector import TraceCollector
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        groups.check(item)
+    items.sort(key=lambda item: groups.order_of(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> groups.ByGroup:
+    return groups.ByGroup(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -28,13 +28,13 @@ class Controlled:
     hold: Path
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="package", params=["forked"])
 def controlled(request: pytest.FixtureRequest) -> Iterator[Controlled]:
     """See the module. Kernels are forked, with all isolation that the machine allows, unless "plain" is asked for."""
     folder = Path(tempfile.mkdtemp(prefix="atelier-"))
     folder.chmod(0o755)  # PostgreSQL's own user must be able to enter
     try:
-        if getattr(request, "param", "forked") == "forked":
+        if request.param == "forked":
             settings, hold = environment_to_hold_up(folder)
         else:
             python, hold = interpreter_to_hold_up(folder)

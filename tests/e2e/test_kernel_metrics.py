@@ -22,6 +22,9 @@ while time.process_time() < {seconds}:
 PATIENCE_S = 60.0
 """How long the pool may take to fill again on a busy machine, in seconds."""
 
+TICK_S = 0.02
+"""What may be missing of a process's time where the operating system counts in ticks of 10 ms, user and system."""
+
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
@@ -96,11 +99,13 @@ async def test_kernels_that_wait_for_a_run_are_no_runs(stack: Stack, http: aioht
 
 @pytest.mark.parametrize("controlled", ["plain"], indirect=True, scope="package")
 async def test_plain_kernels_are_counted_by_their_source(controlled: Any, tenant: Api) -> None:
-    run = await tenant.run((await tenant.create(BURN.format(seconds=0.3)))["notebookId"])
+    burnt = 0.3
+    run = await tenant.run((await tenant.create(BURN.format(seconds=burnt)))["notebookId"])
     assert run["status"] == "Completed", run["errorMessage"]
     samples = await scrape(controlled.stack, tenant.session)
     runs = value(samples, "atelier_kernels_acquired_total", kernel="python3", source="plain")
     assert runs >= 1
     assert value(samples, "atelier_kernel_acquire_seconds_count", kernel="python3") == runs
     assert value(samples, "atelier_kernel_cpu_seconds_count", kernel="python3") >= 1
-    assert value(samples, "atelier_kernel_cpu_seconds_sum", kernel="python3") > 0.3
+    # The kernel's own clock is finer than the ticks in which /proc counts.
+    assert value(samples, "atelier_kernel_cpu_seconds_sum", kernel="python3") > burnt - TICK_S
