@@ -69,6 +69,12 @@ class TooLarge(AtelierError):
     kind = "too_large"
 
 
+class RangeNotSatisfiable(AtelierError):
+    """The range lies outside the bytes there are; `extra.contentRange` is the header that says how many those are."""
+
+    kind = "range_not_satisfiable"
+
+
 class UnsupportedMediaType(AtelierError):
     """The body is in a format that the call does not take."""
 
@@ -109,6 +115,7 @@ FAMILY: dict[str, type[AtelierError]] = {
         Forbidden,
         Unauthorized,
         TooLarge,
+        RangeNotSatisfiable,
         UnsupportedMediaType,
         TooManyRequests,
         Unavailable,

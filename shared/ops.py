@@ -76,6 +76,28 @@ async def serve(bind: str, readiness: Readiness) -> web.AppRunner:
     return await listen(app, bind)
 
 
+_BEGUN: web.RequestKey[web.StreamResponse] = web.RequestKey("begun", web.StreamResponse)
+
+
+async def note_begun(request: web.Request, response: web.StreamResponse) -> None:
+    """A signal for `on_response_prepare`: remembers that an answer has begun, for `broken_off`."""
+    request[_BEGUN] = response
+
+
+def has_begun(request: web.Request) -> bool:
+    """Return whether an answer to the request has begun."""
+    return _BEGUN in request
+
+
+def broken_off(request: web.Request) -> web.StreamResponse | None:
+    """The answer that had begun when something failed: too late for another one, which would end up within the body.
+    The connection is cut, so that the reader sees that the body is not whole."""
+    begun = request.get(_BEGUN)
+    if begun is not None and request.transport is not None:
+        request.transport.abort()
+    return begun
+
+
 async def close_unless_read(request: web.Request, response: web.StreamResponse) -> None:
     """A signal for `on_response_prepare`: an answer that comes before the end of the request's body is the connection's
     last. aiohttp goes on taking bytes in for some seconds, so that whoever still sends gets to read the answer."""

@@ -114,10 +114,11 @@ class WriteTransaction:
             raise Conflict("This Idempotency-Key was used for a request with other content; use a new key.")
         raise AlreadyDone(replies.decode(row["reply"]))
 
-    def reply(self, answer: R) -> R:
-        """Keep `answer` as the reply of this piece of work; if it shows a notebook, for as long as there is that."""
+    def reply(self, answer: R, *, subject: UUID | None = None) -> R:
+        """Keep `answer` as the reply of this piece of work for as long as what it shows exists: the `subject`, else the
+        notebook it names."""
         self._reply = replies.Reply.of(answer)
-        self._shown = getattr(answer, "notebook_id", None)
+        self._shown = subject or getattr(answer, "notebook_id", None)
         return answer
 
     async def store(self) -> None:
@@ -135,11 +136,14 @@ class WriteTransaction:
         )
 
 
-async def forget_replies(transaction: Transaction, notebook_id: UUID) -> None:
-    """Keep no reply that shows a deleted notebook. Who asks again hears that it is gone; nothing is done again."""
-    gone = replies.Reply.of_error(NotFound("What this request made has been deleted."))
+GONE = replies.Reply.of_error(NotFound("What this request made has been deleted."))
+"""The reply to a repeated request whose notebook or execution is deleted; nothing is done again."""
+
+
+async def forget_replies(transaction: Transaction, subject: UUID) -> None:
+    """Keep no reply that shows a deleted notebook or execution."""
     await transaction.execute(
-        "UPDATE command_log SET reply = $2, subject = NULL WHERE subject = $1", notebook_id, gone.encode()
+        "UPDATE command_log SET reply = $2, subject = NULL WHERE subject = $1", subject, GONE.encode()
     )
 
 

@@ -62,6 +62,7 @@ class TransferServer:
         server = web.Application(client_max_size=claim_checks.MAX_PAYLOAD_BYTES)
         server.cleanup_ctx.append(_storage)
         server.on_response_prepare.append(ops.close_unless_read)
+        server.on_response_prepare.append(ops.note_begun)
         server.add_routes(
             [
                 web.put("/internal/datasets/{id}", self._route(uploads.receive_dataset)),
@@ -89,13 +90,16 @@ class TransferServer:
                 try:
                     return await serve(self._app, request)
                 except AtelierError as error:
-                    return _fault(error)
+                    if begun := ops.broken_off(request):
+                        log.warning("transfer broken off", reason=error.detail)
+                    return begun or _fault(error)
                 except (ConnectionResetError, aiohttp.ClientError) as error:
                     log.info("transfer broken off", reason=type(error).__name__)
                     raise
                 except Exception:
                     log.exception("transfer failed", path=request.path)
-                    return _fault(AtelierError("An internal error occurred; the log has the details."))
+                    failed = AtelierError("An internal error occurred; the log has the details.")
+                    return ops.broken_off(request) or _fault(failed)
 
         return handler
 

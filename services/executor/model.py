@@ -121,8 +121,9 @@ def cells_asked_for(cells: list[dict[str, Any]], request: ExecutionRequest) -> r
     """The positions that a request covers; raises Invalid."""
     if request.execution_mode == "all":
         return cells_in_range(cells, None)
-    if request.cell_range is None:
-        fault = Fault(path="cellRange", message="executionMode range needs startCell and endCell")
+    wanted = request.cell_range
+    if wanted is None or not (wanted.start_cell or wanted.end_cell):
+        fault = Fault(path="cellRange", message="executionMode range needs startCell, endCell or both")
         raise Invalid("The cell range is missing.", faults=[fault])
     return cells_in_range(cells, request.cell_range)
 

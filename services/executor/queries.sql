@@ -1,9 +1,11 @@
 -- Statements of the executor, by the handler or loop that uses them. Lock order everywhere: notebook, tenant, execution.
 
 -- name: lock_notebook
--- Make the notebook's row if it is new, and lock it: starts, ends and the deletion of a notebook take turns.
-INSERT INTO notebook (notebook_id, tenant_id, project_id) VALUES ($1, $2, $3)
+-- Make the notebook's row if it is new, and lock it: starts, ends and the deletion of a notebook take turns. Nothing
+-- comes back, and nothing is locked, for a notebook of another tenant or project.
+INSERT INTO notebook AS n (notebook_id, tenant_id, project_id) VALUES ($1, $2, $3)
 ON CONFLICT (notebook_id) DO UPDATE SET notebook_id = excluded.notebook_id
+WHERE n.tenant_id = $2 AND n.project_id = $3
 RETURNING blocked_at, tenant_id, project_id, execution_count, closing_until > clock_timestamp() AS closing
 
 -- name: notebook_facts
@@ -346,6 +348,11 @@ SELECT execution_id FROM execution WHERE notebook_id = $1 AND manifest_epoch IS 
 UPDATE notebook SET cells = '{}', execution_count = 0, last_accepted_at = NULL, last_ended_at = NULL, status = 'Ready',
     deleting_at = NULL
 WHERE notebook_id = $1
+
+-- name: forget_replies_of_executions
+-- Kept replies that show runs of a notebook say from now on that these are gone.
+UPDATE command_log SET reply = $2, subject = NULL
+WHERE subject IN (SELECT execution_id FROM execution WHERE notebook_id = $1)
 
 -- name: remove_executions_of_notebook
 DELETE FROM execution WHERE notebook_id = $1

@@ -17,6 +17,7 @@ from shared.contracts.execution_events import ExecutionPurged
 from shared.contracts.storage import ListStoredRuns
 from shared.database import Database, Transaction
 from shared.requests import Requests
+from shared.responder import forget_replies
 
 log = structlog.get_logger(__name__)
 
@@ -117,5 +118,6 @@ async def remove_in(transaction: Transaction, scope: Scope, execution_id: UUID) 
     if not await transaction.execute(queries.remove_execution, execution_id):
         return False
     await transaction.execute(queries.forget_on_notebook, row["notebook_id"])
+    await forget_replies(transaction, execution_id)
     transaction.emit(ExecutionPurged(scope=scope, execution_id=execution_id, notebook_id=row["notebook_id"]))
     return True

@@ -135,9 +135,9 @@ class DatasetReplacementFields(_FileFields, Expected):
 
 
 Version = Annotated[
-    WholeNumber | None,
+    Annotated[WholeNumber, Field(ge=1, le=HIGHEST_VERSION)] | None,
     BeforeValidator(_empty_is_none),
-    Field(None, ge=1, le=HIGHEST_VERSION, description="the present one when not given"),
+    Field(None, description="the present one when not given"),
 ]
 
 

@@ -172,6 +172,8 @@ async def _stream(
 ) -> web.StreamResponse:
     async with asked.gateway.feeds.listen(asked.scope, notebook_id, execution_id) as live:
         first = await history(after)
+        if after and first.ended and not first.events:
+            return web.Response(status=204)  # a browser's EventSource stops coming back (WHATWG HTML, 9.2)
         response = web.StreamResponse(
             headers={
                 "Content-Type": "text/event-stream; charset=utf-8",

@@ -14,7 +14,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from prometheus_client import Counter, Histogram
 
 from services.gateway import connections, problems
-from shared import telemetry
+from shared import ops, telemetry
 from shared.errors import AtelierError
 
 log = structlog.get_logger(__name__)
@@ -24,8 +24,6 @@ REQUEST_SECONDS = Histogram("atelier_http_request_seconds", "Time to answer a re
 
 REQUEST_ID: web.RequestKey[UUID] = web.RequestKey("request_id", UUID)
 """The id of a request; also the correlation id of every message that it causes."""
-
-_STARTED: web.RequestKey[web.StreamResponse] = web.RequestKey("started", web.StreamResponse)
 
 PREFLIGHT_AGE_S = 600
 """How long a browser may remember a preflight's answer, in seconds."""
@@ -87,7 +85,7 @@ def on_prepare(origins: frozenset[str]) -> Callable[[web.Request, web.StreamResp
     """Adds the headers that every answer carries, streamed ones included."""
 
     async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-        request[_STARTED] = response
+        await ops.note_begun(request, response)
         response.headers["Server"] = "Atelier"
         if REQUEST_ID in request:
             response.headers["X-Request-Id"] = str(request[REQUEST_ID])
@@ -107,23 +105,14 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         answer = problems.response(error, **names)
     except Exception as error:  # whatever it is, the client hears of it in the one shape, and the log has the rest
         trace.get_current_span().record_exception(error)
-        if _STARTED in request:
+        if ops.has_begun(request):
             log.warning("answer broken off", path=request.path, reason=type(error).__name__)
         else:
             log.exception("call failed", path=request.path)
         answer = problems.response(
             AtelierError("An internal error occurred; name the request id when you report it."), **names
         )
-    return _broken_off(request) or answer
-
-
-def _broken_off(request: web.Request) -> web.StreamResponse | None:
-    """The answer that had begun when something failed: too late for a problem, so the connection is cut, and the
-    client sees that the body is not whole."""
-    begun = request.get(_STARTED)
-    if begun is not None and request.transport is not None:
-        request.transport.abort()
-    return begun
+    return ops.broken_off(request) or answer
 
 
 def _request_id(request: web.Request) -> UUID:

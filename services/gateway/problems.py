@@ -18,6 +18,7 @@ from shared.errors import (
     Invalid,
     NotFound,
     OutcomeUnknown,
+    RangeNotSatisfiable,
     TooLarge,
     TooManyRequests,
     Unauthorized,
@@ -56,6 +57,11 @@ KINDS: dict[type[AtelierError], Kind] = {
         meaning="The request contradicts the present state; `dateModified` says which state that is, if it has one.",
     ),
     TooLarge: Kind(status=413, title="Too large", meaning="The body is over a limit, which the detail names."),
+    RangeNotSatisfiable: Kind(
+        status=416,
+        title="Range not satisfiable",
+        meaning="Nothing is there in that `Range`; see `Content-Range`.",
+    ),
     UnsupportedMediaType: Kind(
         status=415, title="Wrong media type", meaning="The body is not in a format that the call takes."
     ),
@@ -80,16 +86,21 @@ KINDS: dict[type[AtelierError], Kind] = {
 }
 """Every family of errors, and what it means to a client."""
 
+_IN_HEADERS = ("retryAfter", "contentRange")
+"""Parts of an error's `extra` that are headers of the answer."""
+
 _OF_STATUS = {kind.status: kind.title for kind in reversed(KINDS.values())} | {405: "Method not allowed"}
 
 
 def response(error: AtelierError, *, instance: str, request_id: str) -> web.Response:
     """The answer that tells a client about `error`."""
     kind = KINDS.get(type(error), KINDS[AtelierError])
-    extra: dict[str, Any] = {key: value for key, value in error.extra.items() if key != "retryAfter"}
+    extra: dict[str, Any] = {key: value for key, value in error.extra.items() if key not in _IN_HEADERS}
     headers = {}
     if kind.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    if kind.status == 416:
+        headers["Content-Range"] = str(error.extra.get("contentRange", "bytes */*"))
     if kind.status in (429, 503):
         headers["Retry-After"] = str(error.extra.get("retryAfter", RETRY_AFTER_S))
     if isinstance(error, OutcomeUnknown):

@@ -17,7 +17,7 @@ from shared.contracts import transfers
 from shared.contracts.base import Wire
 from shared.contracts.datasets import Dataset, UploadTicket
 from shared.contracts.notebooks import IpynbFile
-from shared.errors import AtelierError, OutcomeUnknown, Unavailable
+from shared.errors import AtelierError, OutcomeUnknown, RangeNotSatisfiable, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -99,7 +99,12 @@ class Transfers:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable(_AWAY) from error
         async with answer:
-            if answer.status not in (200, 206, 304, 416):
+            if answer.status == 416:
+                raise RangeNotSatisfiable(
+                    "The Range header asks for bytes that are not there; Content-Range has the size.",
+                    extra={"contentRange": answer.headers.get("Content-Range", "bytes */*")},
+                )
+            if answer.status not in (200, 206, 304):
                 raise await _error_of(answer)
             response = web.StreamResponse(status=answer.status, headers=SAFETY_HEADERS)
             for name in _ANSWERED_ALONG:
@@ -112,7 +117,7 @@ class Transfers:
             response.headers["Content-Disposition"] = disposition(file_name, inline=inline)
             await response.prepare(request)
             if request.method != "HEAD":
-                async for piece in answer.content.iter_any():
+                while piece := await _next_piece(answer):
                     async with asyncio.timeout(SILENCE_S):
                         await response.write(piece)
                 await response.write_eof()
@@ -192,6 +197,12 @@ def disposition(file_name: str, *, inline: bool = False) -> str:
 def _trace() -> dict[str, str]:
     traceparent = telemetry.traceparent()
     return {"traceparent": traceparent} if traceparent else {}
+
+
+async def _next_piece(answer: aiohttp.ClientResponse) -> bytes:
+    """What comes next of a download; empty at its end. Raises TimeoutError when nothing comes for too long."""
+    async with asyncio.timeout(SILENCE_S):
+        return await answer.content.readany()
 
 
 async def _reply(answer: aiohttp.ClientResponse) -> replies.Reply:

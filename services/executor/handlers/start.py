@@ -148,7 +148,8 @@ async def _accept(app: ControlApp, context: Context, plan: Plan, command: StartE
             sequence=1,
         )
         await store.put_events(sql, execution_id, [envelope])
-        answer = transaction.reply(await store.view(sql.connection, row, app.settings.max_active_runs))
+        view = await store.view(sql.connection, row, app.settings.max_active_runs)
+        answer = transaction.reply(view, subject=execution_id)
     await app.broker.publish_hint()
     return answer
 

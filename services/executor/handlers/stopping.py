@@ -18,8 +18,8 @@ from shared.contracts.executions import BlockNotebook, CancelExecution, Executio
 from shared.contracts.notebooks import NotebookDeleted
 from shared.database import Transaction
 from shared.envelope import Envelope
-from shared.errors import Conflict, DeadlineExceeded, Unavailable
-from shared.responder import Context, forget_replies
+from shared.errors import Conflict, DeadlineExceeded, NotFound, Unavailable
+from shared.responder import GONE, Context, forget_replies
 
 if TYPE_CHECKING:
     from services.executor.app import ControlApp
@@ -54,7 +54,8 @@ async def cancel_execution(app: ControlApp, command: CancelExecution, context: C
         row = await cancel_in(transaction.sql, command.execution_id)
         if row is None:
             raise Conflict("The execution has already ended.")
-        answer = transaction.reply(await store.view(transaction.sql.connection, row, app.settings.max_active_runs))
+        view = await store.view(transaction.sql.connection, row, app.settings.max_active_runs)
+        answer = transaction.reply(view, subject=command.execution_id)
     await app.broker.publish_nudge()
     return answer
 
@@ -105,7 +106,8 @@ async def _close(app: ControlApp, command: BlockNotebook) -> None:
     """Let no run in while those there are end: a client that goes on executing would keep the deletion waiting."""
     scope = command.scope
     async with app.database.transaction() as transaction:
-        await transaction.row(queries.lock_notebook, command.notebook_id, scope.tenant_id, scope.project_id)
+        if await transaction.row(queries.lock_notebook, command.notebook_id, scope.tenant_id, scope.project_id) is None:
+            raise NotFound("There is no such notebook.")
         await transaction.execute(queries.close_notebook, command.notebook_id, CLOSING_S)
 
 
@@ -113,7 +115,8 @@ async def _block(command: BlockNotebook, context: Context) -> Nothing:
     scope = command.scope
     async with context.transaction() as transaction:
         sql = transaction.sql
-        await sql.row(queries.lock_notebook, command.notebook_id, scope.tenant_id, scope.project_id)
+        if await sql.row(queries.lock_notebook, command.notebook_id, scope.tenant_id, scope.project_id) is None:
+            raise NotFound("There is no such notebook.")
         if await sql.fetch(queries.active_runs_of_notebook, command.notebook_id):
             raise Conflict("The notebook is being executed; wait, cancel, or delete with ?force=true.")
         await sql.execute(queries.block_notebook, command.notebook_id)
@@ -155,12 +158,16 @@ async def on_notebook_deleted(app: ControlApp, event: NotebookDeleted, envelope:
     Artifacts knows what a run stored by its manifest. A run that never sealed one may have left objects all the same,
     when its worker was killed: for those the fact of each removal is told."""
     async with app.database.transaction(cause=envelope) as transaction:
-        await transaction.row(queries.lock_notebook, event.notebook_id, event.scope.tenant_id, event.scope.project_id)
+        scope = event.scope
+        if await transaction.row(queries.lock_notebook, event.notebook_id, scope.tenant_id, scope.project_id) is None:
+            log.error("deletion of a notebook of another project", notebook_id=str(event.notebook_id))
+            return
         await transaction.execute(queries.block_notebook, event.notebook_id)
         for row in await transaction.fetch(queries.unsealed_runs, event.notebook_id):
             transaction.emit(
                 ExecutionPurged(scope=event.scope, execution_id=row["execution_id"], notebook_id=event.notebook_id)
             )
+        await transaction.execute(queries.forget_replies_of_executions, event.notebook_id, GONE.encode())
         await transaction.execute(queries.remove_executions_of_notebook, event.notebook_id)
         await transaction.execute(queries.empty_tombstone, event.notebook_id)
         await transaction.execute(queries.forget_automatic_starts, event.notebook_id)

@@ -65,6 +65,8 @@ async def get_results(asked: Asked) -> Any:
     response = web.StreamResponse(headers={"Cache-Control": "no-store"})
     response.content_type, response.charset = "application/json", "utf-8"
     await response.prepare(asked.request)
+    if asked.request.method == "HEAD":
+        return response
     async for piece in results.results_in_pieces(location, page, link):
         await response.write(piece)
     await response.write_eof()

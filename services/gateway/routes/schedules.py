@@ -49,7 +49,9 @@ async def run_schedule(asked: Asked) -> Answered:
         notebook_id=asked.notebook_id,
     )
     fire = await asked.ask(command)
-    return Answered(model=fire, location=asked.address("notebook", fire.notebook_id, "execution", fire.fire_id))
+    started = fire.execution_id
+    where = ("execution", started) if started is not None else ("schedule", "fires")  # until executor has answered
+    return Answered(model=fire, location=asked.address("notebook", fire.notebook_id, *where))
 
 
 async def list_fires(asked: Asked) -> FirePage:
@@ -133,6 +135,6 @@ CALLS = (
         creates=True,
         refusals=(409,),
         notes="Starts a run with `scheduleParameters`, whatever else runs. `state` is `Pending` while executor does "
-        "not answer; the execution's id will be `fireId`.",
+        "not answer: `Location` is the list of fires then, and the execution's id will be `fireId`.",
     ),
 )

@@ -49,6 +49,13 @@ def test_unknown_ends_of_a_range_are_all_named() -> None:
     assert [fault.path for fault in caught.value.faults] == ["cellRange.startCell", "cellRange.endCell"]
 
 
+@pytest.mark.parametrize("wanted", [None, CellRange(), CellRange(start_cell="", end_cell="")])
+def test_a_range_without_an_end_runs_nothing_by_accident(wanted: CellRange | None) -> None:
+    with pytest.raises(Invalid) as caught:
+        model.cells_asked_for(CELLS, ExecutionRequest(execution_mode="range", cell_range=wanted))
+    assert caught.value.faults[0].path == "cellRange"
+
+
 def test_a_reversed_range_is_refused() -> None:
     with pytest.raises(Invalid) as caught:
         model.cells_in_range(CELLS, CellRange(start_cell="c", end_cell="a"))

@@ -34,8 +34,8 @@ class Notebook:
 
     connection = transaction
 
-    async def row(self, *_arguments: object) -> None:
-        return None
+    async def row(self, *_arguments: object) -> dict[str, None]:
+        return {"blocked_at": None}
 
     async def execute(self, *_arguments: object) -> int:
         return 1
