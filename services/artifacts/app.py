@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from services.artifacts.converting import Converters
 from services.artifacts.events import EVENTS
+from services.artifacts.files.reservations import Reservations
 from services.artifacts.handlers import COMMANDS
 from services.artifacts.profiling import Profiling
 from services.artifacts.public_links import PublicLinks
@@ -28,6 +29,7 @@ from shared.ops import Readiness
 from shared.outbox import Outbox
 from shared.payloads import HttpPayloadStore
 from shared.process import Part
+from shared.requests import Requests
 from shared.responder import Responder
 from shared.settings import ObjectStoreSettings, WorkDirectory
 from shared.subscriber import Subscriber
@@ -69,6 +71,7 @@ def build(settings: ArtifactsSettings, store: ObjectStoreSettings, work_dir: Pat
     objects = S3ObjectStore(store)
     database = Database(settings.artifacts_postgres_dsn.get_secret_value(), schema="artifacts")
     outbox = Outbox(database, broker)
+    requests = Requests(broker, payloads, source="artifacts")
     removals = Removals(database, objects)
     workspace = Workspace(work_dir)
     profiling = Profiling(database, objects, workspace)
@@ -97,10 +100,12 @@ def build(settings: ArtifactsSettings, store: ObjectStoreSettings, work_dir: Pat
         objects,
         database,
         outbox,
+        requests,
         workspace,
         removals,
         profiling,
         Sweeping(database, objects, removals, every_s=settings.sweep_every_s, after_s=settings.sweep_after_s),
+        Reservations(database, requests, removals, every_s=settings.sweep_every_s, after_s=settings.sweep_after_s),
         TransferServer(app),
         responder,
         subscriber,

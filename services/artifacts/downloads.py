@@ -58,7 +58,7 @@ async def send_artifact(app: App, request: web.Request) -> web.StreamResponse:
         source = await source_of(connection, wanted.execution_id, wanted.epoch, entry)
     if request.query.get("format") == "csv" and entry.content_type == PARQUET_TYPE and entry.object_key:
         return await _send_as_csv(app, request, source, _renamed(entry.file_name, ".csv"))
-    return await _send(app, request, source, _headers(entry.file_name, entry.content_type, entry.sha256))
+    return await send(app, request, source, headers(entry.file_name, entry.content_type, entry.sha256))
 
 
 async def send_dataset(app: App, request: web.Request) -> web.StreamResponse:
@@ -73,8 +73,8 @@ async def send_dataset(app: App, request: web.Request) -> web.StreamResponse:
     source = Source(object_key=object_key, inline=None, size=dataset.size_bytes)
     if wanted.format == "csv":
         return await _send_as_csv(app, request, source, _renamed(dataset.dataset_name, ".csv"))
-    headers = _headers(_renamed(dataset.dataset_name, ".parquet"), PARQUET_TYPE, dataset.sha256)
-    return await _send(app, request, source, headers)
+    described = headers(_renamed(dataset.dataset_name, ".parquet"), PARQUET_TYPE, dataset.sha256)
+    return await send(app, request, source, described)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,18 +109,18 @@ async def source_of(connection: asyncpg.Connection, execution_id: UUID, epoch: i
     return Source.of(entry, inline=inline)
 
 
-async def _send(app: App, request: web.Request, source: Source, headers: dict[str, str]) -> web.StreamResponse:
+async def send(app: App, request: web.Request, source: Source, described: dict[str, str]) -> web.StreamResponse:
     """The whole or the range that is asked for (RFC 9110, sections 13 and 14)."""
-    etag = headers["ETag"]
+    etag = described["ETag"]
     if ranges.matches(request.headers.get("If-None-Match"), etag):
-        return web.Response(status=304, headers=headers)
+        return web.Response(status=304, headers=described)
     span: Span | None = None
     if ranges.matches(request.headers.get("If-Range"), etag, absent=True):
         try:
             span = ranges.parse(request.headers.get("Range"), source.size)
         except ranges.Unsatisfiable:
-            return web.Response(status=416, headers={**headers, "Content-Range": f"bytes */{source.size}"})
-    response = web.StreamResponse(status=206 if span else 200, headers=headers)
+            return web.Response(status=416, headers={**described, "Content-Range": f"bytes */{source.size}"})
+    response = web.StreamResponse(status=206 if span else 200, headers=described)
     if span is not None:
         response.headers["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{source.size}"
     response.content_length = span.length if span else source.size
@@ -145,10 +145,10 @@ async def pieces(
     if source.object_key is None:
         raise NotFound("The artifact has no bytes.")
     wanted = source.within(span)
-    headers = {"Range": f"bytes={wanted.start}-{wanted.end - 1}"} if wanted else {}
+    asked = {"Range": f"bytes={wanted.start}-{wanted.end - 1}"} if wanted else {}
     url = URL(await app.objects.url(source.object_key), encoded=True)
     try:
-        answer = await storage.get(url, headers=headers)
+        answer = await storage.get(url, headers=asked)
     except (aiohttp.ClientError, TimeoutError) as error:
         raise Unavailable("The object store is not available; try again shortly.") from error
     async with answer:
@@ -199,7 +199,8 @@ async def _next(app: App, chunks: Iterator[bytes]) -> bytes:
     return await asyncio.get_running_loop().run_in_executor(app.readers, next, chunks, b"")
 
 
-def _headers(file_name: str, content_type: str, sha256: str) -> dict[str, str]:
+def headers(file_name: str, content_type: str, sha256: str) -> dict[str, str]:
+    """What is said of bytes that never change."""
     return {
         "Content-Type": content_type,
         "Content-Disposition": disposition(file_name),

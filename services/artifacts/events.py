@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from services.artifacts import model
+from services.artifacts.files import commands as file_contents
 from services.artifacts.store import queries
 from shared.contracts.base import Event, Scope
 from shared.contracts.execution_events import ExecutionPurged
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 async def on_notebook_deleted(app: App, event: NotebookDeleted, envelope: Envelope) -> None:
-    """Remove everything of all runs of the notebook."""
+    """Remove everything of all runs of the notebook, and its files that no other one has."""
     if await _bury(app, event.notebook_id):
         return
     async with app.database.connection() as connection:
@@ -31,7 +32,10 @@ async def on_notebook_deleted(app: App, event: NotebookDeleted, envelope: Envelo
             queries.executions_of_notebook, event.notebook_id, event.scope.tenant_id, event.scope.project_id
         )
     executions = [row["execution_id"] for row in rows]
-    fact = ArtifactsPurged(scope=event.scope, notebook_id=event.notebook_id, object_count=0)
+    async with app.database.transaction() as tx:
+        files = await file_contents.release(tx, event.scope, event.notebook_id)
+    app.removals.wake()
+    fact = ArtifactsPurged(scope=event.scope, notebook_id=event.notebook_id, object_count=files)
     await _purge(app, event.notebook_id, executions, fact, envelope)
 
 
@@ -55,7 +59,7 @@ async def _bury(app: App, buried: UUID) -> bool:
 
 async def _purge(app: App, buried: UUID, executions: list[UUID], fact: ArtifactsPurged, envelope: Envelope) -> None:
     scope = fact.scope
-    removed = 0
+    removed = fact.object_count
     for execution_id in executions:
         removed += await _remove_objects(app, scope, execution_id)
     async with app.database.transaction(cause=envelope) as tx:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from services.artifacts import datasets, libraries, lineage, model, storage, store, upload_progress
+from services.artifacts.files import commands as file_contents
 from services.artifacts.store import queries
 from shared.contracts.base import Command, Nothing
 from shared.contracts.datasets import (
@@ -21,6 +22,7 @@ from shared.contracts.datasets import (
     PinDataset,
     PreviewDataset,
 )
+from shared.contracts.files import LocateContents, OpenFileUpload
 from shared.contracts.libraries import DeleteLibrary, ListLibraries, PinLibraries, StoreLibrary
 from shared.contracts.lineage import GetDatasetOrigins, ListProducts
 from shared.contracts.results import ArtifactEntry, ArtifactList, GetArtifact, ListArtifacts, SealManifest
@@ -107,6 +109,8 @@ COMMANDS: Mapping[type[Command[Any]], Handler] = {
     ListLibraries: libraries.list_libraries,
     PinLibraries: libraries.pin_libraries,
     DeleteLibrary: libraries.delete_library,
+    OpenFileUpload: file_contents.open_file_upload,
+    LocateContents: file_contents.locate_contents,
     GetDatasetOrigins: lineage.get_dataset_origins,
     ListProducts: lineage.list_products,
     SealManifest: seal_manifest,

@@ -17,6 +17,9 @@ from shared.errors import Conflict, Fault, Invalid
 PARQUET_TYPE = "application/vnd.apache.parquet"
 """Media type of Parquet (IANA)."""
 
+BINARY_TYPE = "application/octet-stream"
+"""Media type of bytes of which nothing else is known."""
+
 HIDDEN_KINDS = ("notebook",)
 """Kinds that a list shows only when they are asked for by kind: they are no results of their own."""
 
@@ -66,6 +69,11 @@ def check_precondition(precondition: Precondition, *, etag: str, modified_at: da
 def library_key(scope: Scope, upload: UUID) -> str:
     """Where the file of a library is stored; named after the upload, as with datasets."""
     return f"{scope.tenant_id}/{scope.project_id}/libraries/{upload}"
+
+
+def file_key(scope: Scope, upload: UUID) -> str:
+    """Where a content of notebooks' files is stored; named after the upload, as with datasets."""
+    return f"{scope.tenant_id}/{scope.project_id}/files/{upload}"
 
 
 def execution_prefix(scope: Scope, execution_id: UUID) -> str:

@@ -70,10 +70,11 @@ FROM dataset_upload u WHERE u.tenant_id = $1 AND u.project_id = $2 AND u.upload_
 DELETE FROM dataset_upload WHERE modified_at < clock_timestamp() - $1 * interval '1 s';
 
 -- name: unknown_objects
--- Those of the keys that nothing refers to: no version, no library, no artifact, no upload in hand, no removal.
+-- Those of the keys that nothing refers to: no version, no library, no file, no artifact, no upload in hand, no removal.
 SELECT k.key FROM unnest($1::text[]) AS k (key)
 WHERE NOT EXISTS (SELECT FROM dataset_version v WHERE v.object_key = k.key)
   AND NOT EXISTS (SELECT FROM library l WHERE l.object_key = k.key)
+  AND NOT EXISTS (SELECT FROM file_content f WHERE f.object_key = k.key)
   AND NOT EXISTS (SELECT FROM artifact a WHERE a.object_key = k.key)
   AND NOT EXISTS (SELECT FROM artifact a WHERE a.pack_key = k.key)
   AND NOT EXISTS (SELECT FROM unsealed_object u WHERE u.object_key = k.key)
@@ -84,6 +85,7 @@ INSERT INTO removal (prefix)
 SELECT k.key FROM unnest($1::text[]) AS k (key)
 WHERE NOT EXISTS (SELECT FROM dataset_version v WHERE v.object_key = k.key)
   AND NOT EXISTS (SELECT FROM library l WHERE l.object_key = k.key)
+  AND NOT EXISTS (SELECT FROM file_content f WHERE f.object_key = k.key)
   AND NOT EXISTS (SELECT FROM artifact a WHERE a.object_key = k.key)
   AND NOT EXISTS (SELECT FROM artifact a WHERE a.pack_key = k.key)
   AND NOT EXISTS (SELECT FROM unsealed_object u WHERE u.object_key = k.key)
@@ -344,7 +346,9 @@ SELECT pg_advisory_xact_lock(hashtextextended($1, 1));
 SELECT (SELECT COALESCE(sum(v.size_bytes), 0)::bigint FROM dataset d JOIN dataset_version v USING (dataset_id)
         WHERE d.tenant_id = $1 AND d.project_id = $2) AS dataset_bytes,
        (SELECT COALESCE(sum(size_bytes), 0)::bigint FROM library
-        WHERE tenant_id = $1 AND project_id = $2) AS library_bytes
+        WHERE tenant_id = $1 AND project_id = $2) AS library_bytes,
+       (SELECT COALESCE(sum(size_bytes), 0)::bigint FROM file_content
+        WHERE tenant_id = $1 AND project_id = $2) AS file_bytes
 
 -- name: run_bytes
 SELECT COALESCE(sum(a.size_bytes), 0)::bigint
@@ -358,4 +362,61 @@ FROM manifest m JOIN artifact a USING (execution_id, epoch)
 WHERE m.tenant_id = $1 AND m.project_id = $2
 GROUP BY m.execution_id
 ORDER BY min(m.sealed_at), m.execution_id
-LIMIT $3
+LIMIT $3;
+
+-- name: lock_file_contents
+-- Who changes which contents a project has does so alone: a content must not go while somebody begins to need it.
+SELECT pg_advisory_xact_lock(hashtextextended($1, 2));
+
+-- name: known_contents
+SELECT sha256 FROM file_content WHERE tenant_id = $1 AND project_id = $2 AND sha256 = ANY($3::text[]);
+
+-- name: insert_content
+-- No row: another upload was first, and its object is kept.
+INSERT INTO file_content (tenant_id, project_id, sha256, size_bytes, object_key)
+VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (tenant_id, project_id, sha256) DO NOTHING
+RETURNING object_key;
+
+-- name: reserve_contents
+INSERT INTO file_use (tenant_id, project_id, notebook_id, sha256)
+SELECT $1, $2, $3, unnest($4::text[])
+ON CONFLICT (tenant_id, project_id, notebook_id, sha256) DO UPDATE SET reserved_at = excluded.reserved_at;
+
+-- name: locate_contents
+-- Those that the notebook needs: another one's are not there for it.
+SELECT c.sha256, c.size_bytes, c.object_key
+FROM file_use u JOIN file_content c USING (tenant_id, project_id, sha256)
+WHERE u.tenant_id = $1 AND u.project_id = $2 AND u.notebook_id = $3 AND u.sha256 = ANY($4::text[]);
+
+-- name: old_reservations
+-- Notebooks with contents that were reserved before $1, and never confirmed.
+SELECT tenant_id, project_id, notebook_id, array_agg(sha256) AS sha256s
+FROM file_use WHERE NOT confirmed AND reserved_at < $1
+GROUP BY tenant_id, project_id, notebook_id ORDER BY min(reserved_at) LIMIT $2;
+
+-- name: confirm_contents
+UPDATE file_use SET confirmed = true
+WHERE tenant_id = $1 AND project_id = $2 AND notebook_id = $3 AND sha256 = ANY($4::text[]) AND NOT confirmed;
+
+-- name: give_up_contents
+-- Those that were not reserved again meanwhile.
+DELETE FROM file_use
+WHERE tenant_id = $1 AND project_id = $2 AND notebook_id = $3 AND sha256 = ANY($4::text[]) AND NOT confirmed
+  AND reserved_at < $5;
+
+-- name: release_contents
+-- A notebook is gone.
+DELETE FROM file_use WHERE tenant_id = $1 AND project_id = $2 AND notebook_id = $3;
+
+-- name: remove_unused_contents
+WITH gone AS (
+    DELETE FROM file_content c
+    WHERE c.tenant_id = $1 AND c.project_id = $2
+      AND NOT EXISTS (
+          SELECT FROM file_use u
+          WHERE u.tenant_id = c.tenant_id AND u.project_id = c.project_id AND u.sha256 = c.sha256
+      )
+    RETURNING c.object_key
+)
+INSERT INTO removal (prefix) SELECT object_key FROM gone;

@@ -38,19 +38,22 @@ async def use_of(app: App, scope: Scope) -> StorageUse:
         dataset_bytes=row["dataset_bytes"],
         run_bytes=runs,
         library_bytes=row["library_bytes"],
-        total_bytes=row["dataset_bytes"] + row["library_bytes"] + runs,
+        file_bytes=row["file_bytes"],
+        total_bytes=row["dataset_bytes"] + row["library_bytes"] + row["file_bytes"] + runs,
         quota_bytes=app.settings.project_max_bytes,
     )
 
 
-async def require_room(app: App, scope: Scope) -> None:
-    """Raise TooLarge when the project has used up its quota. An upload may go over it once: its size is not known."""
+async def require_room(app: App, scope: Scope, *, wanted_bytes: int | None = None) -> None:
+    """Raise TooLarge when the project has used up its quota, or has no room for so many bytes. An upload of unknown
+    size may go over it once."""
     quota = app.settings.project_max_bytes
     if quota is None:
         return
     use = await use_of(app, scope)
-    if use.total_bytes >= quota:
+    if use.total_bytes >= quota or use.total_bytes + (wanted_bytes or 0) > quota:
         raise TooLarge(
-            f"The project's storage is used up: {use.total_bytes:,} of {quota:,} bytes. Delete datasets, libraries or "
-            "executions, or set a retention policy, and try again."
+            f"The project's storage is used up: {use.total_bytes:,} of {quota:,} bytes"
+            + (f", and this needs {wanted_bytes:,} more" if wanted_bytes is not None else "")
+            + ". Delete datasets, libraries or executions, or set a retention policy, and try again."
         )

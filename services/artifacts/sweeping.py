@@ -35,7 +35,7 @@ FIRST_REST_S = 30.0
 """Until the first sweep after a start, in seconds: not every restart of every process lists the whole store."""
 
 _GUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_OURS = re.compile(rf"{_GUID}/{_GUID}/(?:datasets/{_GUID}/|libraries/|{_GUID}/\d+/)")
+_OURS = re.compile(rf"{_GUID}/{_GUID}/(?:datasets/{_GUID}/|libraries/|files/|{_GUID}/\d+/)")
 """Where this service and the workers write: a bucket may hold other things, which are none of our business."""
 
 

@@ -12,6 +12,7 @@ from aiohttp import web
 from opentelemetry.trace import SpanKind
 
 from services.artifacts import archive, claim_checks, downloads, ticketed, uploads
+from services.artifacts.files import transfers as file_transfers
 from services.artifacts.metrics import BYTES_IN, BYTES_OUT
 from services.artifacts.reports import sending
 from shared import ops, payloads, telemetry
@@ -41,6 +42,9 @@ STATUS = {
 }
 """The HTTP status beside a Reply that carries an error; the Reply itself is what counts."""
 
+_SHA256 = "{sha256:[0-9a-f]{64}}"
+"""A hash in an address."""
+
 Serve = Callable[["App", web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -68,6 +72,8 @@ class TransferServer:
                 web.put("/internal/datasets/{id}", self._route(uploads.receive_dataset)),
                 web.get("/internal/datasets/{id}/data", self._route(downloads.send_dataset)),
                 web.get("/internal/artifacts/{id}", self._route(downloads.send_artifact)),
+                web.put(f"/internal/files/{_SHA256}", self._route(file_transfers.receive_content)),
+                web.get(f"/internal/files/{_SHA256}", self._route(file_transfers.send_content)),
                 web.get("/internal/executions/{id}/archive", self._route(archive.send_archive)),
                 web.get("/internal/executions/{id}/report", self._route(sending.send_report)),
                 web.put("/internal/payloads/{id}", self._route(_put_payload)),

@@ -620,7 +620,8 @@ STORAGE: Json = {
     "datasetBytes": 734_003_200,
     "runBytes": 1_288_490_188,
     "libraryBytes": 5_120,
-    "totalBytes": 2_022_498_508,
+    "fileBytes": 1_048_576,
+    "totalBytes": 2_023_547_084,
     "quotaBytes": 10_737_418_240,
 }
 RETENTION_POLICY: Json = {"maxAgeDays": 90, "maxRunsPerNotebook": 200, "maxBytes": None}

@@ -122,10 +122,10 @@ class FileUploadTicket(Wire):
 class OpenFileUpload(ArtifactsCommand, Command[FileUploadTicket]):
     """Reserve contents for a notebook: those that the project has are kept for it from now on, the others are missing.
 
-    What no version of the notebook has a day later is given up.
+    What no version of the notebook has a day later is given up. To reserve again changes nothing else, so this is no
+    write that is kept in the command log.
     """
 
-    write = True
     notebook_id: UUID
     contents: list[ContentSize]
 

@@ -44,6 +44,7 @@ class StorageUse(Wire):
     dataset_bytes: int = Field(description="all versions of all datasets")
     run_bytes: int = Field(description="outputs, enriched datasets, models, reports and executed notebooks")
     library_bytes: int
+    file_bytes: int = Field(0, description="files beside notebooks, each content once")
     total_bytes: int
     quota_bytes: int | None = Field(description="uploads are refused beyond it; null: no quota")
 

@@ -31,6 +31,12 @@ ARCHIVE_DOWNLOAD = "archive-download"
 """`GET /internal/executions/{executionId}/archive`: one zip of the run's artifacts, streamed."""
 
 
+FILE_UPLOAD = "file-upload"
+"""`PUT /internal/files/{sha256}`: the bytes as body, refused unless that is their hash; answered 200 with a Reply."""
+
+FILE_DOWNLOAD = "file-download"
+"""`GET /internal/files/{sha256}`: the bytes; `Range`, `If-Range` and `If-None-Match` are honoured."""
+
 REPORT_DOWNLOAD = "report-download"
 """`GET /internal/executions/{executionId}/report`: the executed notebook, rendered; `If-None-Match` is honoured."""
 
@@ -71,6 +77,23 @@ class ArtifactDownload(Wire):
     execution_id: UUID
     epoch: int
     artifact_id: UUID
+
+
+class FileUpload(Wire):
+    """Claims of FILE_UPLOAD: the notebook that is to need the content."""
+
+    scope: Scope
+    notebook_id: UUID
+
+
+class FileDownload(Wire):
+    """Claims of FILE_DOWNLOAD: a content that the notebook needs, and how it is called."""
+
+    scope: Scope
+    notebook_id: UUID
+    sha256: str
+    file_name: str
+    media_type: str
 
 
 class ArchiveDownload(Wire):
