@@ -50,7 +50,9 @@ async def opened(client: Client, notebook: UUID, *bodies: bytes) -> FileUploadTi
 async def send(client: Client, ticket: FileUploadTicket, data: bytes, *, name: str | None = None) -> None:
     """Upload a content; raises what the service answers."""
     headers = {"Authorization": f"Ticket {ticket.ticket}"}
-    async with client.session.put(f"{ticket.url}/{name or sha(data)}", data=io.BytesIO(data), headers=headers) as answer:
+    async with client.session.put(
+        f"{ticket.url}/{name or sha(data)}", data=io.BytesIO(data), headers=headers
+    ) as answer:
         replies.decode(await answer.read()).raise_error()
 
 
