@@ -40,8 +40,10 @@ PIECE_BYTES = 256 * 1024
 ROOT = Path(__file__).resolve().parents[1]
 """Where the project's packages are imported from."""
 
+OUT_OF_MEMORY = 70
+"""Exit status of a process that could not have the memory it wanted."""
+
 _PR_SET_PDEATHSIG = 1
-_OUT_OF_MEMORY = 70
 _MEGABYTE = 1024 * 1024
 
 
@@ -98,16 +100,20 @@ def _command(module: str, question: Any, memory_bytes: int) -> list[str]:
     return [sys.executable, "-m", __name__, module, str(memory_bytes), orjson.dumps(question).decode()]
 
 
+def environment() -> dict[str, str]:
+    """The environment of a child; no credential is among it."""
+    return {"PATH": os.defpath, "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8"}
+
+
 def _environment(scratch: Path) -> dict[str, str]:
-    """No credential is among it."""
-    return {"PATH": os.defpath, "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8", "TMPDIR": str(scratch)}
+    return {**environment(), "TMPDIR": str(scratch)}
 
 
 def _check(status: int, memory_bytes: int) -> None:
     if status == 0:
         return
     needs = f"its values need more than {memory_bytes // _MEGABYTE} MB of memory at once"
-    if status == _OUT_OF_MEMORY:
+    if status == OUT_OF_MEMORY:
         raise Ended(needs)
     if status == -signal.SIGXCPU:
         raise Ended(f"reading it takes more than {PROCESSOR_S // 60} minutes")
@@ -116,14 +122,21 @@ def _check(status: int, memory_bytes: int) -> None:
 
 def confine(memory_bytes: int) -> None:
     """This process, from now on, steps back, ends with the one that started it, and gets no more memory than that."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
     os.nice(NICENESS)
-    for limit, value in (
-        (resource.RLIMIT_DATA, memory_bytes),
-        (resource.RLIMIT_CPU, PROCESSOR_S),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        resource.setrlimit(limit, (value, value))
+    limit(memory_bytes=memory_bytes, processor_s=PROCESSOR_S)
+
+
+def end_with_parent() -> None:
+    """Have this process killed when the one that started it ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def limit(*, memory_bytes: int, processor_s: int) -> None:
+    """Limit this process's memory in bytes and its processor time in seconds, and have it leave no core behind."""
+    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CPU, (processor_s, processor_s + 1))  # SIGXCPU first: it tells why
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def main() -> None:
@@ -136,7 +149,7 @@ def main() -> None:
             sys.stdout.buffer.write(piece if isinstance(piece, bytes) else orjson.dumps(piece) + b"\n")
             sys.stdout.buffer.flush()
     except MemoryError:
-        os._exit(_OUT_OF_MEMORY)
+        os._exit(OUT_OF_MEMORY)
     os._exit(0)  # without the ends of threads, which may want memory, too
 
 

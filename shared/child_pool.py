@@ -1,0 +1,257 @@
+"""Killable child processes for work on what strangers wrote: parsers and comparisons whose cost the text decides.
+
+Each piece of work runs in a process of its own, forked from a template that has the modules imported, with limits of
+processor time, memory, output and wall clock, at low priority, without a credential or a descriptor of the service
+(DESIGN.md decision 13). It ends with its caller: whoever cancels the call kills the process. The template is started
+by the first call and ended when none has come for a while, so that an idle service holds no memory for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import signal
+import socket
+import sys
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
+
+import orjson
+import structlog
+
+from shared import apart, child_template, replies
+from shared.child_slots import ChildSlots
+from shared.errors import Unavailable
+
+log = structlog.get_logger(__name__)
+
+IDLE_S = 300.0
+"""How long the template stays without work, in seconds."""
+
+START_S = 20.0
+"""How long the template may take to import its modules, in seconds."""
+
+_MEGABYTE = 1024 * 1024
+_BUFFER = 1 * _MEGABYTE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one piece of work may cost."""
+
+    processor_s: int = 5
+    wall_s: float = 8.0
+    memory_bytes: int = 512 * _MEGABYTE
+    output_bytes: int = 64 * _MEGABYTE
+
+
+class TooCostly(Exception):
+    """The work went over a limit; the message says which, as the end of a sentence about the text."""
+
+
+class ChildFailed(Exception):
+    """The process ended without an answer and within its limits; the log has its last words."""
+
+
+@dataclass(eq=False)
+class _Child:
+    """One process: its descriptor, once the template has told it, and its status, once it has ended."""
+
+    pidfd: int | None = None
+    killed: bool = False
+    status: asyncio.Future[int] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    def kill(self) -> None:
+        """End it now, or as soon as it is known."""
+        self.killed = True
+        if self.pidfd is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    def ended(self, status: int) -> None:
+        """Note its end."""
+        if self.pidfd is not None:
+            os.close(self.pidfd)
+            self.pidfd = None
+        if not self.status.done():
+            self.status.set_result(status)
+
+
+class ChildPool:
+    """One per service process (see shared.process.Part). `modules` are imported by the template."""
+
+    def __init__(self, modules: Sequence[str], *, slots: int | None = None, idle_s: float = IDLE_S) -> None:
+        self._modules = tuple(modules)
+        self._slots = ChildSlots(slots or max(2, os.cpu_count() or 1))
+        self._idle_s = idle_s
+        self._starting = asyncio.Lock()
+        self._template: Process | None = None
+        self._control: socket.socket | None = None
+        self._ready: asyncio.Future[None] | None = None
+        self._children: dict[int, _Child] = {}
+        self._numbers = itertools.count(1)
+        self._idle: asyncio.TimerHandle | None = None
+
+    async def open(self) -> None:
+        """Nothing: the first call starts the template."""
+
+    async def close(self) -> None:
+        """End the template, and with it every child."""
+        if self._idle is not None:
+            self._idle.cancel()
+        self._drop_control()
+        template, self._template = self._template, None
+        if template is not None and template.returncode is None:
+            template.kill()
+            await template.wait()
+
+    async def call(self, function: str, argument: bytes, *, owner: str, limits: Limits, patience_s: float) -> bytes:
+        """Return what `function` (`package.module:name`, bytes to bytes) answers to `argument`.
+
+        `owner` shares the slots with others; `patience_s` bounds the wait for one, in seconds. Raises TooCostly,
+        ChildFailed, Unavailable when no slot comes free in time, and the family's error that the function raised.
+        """
+        async with self._slots.one(owner, patience_s), self._child(function, limits) as (child, channel):
+            reader, writer = await asyncio.open_connection(sock=channel, limit=_BUFFER)
+            try:
+                async with asyncio.timeout(limits.wall_s):
+                    return await _exchange(reader, writer, argument, limits)
+            except TimeoutError as error:
+                raise TooCostly(f"takes more than {limits.wall_s:.0f} s") from error
+            except (OSError, asyncio.IncompleteReadError) as error:
+                # It ended before its answer: its status tells why.
+                raise _reason(await child.status, limits) from error
+            finally:
+                writer.close()
+
+    @asynccontextmanager
+    async def _child(self, function: str, limits: Limits) -> AsyncIterator[tuple[_Child, socket.socket]]:
+        """A new process and the channel to it. It has ended when the context has."""
+        control = await self._started()
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        number, child = next(self._numbers), _Child()
+        order = {"number": number, "function": function, "limits": asdict(limits)}
+        try:
+            with theirs:
+                socket.send_fds(control, [orjson.dumps(order)], [theirs.fileno()])
+        except OSError as error:
+            ours.close()
+            raise ChildFailed("the template of child processes went away") from error
+        self._children[number] = child
+        child.status.add_done_callback(lambda _: self._children.pop(number, None))
+        try:
+            yield child, ours
+        finally:
+            ours.close()
+            child.kill()
+            await asyncio.shield(child.status)
+
+    async def _started(self) -> socket.socket:
+        """The way to the template, which is started where it does not run. Raises Unavailable."""
+        async with self._starting:
+            if self._control is None:
+                await self._start()
+            assert self._control is not None  # noqa: S101 - _start sets it
+            assert self._ready is not None  # noqa: S101
+            try:
+                async with asyncio.timeout(START_S):
+                    await asyncio.shield(self._ready)
+            except (TimeoutError, ConnectionError) as error:
+                await self.close()
+                raise Unavailable("Reading what was sent is not possible now; try again shortly.") from error
+        self._postpone_end()
+        return self._control
+
+    async def _start(self) -> None:
+        await self.close()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            command = [sys.executable, "-m", child_template.__name__, str(theirs.fileno()), *self._modules]
+            self._template = await asyncio.create_subprocess_exec(
+                *command, env=apart.environment(), stdin=DEVNULL, stdout=DEVNULL, pass_fds=[theirs.fileno()]
+            )
+        ours.setblocking(False)
+        self._control = ours
+        loop = asyncio.get_running_loop()
+        self._ready = loop.create_future()
+        loop.add_reader(ours.fileno(), self._hear)
+
+    def _hear(self) -> None:
+        """What the template says: that it is ready, which process was begun, which has ended."""
+        assert self._control is not None  # noqa: S101 - it is what was read
+        try:
+            message, descriptors, *_ = socket.recv_fds(self._control, child_template.MESSAGE_BYTES, 1)
+        except BlockingIOError:
+            return
+        except OSError:
+            message, descriptors = b"", []
+        if not message:
+            log.warning("the template of child processes went away")
+            self._drop_control()
+            return
+        told = orjson.loads(message)
+        if told.get("ready") and self._ready is not None and not self._ready.done():
+            self._ready.set_result(None)
+        child = self._children.get(told.get("number", 0))
+        if descriptors and child is not None:
+            child.pidfd = descriptors[0]
+            if child.killed:
+                child.kill()
+        if "status" in told and child is not None:
+            child.ended(told["status"])
+
+    def _drop_control(self) -> None:
+        """Forget the template; its children have ended with it, or will."""
+        control, self._control = self._control, None
+        if control is not None:
+            asyncio.get_running_loop().remove_reader(control.fileno())
+            control.close()
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_exception(ConnectionError("the template ended"))
+            self._ready.exception()  # somebody may or may not be waiting for it
+        for child in list(self._children.values()):
+            child.kill()
+            child.ended(-signal.SIGKILL)
+
+    def _postpone_end(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+        self._idle = asyncio.get_running_loop().call_later(self._idle_s, self._end_if_idle)
+
+    def _end_if_idle(self) -> None:
+        if self._children:
+            self._postpone_end()
+        else:
+            self._drop_control()  # the template ends when its control socket closes
+
+
+async def _exchange(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, argument: bytes, limits: Limits
+) -> bytes:
+    writer.write(len(argument).to_bytes(8))
+    writer.write(argument)
+    await writer.drain()
+    kind = await reader.readexactly(1)
+    size = int.from_bytes(await reader.readexactly(8))
+    if size > limits.output_bytes:
+        raise TooCostly(f"comes to more than {limits.output_bytes // _MEGABYTE} MB")
+    answer = await reader.readexactly(size)
+    if kind == child_template.ERROR:
+        replies.decode(answer).raise_error()
+    if kind != child_template.ANSWER:
+        raise ChildFailed(answer.decode())
+    return answer
+
+
+def _reason(status: int, limits: Limits) -> Exception:
+    """Why a process ended without an answer, by its wait status as `os.waitstatus_to_exitcode` has it."""
+    if status in (apart.OUT_OF_MEMORY, -signal.SIGKILL, -signal.SIGSEGV, -signal.SIGABRT):
+        return TooCostly(f"needs more than {limits.memory_bytes // _MEGABYTE} MB of memory")
+    if status == -signal.SIGXCPU:
+        return TooCostly(f"takes more than {limits.processor_s} s of processor time")
+    return ChildFailed(f"the process ended with status {status}")

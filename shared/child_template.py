@@ -1,0 +1,126 @@
+"""The template of child processes and what a child does: `python -m shared.child_template <descriptor> <module>…`.
+
+Started and spoken to by `shared/child_pool.py`. For each order it forks a child with the channel that came with it, and
+tells the child's process descriptor and, later, its status. It has one thread, and no credential.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import resource
+import selectors
+import signal
+import socket
+import sys
+import traceback
+from pathlib import Path
+from typing import Any, NoReturn
+
+import orjson
+
+from shared import apart, replies
+from shared.errors import AtelierError
+
+MESSAGE_BYTES = 4096
+"""Bytes of an order and of what the template tells, at most."""
+
+ANSWER, ERROR, FAILURE = b"a", b"e", b"f"
+"""First byte of what a child sends: an answer, an error of the family, an error that nobody expected."""
+
+OPEN_FILES = 64
+"""Descriptors that a child may have."""
+
+_HIGHEST_DESCRIPTOR = 1 << 20
+"""Above every descriptor that the template has."""
+
+_DEPTH = 3_000
+"""Levels of Python calls in a child; its stack takes them."""
+
+
+def main() -> None:
+    """Serve until the control socket is closed."""
+    descriptor, *modules = sys.argv[1:]
+    apart.end_with_parent()
+    os.nice(apart.NICENESS)
+    control = socket.socket(fileno=int(descriptor))
+    for module in modules:
+        importlib.import_module(module)
+    gc.collect()
+    gc.freeze()
+    control.send(orjson.dumps({"ready": True}))
+    with selectors.DefaultSelector() as selector:
+        selector.register(control, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                if key.data is None:
+                    _serve(control, selector)
+                else:
+                    _tell_end(control, selector, key)
+
+
+def _serve(control: socket.socket, selector: selectors.DefaultSelector) -> None:
+    message, descriptors, *_ = socket.recv_fds(control, MESSAGE_BYTES, 1)
+    if not message:
+        os._exit(0)
+    order = orjson.loads(message)
+    channel = descriptors[0]
+    pid = os.fork()
+    if pid == 0:
+        _live(order, channel)
+    os.close(channel)
+    pidfd = os.pidfd_open(pid)
+    selector.register(pidfd, selectors.EVENT_READ, (order["number"], pid))
+    socket.send_fds(control, [orjson.dumps({"number": order["number"]})], [pidfd])
+
+
+def _tell_end(control: socket.socket, selector: selectors.DefaultSelector, key: selectors.SelectorKey) -> None:
+    number, pid = key.data
+    _, status = os.waitpid(pid, 0)
+    selector.unregister(key.fileobj)
+    os.close(key.fd)
+    control.send(orjson.dumps({"number": number, "status": os.waitstatus_to_exitcode(status)}))
+
+
+def _live(order: dict[str, Any], channel: int) -> NoReturn:
+    """The child: confine itself, read the argument, answer, end."""
+    try:
+        limits = order["limits"]
+        apart.end_with_parent()
+        os.dup2(channel, 3)
+        os.closerange(4, _HIGHEST_DESCRIPTOR)
+        apart.limit(memory_bytes=limits["memory_bytes"], processor_s=limits["processor_s"])
+        resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
+        sys.setrecursionlimit(_DEPTH)
+        with socket.socket(fileno=3) as stream, stream.makefile("rb") as reader:
+            argument = reader.read(int.from_bytes(reader.read(8)))
+            stream.sendall(_answer(order["function"], argument))
+    except MemoryError:
+        os._exit(apart.OUT_OF_MEMORY)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+def _answer(name: str, argument: bytes) -> bytes:
+    module, _, function = name.partition(":")
+    try:
+        kind, said = ANSWER, getattr(importlib.import_module(module), function)(argument)
+    except AtelierError as error:
+        kind, said = ERROR, replies.Reply.of_error(error).encode()
+    except MemoryError:
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        kind, said = FAILURE, f"{type(error).__name__}: {error}"[:MESSAGE_BYTES].encode("utf-8", "replace")
+    return kind + len(said).to_bytes(8) + said
+
+
+if __name__ == "__main__":
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # a terminal's ^C reaches the whole group; the service ends this process
+    sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
+    main()
