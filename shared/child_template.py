@@ -107,7 +107,8 @@ def _live(order: dict[str, Any], channel: int) -> NoReturn:
 def _answer(name: str, argument: bytes) -> bytes:
     module, _, function = name.partition(":")
     try:
-        kind, said = ANSWER, getattr(importlib.import_module(module), function)(argument)
+        said: bytes = getattr(importlib.import_module(module), function)(argument)
+        kind = ANSWER
     except AtelierError as error:
         kind, said = ERROR, replies.Reply.of_error(error).encode()
     except MemoryError:
