@@ -8,6 +8,7 @@ adopts rows only when their owner's lease has expired (DESIGN.md decision 2).
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,12 +23,6 @@ from shared.database import Database, Facts, Transaction
 from shared.errors import AtelierError, DeadlineExceeded, Unavailable
 
 log = structlog.get_logger(__name__)
-
-LEASE_S = 8.0
-"""How long rows stay a silent process's own, in seconds."""
-
-HEARTBEAT_S = 2.0
-"""How often the lease is renewed and orphaned rows are looked for, in seconds."""
 
 WINDOW = 128
 """Rows in flight at once: enough to hide the broker's confirm time, few enough to repeat after a loss."""
@@ -45,8 +40,8 @@ meanwhile leaves them to be sent a second time, which is allowed."""
 COMMAND_LOG_KEPT = "24 hours"
 """How long replies are kept for Idempotency-Keys (SPEC.md: Idempotency-Key)."""
 
-SWEEP_EVERY = 150
-"""Old replies are removed once in so many heartbeats: every five minutes."""
+SWEEP_EVERY_S = 300.0
+"""How often old replies are removed, in seconds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,12 +62,14 @@ class Publisher(Protocol):
 
 
 class Outbox:
-    """The outbox of one process."""
+    """The outbox of one process. Its rows stay its own for `lease_s` seconds without a heartbeat; one comes every
+    `heartbeat_s` seconds, and looks for orphaned rows too."""
 
-    def __init__(self, database: Database, publisher: Publisher) -> None:
+    def __init__(self, database: Database, publisher: Publisher, *, lease_s: float, heartbeat_s: float) -> None:
         self.owner: UUID = uuid4()
         self._database = database
         self._publisher = publisher
+        self._lease_s, self._heartbeat_s = lease_s, heartbeat_s
         self._pending: deque[Row] = deque()
         self._in_flight: deque[tuple[Row, asyncio.Task[None]]] = deque()
         self._is_lost = False
@@ -211,14 +208,14 @@ class Outbox:
                 self._known.difference_update(ids)
 
     async def _keep_lease(self) -> None:
-        beats = 0
+        swept = time.monotonic()
         while True:
-            await asyncio.sleep(HEARTBEAT_S)
-            beats += 1
+            await asyncio.sleep(self._heartbeat_s)
             try:
                 await self._renew()
-                if beats % SWEEP_EVERY == 0:
+                if time.monotonic() - swept >= SWEEP_EVERY_S:
                     await self._sweep_command_log()
+                    swept = time.monotonic()
             except Unavailable:
                 log.warning("lease not renewed: the database is away")
             except Exception:
@@ -231,7 +228,7 @@ class Outbox:
                 "INSERT INTO process_lease (owner, expires_at) VALUES ($1, clock_timestamp() + $2 * interval '1 s') "
                 "ON CONFLICT (owner) DO UPDATE SET expires_at = excluded.expires_at",
                 self.owner,
-                LEASE_S,
+                self._lease_s,
             )
             rows = await connection.fetch(
                 "UPDATE outbox SET owner = $1 WHERE id IN (SELECT o.id FROM outbox o "

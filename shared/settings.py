@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import gettempdir
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -30,6 +30,16 @@ class ServiceSettings(BaseSettings):
     artifacts_url: str = Field(description="internal base URL of the artifacts service")
     ops_bind: str = Field("127.0.0.1:9100", description="host:port of /healthz, /readyz and /metrics")
     log_level: str = "INFO"
+    lease_s: float = Field(
+        8.0, gt=0, description="how long a process keeps its runs and unsent facts without a heartbeat, in seconds"
+    )
+    heartbeat_s: float = Field(2.0, gt=0, description="how often it renews its lease, in seconds")
+
+    @model_validator(mode="after")
+    def _heartbeats_may_be_late(self) -> Self:
+        if self.heartbeat_s > self.lease_s / 2:
+            raise ValueError("heartbeat_s must be at most half of lease_s")
+        return self
 
 
 class ObjectStoreSettings(BaseSettings):

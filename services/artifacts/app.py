@@ -70,7 +70,7 @@ def build(settings: ArtifactsSettings, store: ObjectStoreSettings, work_dir: Pat
     payloads = HttpPayloadStore(settings.artifacts_url, key=settings.internal_secret.get_secret_value())
     objects = S3ObjectStore(store)
     database = Database(settings.artifacts_postgres_dsn.get_secret_value(), schema="artifacts")
-    outbox = Outbox(database, broker)
+    outbox = Outbox(database, broker, lease_s=settings.lease_s, heartbeat_s=settings.heartbeat_s)
     requests = Requests(broker, payloads, source="artifacts")
     removals = Removals(database, objects)
     workspace = Workspace(work_dir)

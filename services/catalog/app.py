@@ -45,7 +45,7 @@ def build(settings: CatalogSettings, readiness: Readiness) -> list[Part]:
     broker = Broker(settings.amqp_url.get_secret_value(), name=SERVICE)
     payloads = HttpPayloadStore(settings.artifacts_url, key=settings.internal_secret.get_secret_value())
     database = Database(settings.catalog_postgres_dsn.get_secret_value(), schema=SERVICE)
-    outbox = Outbox(database, broker)
+    outbox = Outbox(database, broker, lease_s=settings.lease_s, heartbeat_s=settings.heartbeat_s)
     requests = Requests(broker, payloads, source=SERVICE)
     purge = Purge(database)
     differ = Differ()

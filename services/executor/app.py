@@ -35,7 +35,7 @@ def build_control(settings: ExecutorSettings, readiness: Readiness) -> list[Part
     app = ControlApp(settings=settings, database=bones.database, broker=bones.broker, requests=bones.requests)
     return [
         *bones.parts(),
-        Sweeper(bones.database, bones.broker),
+        Sweeper(bones.database, bones.broker, lease_s=settings.lease_s),
         RetentionKeeper(bones.database, bones.requests),
         Subscriber("executor", app, handlers.EVENTS, broker=bones.broker),
         Responder(

@@ -40,6 +40,6 @@ def lay_bones(settings: ExecutorSettings, role: str, readiness: Readiness) -> Bo
         broker=broker,
         payloads=payloads,
         database=database,
-        outbox=Outbox(database, broker),
+        outbox=Outbox(database, broker, lease_s=settings.lease_s, heartbeat_s=settings.heartbeat_s),
         requests=Requests(broker, payloads, source=f"executor-{role}"),
     )

@@ -25,9 +25,6 @@ from shared.errors import AtelierError, Unavailable
 
 log = structlog.get_logger(__name__)
 
-LEASE_S = 8.0
-"""How long a worker's runs stay its own without a heartbeat, in seconds (decision 5)."""
-
 SWEEP_S = 1.0
 """Pause between sweeps, in seconds."""
 
@@ -37,10 +34,12 @@ ACTIVE = Gauge("atelier_executions_active", "Runs held by workers")
 
 
 class Sweeper(Background):
-    """One per control process; several do no harm, each step is fenced."""
+    """One per control process; several do no harm, each step is fenced. A worker's runs stay its own for `lease_s`
+    seconds without a heartbeat."""
 
-    def __init__(self, database: Database, broker: Broker) -> None:
+    def __init__(self, database: Database, broker: Broker, *, lease_s: float) -> None:
         super().__init__()
+        self._lease_s = lease_s
         self._database = database
         self._broker = broker
         self._contact_since: float | None = None
@@ -57,7 +56,7 @@ class Sweeper(Background):
     async def _sweep(self) -> None:
         async with self._database.connection() as connection:
             overdue = await connection.fetch(queries.overdue_in_queue)
-            expired = await connection.fetch(queries.expired_runs, LEASE_S)
+            expired = await connection.fetch(queries.expired_runs, self._lease_s)
             depth = await connection.fetchrow(queries.queue_depth)
             await connection.execute(queries.forget_workers)
         QUEUED.set(depth["queued"])
@@ -66,7 +65,7 @@ class Sweeper(Background):
             self._contact_since = time.monotonic()
         for row in overdue:
             await self._one(row["execution_id"], self._give_up_waiting)
-        if time.monotonic() - self._contact_since < LEASE_S:
+        if time.monotonic() - self._contact_since < self._lease_s:
             return
         for row in expired:
             await self._one(row["execution_id"], self._take_back)

@@ -20,7 +20,6 @@ from services.executor.running.folder import WorkerFolder
 from services.executor.running.run import Run
 from services.executor.settings import WorkerSettings
 from services.executor.store import queries
-from services.executor.sweeper import LEASE_S
 from shared import topology
 from shared.broker import Broker
 from shared.contracts.base import Scope
@@ -28,9 +27,6 @@ from shared.contracts.execution_events import ExecutionStarted
 from shared.errors import AtelierError, OutcomeUnknown, Unavailable
 
 log = structlog.get_logger(__name__)
-
-HEARTBEAT_S = 2.0
-"""How often the lease is renewed and cancel flags are read, in seconds (DESIGN.md decision 5)."""
 
 IDLE_POLL_S = 1.0
 """How often an idle worker looks for work without a hint, in seconds; jittered by a quarter."""
@@ -43,7 +39,7 @@ SLOTS = Gauge("atelier_worker_slots", "Runs this worker takes at a time")
 
 
 class Worker:
-    """One per worker process."""
+    """One per worker process. Each heartbeat renews its lease and reads cancel flags (DESIGN.md decision 5)."""
 
     def __init__(self, settings: WorkerSettings, means: Means, broker: Broker, folder: WorkerFolder) -> None:
         self.id: UUID = uuid4()
@@ -195,7 +191,7 @@ class Worker:
     async def _beating(self) -> None:
         while True:
             try:
-                async with asyncio.timeout(HEARTBEAT_S):
+                async with asyncio.timeout(self._settings.heartbeat_s):
                     await self._look.wait()
             except TimeoutError:
                 pass  # the usual case: nobody asked, it is time for a heartbeat
@@ -212,7 +208,7 @@ class Worker:
         known = dict(self._runs)
         async with self._means.database.connection() as connection:
             slots = 0 if self._draining else self._settings.worker_slots
-            rows = await connection.fetch(queries.beat, self.id, LEASE_S, slots, socket.gethostname())
+            rows = await connection.fetch(queries.beat, self.id, self._settings.lease_s, slots, socket.gethostname())
         held = {row["execution_id"]: row for row in rows}
         for execution_id, mine in known.items():
             row = held.get(execution_id)
@@ -238,7 +234,7 @@ class Worker:
         now = time.monotonic()
         self._strays = {execution_id: self._strays.get(execution_id, now) for execution_id in unknown}
         for execution_id, since in self._strays.items():
-            if now - since < HEARTBEAT_S:
+            if now - since < self._settings.heartbeat_s:
                 continue
             log.error("run let go: nothing here works on it", execution_id=str(execution_id))
             async with self._means.database.connection() as connection:

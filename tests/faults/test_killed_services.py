@@ -69,9 +69,9 @@ async def test_a_killed_service_loses_no_run(fault_stack: Stack, fault_api: Api,
 
 
 async def test_a_worker_drained_by_sigterm_hands_its_runs_over_without_counting_an_attempt(
-    fault_stack: Stack, fault_api: Api
+    fault_stack: Stack, fault_api: Api, connection: asyncpg.Connection
 ) -> None:
-    notebook = await fault_api.create("import time\ntime.sleep(20)")
+    notebook = await fault_api.create("import time\ntime.sleep(6)")
     execution = await fault_api.start(notebook["notebookId"])
     path = f"notebook/{notebook['notebookId']}/execution/{execution['executionId']}"
     async with asyncio.timeout(30):
@@ -81,3 +81,7 @@ async def test_a_worker_drained_by_sigterm_hands_its_runs_over_without_counting_
     await asyncio.to_thread(fault_stack.worker.start)
     ended = await fault_api.wait(notebook["notebookId"], execution["executionId"])
     assert ended["status"] == "Completed"
+    row = await connection.fetchrow(
+        "SELECT attempt, epoch FROM executor.execution WHERE execution_id = $1", execution["executionId"]
+    )
+    assert (row["attempt"], row["epoch"]) == (1, 3)  # claimed, handed over, claimed again

@@ -51,7 +51,7 @@ OVERTAKEN = """
 
 
 async def let_leases_end(database: asyncpg.Connection, runs: list[Saving]) -> None:
-    """The dead worker's lease is over now instead of in eight seconds."""
+    """The dead worker's lease is over now instead of in a few seconds."""
     await database.execute(
         "UPDATE executor.worker SET expires_at = clock_timestamp() - interval '1 s' WHERE worker_id IN "
         "(SELECT worker_id FROM executor.execution WHERE execution_id = ANY($1) AND ended_at IS NULL)",

@@ -18,6 +18,7 @@ import asyncpg
 import pytest
 
 from deploy.local import Stack
+from tests.faults.conftest import SHORT_LEASES
 from tests.support.api import Api
 from tests.support.clock import Clock
 from tests.support.recorder import Recorder
@@ -41,7 +42,7 @@ def three_catalogs() -> Iterator[Stack]:
     folder = Path(tempfile.mkdtemp(prefix="atelier-"))
     folder.chmod(0o755)  # PostgreSQL's own user must be able to enter
     try:
-        with Stack(folder / "c", slots=4, replicas={"catalog": len(REPLICAS)}) as running:
+        with Stack(folder / "c", slots=4, env=SHORT_LEASES, replicas={"catalog": len(REPLICAS)}) as running:
             yield running
     finally:
         shutil.rmtree(folder, ignore_errors=True)

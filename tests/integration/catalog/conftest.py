@@ -192,7 +192,7 @@ class Bench:
 async def catalog(catalog_database: Database) -> AsyncIterator[SimpleNamespace]:
     """The catalog's handlers with a real database and the rest of the world played."""
     sent, datasets = Sent(), Datasets()
-    outbox = Outbox(catalog_database, sent)
+    outbox = Outbox(catalog_database, sent, lease_s=8, heartbeat_s=2)
     await outbox.open()
     differ = Differ(patience_s=60)  # a busy machine must not turn nbdime's answers into plain ones
     app = Catalog(

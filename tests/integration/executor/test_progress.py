@@ -85,7 +85,7 @@ async def database(postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> AsyncI
     await migrations.migrate(postgres_dsn, [migrations.Schema(name="executor", folder=folder, dsn=dsn)])
     database = DoubtfulDatabase(dsn, schema="executor")
     await database.open()
-    outbox = Outbox(database, SilentBroker())
+    outbox = Outbox(database, SilentBroker(), lease_s=8, heartbeat_s=2)
     await outbox.open()
     yield database
     await outbox.close(timeout_s=0.01)

@@ -85,7 +85,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def parts() -> AsyncIterator[tuple[Outbox, Bus, Server]]:
     bus, server = Bus(), Server()
-    box = Outbox(cast("Database", server), bus)
+    box = Outbox(cast("Database", server), bus, lease_s=8, heartbeat_s=2)
     await box.open()
     yield box, bus, server
     await box.close(timeout_s=0.01)
@@ -173,7 +173,7 @@ async def test_no_more_rows_are_in_flight_than_the_window_holds(parts: Parts) ->
 
 async def test_what_is_unconfirmed_at_the_end_stays_for_another_process() -> None:
     bus, server = Bus(), Server()
-    box = Outbox(cast("Database", server), bus)
+    box = Outbox(cast("Database", server), bus, lease_s=8, heartbeat_s=2)
     await box.open()
     box.send(rows(1, 2, 3))
     await until(lambda: len(bus.waiting) == 3)
