@@ -152,6 +152,7 @@ class Queue:
     max_active: int
     workers: int
     free_slots: int
+    reserved_slots: int = 0  # kept for tenants that have none
 
 
 def reason_to_wait(queue: Queue) -> str:
@@ -162,6 +163,8 @@ def reason_to_wait(queue: Queue) -> str:
         return f"the tenant's limit of {queue.max_active} concurrent runs is reached"
     if queue.free_slots <= 0:
         return "waiting for a free worker slot"
+    if queue.active > 0 and queue.free_slots <= queue.reserved_slots:
+        return "waiting for a free worker slot; the last ones are kept for tenants that have none"
     return "about to be taken by a worker"
 
 

@@ -74,7 +74,8 @@ AND (priority > $2 OR (priority = $2 AND accepted_at <= $3))
 
 -- name: queue
 -- What decides when the tenant's next run is taken. $2: the default of its limit. A draining worker has no slots.
-SELECT COALESCE(t.active, 0) AS active, COALESCE(t.max_active, $2) AS max_active, w.workers, w.slots - w.held AS free
+SELECT COALESCE(t.active, 0) AS active, COALESCE(t.max_active, $2) AS max_active, w.workers, w.slots - w.held AS free,
+    floor(w.slots * $3::float8) AS reserved
 FROM (
     SELECT count(*) AS workers, COALESCE(sum(slots), 0) AS slots, COALESCE(sum((
         SELECT count(*) FROM execution e
@@ -159,9 +160,31 @@ UPDATE notebook SET blocked_at = COALESCE(blocked_at, clock_timestamp()), deleti
 WHERE notebook_id = $1
 
 -- name: claim_tenant
--- The least served tenant that has waiting work and room for more; its row stays locked until the claim commits.
-SELECT tenant_id FROM tenant WHERE queued > 0 AND active < COALESCE(max_active, $1)
-ORDER BY active, served_at LIMIT 1 FOR UPDATE
+-- The least served tenant, by its weight, that has waiting work and room for more; its row stays locked until the claim
+-- commits. $2: the part of all slots that is kept for tenants that have none; $3: tenants that were tried already.
+SELECT t.tenant_id FROM tenant t, (
+    SELECT (SELECT COALESCE(sum(active), 0) FROM tenant WHERE active > 0) AS taken,
+        (SELECT COALESCE(sum(slots), 0) FROM worker WHERE expires_at >= clock_timestamp()) AS slots
+) s
+WHERE t.queued > 0 AND t.active < COALESCE(t.max_active, $1) AND NOT t.tenant_id = ANY ($3::uuid[])
+AND (t.active = 0 OR s.taken < s.slots - floor(s.slots * $2::float8))
+ORDER BY t.active / t.weight, t.served_at LIMIT 1 FOR UPDATE OF t
+
+-- name: wrong_tenants
+-- Tenants whose numbers are not those of their runs. Both change in the same transactions, so no honest row is among them.
+SELECT t.tenant_id FROM tenant t
+LEFT JOIN (SELECT tenant_id, count(*) AS n FROM execution WHERE state = 'Queued' GROUP BY 1) q USING (tenant_id)
+LEFT JOIN (SELECT tenant_id, count(*) AS n FROM execution
+           WHERE state IN ('Claimed', 'Running', 'Collecting') GROUP BY 1) a USING (tenant_id)
+WHERE t.queued <> COALESCE(q.n, 0) OR t.active <> COALESCE(a.n, 0) LIMIT 100
+
+-- name: recount_tenant
+-- The tenant's numbers, from its runs; its row is locked, so that none of them comes or goes meanwhile.
+UPDATE tenant t SET
+    queued = (SELECT count(*) FROM execution e WHERE e.tenant_id = $1 AND e.state = 'Queued'),
+    active = (SELECT count(*) FROM execution e
+              WHERE e.tenant_id = $1 AND e.state IN ('Claimed', 'Running', 'Collecting'))
+WHERE t.tenant_id = $1 RETURNING queued, active
 
 -- name: claim_execution
 -- The head of that tenant's queue: highest priority, then longest waiting.

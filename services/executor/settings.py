@@ -43,6 +43,9 @@ class ExecutorSettings(ServiceSettings):
     executor_postgres_dsn: SecretStr
     max_active_runs: int = Field(100, ge=1, description="runs of one tenant at a time, unless its row says otherwise")
     max_queued_runs: int = Field(10_000, ge=1, description="waiting runs of one tenant, unless its row says otherwise")
+    reserved_slots_share: float = Field(
+        0.25, ge=0, lt=1, description="part of all slots, rounded down, that is kept for tenants that have none"
+    )
     # The worker keeps these limits, control tells of them: both are to be told the same.
     kernel_memory_mb: int = Field(4096, ge=256, description="memory of one run's processes together, in MB")
     kernel_processes: int = Field(512, ge=16, description="processes and threads of one run")

@@ -48,18 +48,20 @@ async def find(
     return row
 
 
-async def view(connection: asyncpg.Connection, row: asyncpg.Record, max_active: int) -> Execution:
-    """The status object of a row; `max_active` is the default of a tenant's limit."""
-    return (await view_all(connection, [row], max_active))[0]
+async def view(connection: asyncpg.Connection, row: asyncpg.Record, settings: ExecutorSettings) -> Execution:
+    """The status object of a row."""
+    return (await view_all(connection, [row], settings))[0]
 
 
-async def view_all(connection: asyncpg.Connection, rows: Sequence[asyncpg.Record], max_active: int) -> list[Execution]:
+async def view_all(
+    connection: asyncpg.Connection, rows: Sequence[asyncpg.Record], settings: ExecutorSettings
+) -> list[Execution]:
     """The status objects of rows of one tenant, cells included, in their order."""
     cells: dict[UUID, list[CellResult]] = {row["execution_id"]: [] for row in rows}
     for record in await connection.fetch(queries.cells_of, list(cells)):
         cells[record["execution_id"]].append(views.cell(CellResult.model_validate_json(record["result"])))
     waiting = [row["tenant_id"] for row in rows if row["state"] == "Queued"]
-    reason = model.reason_to_wait(await _queue(connection, waiting[0], max_active)) if waiting else None
+    reason = model.reason_to_wait(await _queue(connection, waiting[0], settings)) if waiting else None
     found = []
     for row in rows:
         position = None
@@ -71,10 +73,14 @@ async def view_all(connection: asyncpg.Connection, rows: Sequence[asyncpg.Record
     return found
 
 
-async def _queue(connection: asyncpg.Connection, tenant_id: UUID, max_active: int) -> model.Queue:
-    row = await connection.fetchrow(queries.queue, tenant_id, max_active)
+async def _queue(connection: asyncpg.Connection, tenant_id: UUID, settings: ExecutorSettings) -> model.Queue:
+    row = await connection.fetchrow(queries.queue, tenant_id, settings.max_active_runs, settings.reserved_slots_share)
     return model.Queue(
-        active=row["active"], max_active=row["max_active"], workers=row["workers"], free_slots=row["free"]
+        active=row["active"],
+        max_active=row["max_active"],
+        workers=row["workers"],
+        free_slots=row["free"],
+        reserved_slots=int(row["reserved"]),
     )
 
 

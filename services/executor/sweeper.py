@@ -1,7 +1,8 @@
 """Puts right what workers cannot: runs whose worker was lost, and runs that waited too long.
 
 A lease is believed to be over only after one lease time of unbroken database contact of our own, and never soon after a
-database start: a restart of the database must not run healthy work again (DESIGN.md decision 5).
+database start: a restart of the database, or one that stood still, must not run healthy work again. An answer that took
+long, or a sweep that came late, breaks contact as an error does: workers may have been kept from renewing, too.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter, Gauge
 
-from services.executor import ending, model, requeueing
+from services.executor import claiming, ending, model, requeueing
 from services.executor.ending import Fenced
 from services.executor.model import Verdict
 from services.executor.store import queries
@@ -25,8 +26,14 @@ from shared.errors import AtelierError, Unavailable
 
 log = structlog.get_logger(__name__)
 
-SWEEP_S = 1.0
-"""Pause between sweeps, in seconds."""
+RECOUNT_S = 30.0
+"""How often the counters of all tenants are compared with their runs, in seconds."""
+
+SWEEPS_PER_LEASE = 8
+"""Sweeps within the time of a lease."""
+
+SILENCE = 0.6
+"""Part of a lease after which silence between sweeps counts as broken contact: a healthy worker's lease lasts longer."""
 
 WORKERS_LOST = Counter("atelier_executions_requeued_total", "Runs put back because their worker was lost")
 QUEUED = Gauge("atelier_executions_queued", "Runs waiting")
@@ -43,6 +50,7 @@ class Sweeper(Background):
         self._database = database
         self._broker = broker
         self._contact_since: float | None = None
+        self._last_contact = self._recounted = time.monotonic()
 
     async def work(self) -> float:
         """See Background."""
@@ -51,7 +59,7 @@ class Sweeper(Background):
         except Unavailable:
             self._contact_since = None
             raise
-        return SWEEP_S
+        return self._lease_s / SWEEPS_PER_LEASE
 
     async def _sweep(self) -> None:
         async with self._database.connection() as connection:
@@ -61,8 +69,13 @@ class Sweeper(Background):
             await connection.execute(queries.forget_workers)
         QUEUED.set(depth["queued"])
         ACTIVE.set(depth["active"])
-        if self._contact_since is None:
-            self._contact_since = time.monotonic()
+        now = time.monotonic()
+        if self._contact_since is None or now - self._last_contact > self._lease_s * SILENCE:
+            self._contact_since = now
+        self._last_contact = now
+        if now - self._recounted > RECOUNT_S:
+            self._recounted = now
+            await self._recount()
         for row in overdue:
             await self._one(row["execution_id"], self._give_up_waiting)
         if time.monotonic() - self._contact_since < self._lease_s:
@@ -71,6 +84,14 @@ class Sweeper(Background):
             await self._one(row["execution_id"], self._take_back)
         if expired:
             await self._broker.publish_hint()
+
+    async def _recount(self) -> None:
+        async with self._database.connection() as connection:
+            wrong = await connection.fetch(queries.wrong_tenants)
+        for row in wrong:
+            async with self._database.transaction() as transaction:
+                await transaction.row(queries.lock_tenant, row["tenant_id"])
+                await claiming.recount(transaction, row["tenant_id"])
 
     async def _one(self, execution_id: UUID, step: Callable[[Transaction, UUID], Awaitable[None]]) -> None:
         try:

@@ -12,7 +12,7 @@ import asyncpg
 import structlog
 from prometheus_client import Gauge
 
-from services.executor import store
+from services.executor import claiming, store
 from services.executor.handlers.planning import snapshot_of
 from services.executor.running import incidents
 from services.executor.running.claim import Claim, Means
@@ -124,15 +124,16 @@ class Worker:
     async def _claim(self) -> bool:
         """Take the best waiting run, if there is one."""
         async with self._means.database.transaction() as transaction:
-            tenant = await transaction.value(queries.claim_tenant, self._settings.max_active_runs)
-            if tenant is None:
-                return False
-            waiting = await transaction.row(queries.claim_execution, tenant)
+            waiting = await claiming.next_run(
+                transaction,
+                max_active=self._settings.max_active_runs,
+                reserved_share=self._settings.reserved_slots_share,
+            )
             if waiting is None:
                 return False
             row = await transaction.row(queries.mark_claimed, waiting["execution_id"], self.id)
             assert row is not None  # noqa: S101 - locked above
-            await transaction.execute(queries.count_claimed, tenant)
+            await transaction.execute(queries.count_claimed, row["tenant_id"])
             envelope = transaction.emit(
                 ExecutionStarted(
                     scope=Scope(tenant_id=row["tenant_id"], project_id=row["project_id"]),

@@ -50,7 +50,7 @@ async def get_execution(app: ControlApp, command: GetExecution, _context: Contex
     """The status object."""
     async with app.database.connection() as connection:
         row = await store.find(connection, command.scope, command.execution_id, command.notebook_id)
-        return await store.view(connection, row, app.settings.max_active_runs)
+        return await store.view(connection, row, app.settings)
 
 
 async def get_latest_execution(app: ControlApp, command: GetLatestExecution, _context: Context) -> Execution:
@@ -60,7 +60,7 @@ async def get_latest_execution(app: ControlApp, command: GetLatestExecution, _co
         row = await connection.fetchrow(queries.find_latest, command.notebook_id, scope.tenant_id, scope.project_id)
         if row is None:
             raise NotFound("This notebook has not been executed.")
-        return await store.view(connection, row, app.settings.max_active_runs)
+        return await store.view(connection, row, app.settings)
 
 
 async def list_executions(app: ControlApp, command: ListExecutions, _context: Context) -> ExecutionPage:
@@ -94,7 +94,7 @@ async def list_executions(app: ControlApp, command: ListExecutions, _context: Co
         shown = rows[: command.page_size]
         more = len(rows) > len(shown)
         return ExecutionPage(
-            executions=await store.view_all(connection, shown, app.settings.max_active_runs),
+            executions=await store.view_all(connection, shown, app.settings),
             total_count=total,
             page=command.page,
             page_size=command.page_size,

@@ -83,7 +83,7 @@ async def _started_before(app: ControlApp, command: StartExecution) -> Execution
         if not row["kept"]:
             raise Conflict("This execution was started before and has been removed since.")
         found = await store.find(connection, command.scope, command.execution_id, command.notebook_id)
-        return await store.view(connection, found, app.settings.max_active_runs)
+        return await store.view(connection, found, app.settings)
 
 
 async def _accept(app: ControlApp, context: Context, plan: Plan, command: StartExecution | RerunExecution) -> Execution:
@@ -148,7 +148,7 @@ async def _accept(app: ControlApp, context: Context, plan: Plan, command: StartE
             sequence=1,
         )
         await store.put_events(sql, execution_id, [envelope])
-        view = await store.view(sql.connection, row, app.settings.max_active_runs)
+        view = await store.view(sql.connection, row, app.settings)
         answer = transaction.reply(view, subject=execution_id)
     await app.broker.publish_hint()
     return answer

@@ -54,7 +54,7 @@ async def cancel_execution(app: ControlApp, command: CancelExecution, context: C
         row = await cancel_in(transaction.sql, command.execution_id)
         if row is None:
             raise Conflict("The execution has already ended.")
-        view = await store.view(transaction.sql.connection, row, app.settings.max_active_runs)
+        view = await store.view(transaction.sql.connection, row, app.settings)
         answer = transaction.reply(view, subject=command.execution_id)
     await app.broker.publish_nudge()
     return answer

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -14,13 +11,10 @@ import asyncpg
 import orjson
 import pytest
 
-from deploy.local import Stack
-from services.executor import handlers
 from services.executor.ending import Fenced
 from services.executor.model import Tally, pending_cells
 from services.executor.running import progress
 from services.executor.running.progress import ProgressWriter, Step
-from shared import migrations
 from shared.contracts.base import Scope
 from shared.contracts.execution_events import CellStarted
 from shared.contracts.executions import CellResult
@@ -63,27 +57,10 @@ class SilentBroker:
         await asyncio.get_running_loop().create_future()
 
 
-@pytest.fixture(scope="module")
-def postgres_dsn() -> Iterator[str]:
-    folder = Path(tempfile.mkdtemp(prefix="atelier-progress-"))
-    folder.chmod(0o755)
-    stack = Stack(folder / "stack")
-    stack.end_with_this_process()
-    try:
-        stack.up(only=["postgres"])
-        yield stack.postgres.dsn
-    finally:
-        stack.delete()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 @pytest.fixture
-async def database(postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[DoubtfulDatabase]:
+async def database(executor_dsn: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[DoubtfulDatabase]:
     monkeypatch.setattr(progress, "RETRY_S", 0.001)
-    dsn = f"postgresql://atelier_executor:of-the-tests@{postgres_dsn.partition('@')[2]}"
-    folder = Path(handlers.__file__).parent.parent / "migrations"
-    await migrations.migrate(postgres_dsn, [migrations.Schema(name="executor", folder=folder, dsn=dsn)])
-    database = DoubtfulDatabase(dsn, schema="executor")
+    database = DoubtfulDatabase(executor_dsn, schema="executor")
     await database.open()
     outbox = Outbox(database, SilentBroker(), lease_s=8, heartbeat_s=2)
     await outbox.open()

@@ -141,6 +141,10 @@ def test_a_range_without_ends_is_refused() -> None:
         ),
         (model.Queue(active=4, max_active=5, workers=2, free_slots=0), "waiting for a free worker slot"),
         (model.Queue(active=0, max_active=5, workers=2, free_slots=1), "about to be taken by a worker"),
+        (
+            model.Queue(active=1, max_active=5, workers=2, free_slots=1, reserved_slots=1),
+            "waiting for a free worker slot; the last ones are kept for tenants that have none",
+        ),
     ],
 )
 def test_why_a_run_waits(queue: model.Queue, reason: str) -> None:
