@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+import collections
 from typing import Any
 from uuid import uuid4
 
 import structlog
 from aiohttp import web
-from prometheus_client import Counter as Metric
+from prometheus_client import Counter
 
 from services.gateway import problems
 from shared.errors import Invalid
@@ -25,7 +25,7 @@ IDLE_S = 75.0
 LONGEST_LINE = 16 * 1024
 """Longest request line and header line, in bytes: download links are longer than most addresses."""
 
-REFUSED = Metric("atelier_http_connections_refused_total", "Connections closed unread", ["reason"])
+REFUSED = Counter("atelier_http_connections_refused_total", "Connections closed unread", ["reason"])
 
 
 class Connections:
@@ -33,7 +33,7 @@ class Connections:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._open: Counter[str] = Counter()
+        self._open: collections.Counter[str] = collections.Counter()
 
     def enter(self, address: str) -> bool:
         """Count a new connection; return whether the address may hold it."""
