@@ -33,7 +33,7 @@ SWEEPS_PER_LEASE = 8
 """Sweeps within the time of a lease."""
 
 SILENCE = 0.6
-"""Part of a lease after which silence between sweeps counts as broken contact: a healthy worker's lease lasts longer."""
+"""Part of a lease after which silence between sweeps is broken contact: a healthy worker's lease lasts longer."""
 
 WORKERS_LOST = Counter("atelier_executions_requeued_total", "Runs put back because their worker was lost")
 QUEUED = Gauge("atelier_executions_queued", "Runs waiting")
