@@ -5,10 +5,10 @@ local({
   sys.source(file.path(dirname(script), "atelier.R"), envir = attach(NULL, name = "atelier"))
 
   kernel <- IRkernel:::Kernel$new(connection_file = commandArgs(TRUE)[[1L]])
-  # The class is locked; a method of one object is a function whose environment is the object.
+  # The class is locked; a method of one object is a function whose environment is the object, where it uses its fields.
   executor <- as.environment(kernel$executor)
-  redefine <- function(name, method) {
-    environment(method) <- executor
+  redefine <- function(name, method, uses_fields = FALSE) {
+    if (uses_fields) environment(method) <- executor
     if (exists(name, executor, inherits = FALSE) && bindingIsLocked(name, executor)) unlockBinding(name, executor)
     assign(name, method, executor)
   }
@@ -21,10 +21,43 @@ local({
     told <- as.list(c(paste0(IRkernel:::resilient_to_str(e), "Traceback:\n"), IRkernel:::format_stack(calls)))
     err <<- list(ename = name, evalue = message, traceback = told)
     if (!is_silent()) send_response("error", current_request, "iopub", err)
+  }, uses_fields = TRUE)
+  # A cell that asks for input would wait for ever: nobody is there to answer.
+  refuse <- function(asked) {
+    stop(asked, " was called, but a run has nobody to answer. Use a parameter instead.", call. = FALSE)
+  }
+  redefine("readline", function(prompt = "") refuse("readline()"))
+  redefine("get_pass", function(msg = "", forcemask = FALSE, noblank = FALSE, stream = "stderr") refuse("getPass()"))
+
+  # IRkernel's quit() only asks the frontend to end the session, and the cell goes on. Here R ends: first the cell is
+  # left, so that what it has printed is sent.
+  redefine("quit", function(save = "default", status = 0, runLast = TRUE) {
+    status <- suppressWarnings(as.integer(status))
+    if (length(status) != 1L || is.na(status)) stop("'status' of quit() must be one whole number", call. = FALSE)
+    evaluate::flush_console()
+    leaving <- list(message = "quit()", call = NULL, status = status, last = isTRUE(as.logical(runLast)))
+    signalCondition(structure(leaving, class = c("atelierQuit", "condition")))
+    IRkernel:::backup_env$base_quit(save = "no", status = status, runLast = leaving$last) # from outside of a cell
   })
-  # IRkernel asks its frontend to end the session; here nobody is there to be asked.
-  redefine("quit", function(save = "no", status = 0, runLast = FALSE) {
-    IRkernel:::backup_env$base_quit(save = "no", status = status, runLast = FALSE)
+  execute <- kernel$executor$execute
+  redefine("execute", function(request) {
+    leaving <- tryCatch({ execute(request); NULL }, atelierQuit = identity)
+    if (!is.null(leaving)) {
+      IRkernel:::backup_env$base_quit(save = "no", status = leaving$status, runLast = leaving$last)
+    }
+  })
+
+  # R drops what it publishes faster than it is read, unless it may wait (ZMQ_SNDHWM, ZMQ_XPUB_NODROP).
+  pbdZMQ::zmq.setsockopt(kernel$sockets$iopub, 23L, 100L)
+  pbdZMQ::zmq.setsockopt(kernel$sockets$iopub, 69L, 1L)
+
+  # The last of all finalizers: what is written to connections that a notebook left open is in their files, and what was
+  # published has left (ZMQ_LINGER, in milliseconds).
+  reg.finalizer(environment(), onexit = TRUE, function(own) {
+    closeAllConnections()
+    for (socket in kernel$sockets) pbdZMQ::zmq.setsockopt(socket, 17L, 1000L)
+    for (socket in kernel$sockets) pbdZMQ::zmq.close(socket)
+    pbdZMQ::zmq.ctx.destroy(kernel$zmqctx)
   })
   kernel$run()
 })

@@ -3,22 +3,31 @@ package atelier
 import java.io.OutputStream
 
 import org.apache.hadoop.security.UserGroupInformation
+import org.apache.spark.internal.Logging
 import org.apache.spark.sql.SparkSession
 import org.apache.toree.boot.layer.{
-  StandardBareInitialization, StandardComponentInitialization, StandardHandlerInitialization, StandardHookInitialization
+  StandardComponentInitialization, StandardHandlerInitialization, StandardHookInitialization
 }
 import org.apache.toree.boot.{CommandLineOptions, KernelBootstrap}
+import org.apache.toree.global.StreamState
 import org.apache.toree.interpreter.{ExecuteError, ExecuteFailure, Results}
 import org.apache.toree.kernel.api.KernelLike
 import org.apache.toree.kernel.interpreter.scala.ScalaInterpreter
+import org.apache.toree.kernel.protocol.v5.kernel.socket.SocketConfig
 import sun.misc.Signal
 
 import scala.annotation.nowarn
 
-/** Starts Toree with Atelier's helper imported and Spark on its way: `java … atelier.Kernel --profile FILE`. */
-object Kernel {
+/** Starts Toree with Atelier's sockets and streams, its helper imported, and Spark on its way:
+  * `java … atelier.Kernel --profile FILE`.
+  */
+object Kernel extends Logging {
   @nowarn("cat=deprecation") // System.setSecurityManager, which Toree uses
   def main(arguments: Array[String]): Unit = {
+    initializeLogIfNecessary(true) // before the streams are replaced: a log is no output of a cell
+    System.setIn(Streams.NoInput)
+    System.setOut(Streams.out)
+    System.setErr(Streams.err)
     val scratch = sys.env.getOrElse("TMPDIR", "/tmp")
     System.setProperty("java.io.tmpdir", scratch)
     System.setProperty("spark.local.dir", scratch)
@@ -29,11 +38,16 @@ object Kernel {
     // A name of its own: Toree's Scala interpreter would win the name "Scala".
     val plugin = s"Atelier:${classOf[Interpreter].getName}"
     val interpreter = Seq("--interpreter-plugin", plugin, "--default-interpreter", "Atelier")
-    val bootstrap = new KernelBootstrap(new CommandLineOptions(arguments ++ interpreter).toConfig)
-      with StandardBareInitialization
+    val config = new CommandLineOptions(arguments ++ interpreter).toConfig
+    val sockets = new Wire(SocketConfig.fromConfig(config), Streams.sent)
+    val bootstrap = new KernelBootstrap(config)
+      with Messaging
       with StandardComponentInitialization
       with StandardHandlerInitialization
-      with StandardHookInitialization
+      with StandardHookInitialization {
+      override def wire: Wire = sockets
+      override def initializeShutdownHook(): Unit = Runtime.getRuntime.addShutdownHook(new Thread(() => end(wire)))
+    }
     val warming = new Thread(() => warmUp(), "spark-warming-up")
     warming.setDaemon(true)
     warming.start()
@@ -43,6 +57,12 @@ object Kernel {
     System.setSecurityManager(null)
     Signal.handle(new Signal("INT"), _ => Interpreter.current.foreach(_.interrupt()))
     bootstrap.waitForTermination()
+  }
+
+  /** What was printed leaves before the end, also where a cell ends the machine. */
+  private def end(wire: Wire): Unit = {
+    Streams.drain()
+    wire.close()
   }
 
   /** Spark's first job takes seconds; while a kernel waits for its run they cost nobody anything. */
@@ -69,9 +89,11 @@ class Interpreter extends ScalaInterpreter {
   override def interpret(
       code: String, silent: Boolean, output: Option[OutputStream]
   ): (Results.Result, Either[Map[String, String], ExecuteFailure]) = {
-    val done = super.interpret(code, silent, output)
-    // Toree empties its streams by the clock, which may be after it has said that the cell has ended.
-    output.foreach(_.flush())
+    // Toree's stream for a cell loses white space, order and parts of characters.
+    StreamState.setStreams(Streams.NoInput, Streams.out, Streams.err)
+    val done =
+      try super.interpret(code, silent, output)
+      finally Streams.flush()
     done match {
       case (result, Right(ExecuteError("Unknown Error", message, trace))) =>
         (result, Right(ExecuteError("CompileError", message.trim, trace)))

@@ -162,8 +162,6 @@ class _Driver(NotebookClient):
             if await self._is_bearable(sum(map(len, frames))):
                 is_complete = self._completes(frames, parent_msg_id, cell, cell_index)
             turn.spend(time.monotonic() - began)
-        if self.kernel.trailing_output_s:
-            await self._take_trailing_outputs(parent_msg_id, cell, cell_index)
 
     def _completes(self, frames: list[bytes], parent_msg_id: str, cell: NotebookNode, cell_index: int) -> bool:
         """Take a message; whether it is the cell's last one."""
@@ -175,12 +173,6 @@ class _Driver(NotebookClient):
             except CellExecutionComplete:
                 return True
         return False
-
-    async def _take_trailing_outputs(self, parent_msg_id: str, cell: NotebookNode, cell_index: int) -> None:
-        socket = self.kernel.client.iopub_channel.socket
-        deadline = time.monotonic() + self.kernel.trailing_output_s
-        while (left_s := deadline - time.monotonic()) > 0 and await socket.poll(int(left_s * 1000) + 1):
-            self._completes(await socket.recv_multipart(), parent_msg_id, cell, cell_index)
 
     def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> NotebookNode | None:
         """Called by nbclient for each message of the cell; passes on what is as it should be, up to a cap."""

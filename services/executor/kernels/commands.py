@@ -23,9 +23,9 @@ class KernelCommand:
     """Folders outside the system's that the kernel must be able to read, for level `strong`."""
     ended_by: str = "os._exit called or the interpreter ended"
     """What has most likely happened when the kernel's process ends by itself, in its language's terms."""
-    trailing_output_s: float = 0.0
-    """How long outputs of a cell may still come after the kernel has said that the cell ended, in seconds."""
     waits_for_reader: bool = False
     """Whether the kernel waits while its outputs are not read (`forkserver.outlet`); others may drop them."""
     start_timeout_s: float | None = None
     """Seconds until a starting kernel counts as stuck, where it is slower than others."""
+    start_processors: int = 1
+    """How many processors a start keeps busy."""

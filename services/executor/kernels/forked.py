@@ -20,6 +20,7 @@ from services.executor.kernels.plain import PYTHON_ARGUMENTS
 from services.executor.kernels.pool import Pool
 from services.executor.kernels.port import BUILT, Kernel, KernelRequest, KernelSource, KernelStartError, LayOut
 from services.executor.kernels.spares import Origin, Spares
+from services.executor.kernels.start_priority import StartPriority
 from services.executor.kernels.starting import READY_BUCKETS, Starter
 from services.executor.kernels.warm_server import WarmServer
 
@@ -160,12 +161,8 @@ class ForkedKernels:
                 )
             log.warning("a kernel is started plainly: there is no network namespace", kernel=request.kernel_type)
             return await self._fallback.acquire(request), "plain"
-        spare = await self.spares.take(origin)
-        if spare is not None:
-            return spare, "pool"
-        kernel = await self._starter.start(request.run_dir, origin.kind, origin.command)
-        self.spares.keep_one(origin)
-        return kernel, "start"
+        kernel, was_ready = await self.spares.take(origin)
+        return kernel, "pool" if was_ready else "start"
 
     def _origin(self, request: KernelRequest) -> Origin | None:
         """How a kernel that is not forked is started; None where this worker has no such kernel."""
@@ -180,9 +177,9 @@ class ForkedKernels:
         await self._server.up.wait()
         return await self._starter.start(self._new_folder(), BASE)
 
-    async def _start_other_spare(self, kind: str, command: KernelCommand) -> ForkedKernel:
-        await self._server.up.wait()
-        return await self._starter.start(self._new_folder(), kind, command)
+    async def _start_other_spare(self, kind: str, command: KernelCommand, priority: StartPriority) -> ForkedKernel:
+        await self._starter.wait_for_server()
+        return await self._starter.start(self._new_folder(), kind, command, priority)
 
 
 def _lasting(kernel_type: str, command: KernelCommand) -> Origin:

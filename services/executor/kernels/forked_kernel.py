@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from pathlib import Path
 
 import structlog
@@ -34,7 +35,6 @@ class ForkedKernel:
     ) -> None:
         self.run_dir = run_dir
         self.client = client
-        self.trailing_output_s = 0.0
         self.exited: asyncio.Future[KernelExit] = provisioner.exited
         self.provisioner = provisioner
         self._connection = connection
@@ -49,6 +49,16 @@ class ForkedKernel:
     async def interrupt(self) -> None:
         """See Kernel."""
         await self.provisioner.send_signal(2)
+
+    async def suspend(self) -> None:
+        """Have the kernel use no processor time until `resume`."""
+        await self.provisioner.send_signal(signal.SIGSTOP)
+
+    async def resume(self) -> None:
+        """Go on, with as much of the processors as any other kernel."""
+        await self.provisioner.send_signal(signal.SIGCONT)
+        if self.meter is not None:
+            self.meter.give_way(gives_way=False)
 
     async def shut_down(self, grace_s: float) -> None:
         """See Kernel."""

@@ -13,6 +13,7 @@ from services.executor import wording
 from services.executor.kernels.fork_link import ForkLink
 from services.executor.kernels.metering import GroupMeter, Meter, ProcessMeter, kernel_beside
 from services.executor.kernels.port import KernelExit, Usage
+from services.executor.kernels.start_priority import StartPriority
 
 
 class ForkedKernelProvisioner(KernelProvisionerBase):
@@ -26,6 +27,8 @@ class ForkedKernelProvisioner(KernelProvisionerBase):
     ended_by: str | None = None
     """See KernelCommand."""
     meter: Meter | None = None
+    priority: StartPriority | None = None
+    """Of its start, where it has one that may be low."""
     _spawned = False
     _keeper: int | None = None
 
@@ -72,6 +75,8 @@ class ForkedKernelProvisioner(KernelProvisionerBase):
             self._keeper = message["pid"]
             if message.get("group") is not None:
                 self.meter = GroupMeter(message["group"])
+                if self.priority is not None:
+                    self.priority.apply_to(self.meter)
         elif event == "bound":
             if self.meter is None and self._same_pids and self._keeper is not None:
                 kernel = message.get("kernel") or kernel_beside(self._keeper)

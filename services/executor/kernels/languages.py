@@ -41,11 +41,17 @@ SPARK = {
     "spark.sql.parquet.compression.codec": "zstd",
     "spark.sql.legacy.parquet.nanosAsLong": "true",
     "spark.sql.shuffle.partitions": "8",
+    "spark.executor.heartbeatInterval": "1h",
+    "spark.network.timeout": "100000h",
+    "akka.scheduler.tick-duration": "100ms",
+    "akka.coordinated-shutdown.run-by-jvm-shutdown-hook": "off",
     "java.awt.headless": "true",
     "file.encoding": "UTF-8",
 }
 """How Spark runs in a kernel: on this machine's processors, on loopback alone, with nothing kept outside the run folder
-(where that is, atelier.Kernel tells it). Shuffles have few partitions: there is one machine."""
+(where that is, atelier.Kernel tells it). Shuffles have few partitions: there is one machine. Executor and driver are
+one process: heartbeats between them only cost time, and after hours in the pool a missed one would end the executor.
+Toree's actors look at their clock less often, and leave the end of the process to atelier.Kernel."""
 
 
 def commands(settings: WorkerSettings) -> dict[str, KernelCommand]:
@@ -68,6 +74,7 @@ def r(program: Path) -> KernelCommand:
         argv=(str(program), *flags, f"--file={SDK / 'r' / 'kernel.R'}", "--args", "{connection_file}"),
         readable=(SDK / "r",),
         ended_by="quit() was called or R ended",
+        waits_for_reader=True,
     )
 
 
@@ -101,8 +108,9 @@ def scala(environment: Path, java: Path, *, memory_mb: int) -> KernelCommand:
         transport="tcp",
         readable=(environment,),
         ended_by="System.exit was called or the Java machine ended",
-        trailing_output_s=0.15,  # Toree sends streams and states through different actors
+        waits_for_reader=True,
         start_timeout_s=SCALA_START_TIMEOUT_S,
+        start_processors=2,
     )
 
 

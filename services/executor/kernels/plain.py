@@ -62,7 +62,6 @@ class PlainKernel:
     ) -> None:
         self.run_dir = run_dir
         self.client = client
-        self.trailing_output_s = 0.0
         self.exited: asyncio.Future[KernelExit] = asyncio.get_running_loop().create_future()
         self._provisioner = provisioner
         self._connection = connection
@@ -161,7 +160,6 @@ class PlainKernels:
         environment = connecting.environment_for(run_dir, request.python or self._python) | dict(command.environment)
         await provisioner.launch_kernel(argv, env=environment, cwd=run_dir / "work")
         kernel = PlainKernel(provisioner, connection, connection.client(self._context), run_dir, command.ended_by)
-        kernel.trailing_output_s = command.trailing_output_s
         try:
             limit_s = command.start_timeout_s or self._start_timeout_s
             await connecting.meet(_handshake(kernel.client, connection), kernel.exited, limit_s)

@@ -78,8 +78,6 @@ class Kernel(Protocol):
     run_dir: Path
     client: RunClient
     exited: asyncio.Future[KernelExit]
-    trailing_output_s: float
-    """See KernelCommand."""
 
     @property
     def meter(self) -> Meter | None:

@@ -14,7 +14,8 @@ import structlog
 
 from services.executor.kernels.commands import KernelCommand
 from services.executor.kernels.forked_kernel import ForkedKernel
-from services.executor.kernels.pool import Pool
+from services.executor.kernels.shared_pool import SharedPool, Starts
+from services.executor.kernels.start_priority import StartPriority
 
 log = structlog.get_logger(__name__)
 
@@ -24,7 +25,7 @@ LOOK_S = 5.0
 IDLE_S = 1800.0
 """How long a kernel of a built environment waits for a run before it is given up, in seconds."""
 
-Make = Callable[[str, KernelCommand], Awaitable[ForkedKernel]]
+Make = Callable[[str, KernelCommand, StartPriority], Awaitable[ForkedKernel]]
 """Starts a kernel in a folder of its own: its kind and its command."""
 
 
@@ -40,27 +41,28 @@ class Origin:
 @dataclass
 class _Shelf:
     origin: Origin
-    pool: Pool
+    pool: SharedPool
     fingerprint: tuple[object, ...]
     used: float
 
 
 class Spares:
-    """A run takes the ready kernel of its origin, and another is started behind its back. Of origins that do not last
-    only the `most` last used keep a kernel."""
+    """A run takes the ready kernel of its origin, or the next one; another is started behind its back. Of origins that
+    do not last only the `most` last used keep a kernel."""
 
     def __init__(self, make: Make, *, most: int) -> None:
         self._make = make
         self._most = most
+        self._starts = Starts()
         self._shelves: OrderedDict[tuple[str, ...], _Shelf] = OrderedDict()
-        self._ending: set[asyncio.Task[None]] = set()
+        self._retired: list[SharedPool] = []
         self._looking: asyncio.Task[None] | None = None
 
     def start(self, eager: Iterable[tuple[Origin, int]] = ()) -> None:
         """Begin; of `eager` origins so many kernels are made at once."""
         self._looking = asyncio.create_task(self._look())
         for origin, size in eager:
-            self._add(origin, size)
+            self._add(origin).pool.keep(size)
 
     async def stop(self) -> None:
         """End the kernels that wait."""
@@ -68,28 +70,27 @@ class Spares:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
         for key in list(self._shelves):
-            self._drop(key)
-        await asyncio.gather(*self._ending, return_exceptions=True)
+            self._retire(key)
+        await asyncio.gather(*(pool.stop() for pool in self._retired))
 
-    async def take(self, origin: Origin) -> ForkedKernel | None:
-        """A ready kernel, or None when there is none."""
+    async def take(self, origin: Origin) -> tuple[ForkedKernel, bool]:
+        """A kernel, and whether it was ready; from now on one of its origin is kept ready. Raises KernelStartError when
+        none could be started."""
         key = origin.command.argv
         shelf = self._shelves.get(key)
         if shelf is not None and (shelf.origin != origin or shelf.fingerprint != fingerprint(origin.command)):
             log.info("an environment has changed, its ready kernels are given up", kernel=origin.kind)
-            self._drop(key)
+            self._retire(key)
             shelf = None
         if shelf is None:
-            return None
+            shelf = self._add(origin)
         self._shelves.move_to_end(key)
         shelf.used = time.monotonic()
-        return await shelf.pool.take()
-
-    def keep_one(self, origin: Origin) -> None:
-        """From now on keep a kernel of this origin ready; to be called when a run has got its own."""
-        if origin.command.argv not in self._shelves and (origin.lasting or self._most > 0):
-            self._add(origin, 1)
+        kernel, was_ready = await shelf.pool.take()
+        if shelf.pool.size == 0 and self._shelves.get(key) is shelf and (origin.lasting or self._most > 0):
+            shelf.pool.keep(1)
             self._keep_to_most()
+        return kernel, was_ready
 
     async def drop_all(self) -> None:
         """Let no kernel made so far be used any more."""
@@ -99,23 +100,31 @@ class Spares:
         """How many kernels wait, by kind."""
         found: dict[str, int] = {}
         for shelf in self._shelves.values():
-            found[shelf.origin.kind] = found.get(shelf.origin.kind, 0) + shelf.pool.ready
+            if shelf.pool.size:
+                found[shelf.origin.kind] = found.get(shelf.origin.kind, 0) + shelf.pool.ready
         return found
 
-    def _add(self, origin: Origin, size: int) -> None:
-        pool = Pool(lambda: self._make(origin.kind, origin.command), size, kernel=origin.kind)
-        self._shelves[origin.command.argv] = _Shelf(origin, pool, fingerprint(origin.command), time.monotonic())
-        pool.start()
+    def _add(self, origin: Origin) -> _Shelf:
+        pool = SharedPool(
+            lambda priority: self._make(origin.kind, origin.command, priority),
+            self._starts,
+            kernel=origin.kind,
+            start_processors=origin.command.start_processors,
+        )
+        shelf = _Shelf(origin, pool, fingerprint(origin.command), time.monotonic())
+        self._shelves[origin.command.argv] = shelf
+        return shelf
 
     def _keep_to_most(self) -> None:
-        passing = [key for key, shelf in self._shelves.items() if not shelf.origin.lasting]
+        passing = [key for key, shelf in self._shelves.items() if not shelf.origin.lasting and shelf.pool.size]
         for key in passing[: max(0, len(passing) - self._most)]:
-            self._drop(key)
+            self._retire(key)
 
-    def _drop(self, key: tuple[str, ...]) -> None:
-        task = asyncio.create_task(self._shelves.pop(key).pool.stop())
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
+    def _retire(self, key: tuple[str, ...]) -> None:
+        """Keep no kernels of an origin any more; runs that wait for one still get it."""
+        self._retired = [pool for pool in self._retired if not pool.is_idle]
+        self._retired.append(self._shelves.pop(key).pool)
+        self._retired[-1].keep(0)
 
     async def _look(self) -> None:
         """Give up kernels of environments that have changed, are gone, or are no longer asked for."""
@@ -125,7 +134,7 @@ class Spares:
                 idle = not shelf.origin.lasting and time.monotonic() - shelf.used > IDLE_S
                 if idle or shelf.fingerprint != fingerprint(shelf.origin.command):
                     log.info("ready kernels are given up", kernel=shelf.origin.kind, idle=idle)
-                    self._drop(key)
+                    self._retire(key)
 
 
 def fingerprint(command: KernelCommand) -> tuple[object, ...]:

@@ -24,6 +24,7 @@ from services.executor.kernels.forked_kernel import ForkedKernel
 from services.executor.kernels.forked_provisioner import ForkedKernelProvisioner
 from services.executor.kernels.meeting import SocketHold
 from services.executor.kernels.port import KernelStartError, LayOut
+from services.executor.kernels.start_priority import StartPriority
 from services.executor.kernels.warm_server import WarmServer
 
 READY_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160)
@@ -63,19 +64,27 @@ class Starter:
         except TimeoutError:
             raise KernelStartError("there was no fork server to make it; the worker's log says why") from None
 
-    async def start(self, run_dir: Path, kind: str, command: KernelCommand | None = None) -> ForkedKernel:
+    async def start(
+        self,
+        run_dir: Path,
+        kind: str,
+        command: KernelCommand | None = None,
+        priority: StartPriority | None = None,
+    ) -> ForkedKernel:
         """A ready kernel in the new folder `run_dir`; raises KernelStartError and leaves no folder then."""
         began = time.monotonic()
         try:
             await to_the_end.in_thread(self._lay_out, run_dir)
-            kernel = await self._start_in(run_dir, command)
+            kernel = await self._start_in(run_dir, command, priority)
         except BaseException:
             await asyncio.to_thread(shutil.rmtree, run_dir, ignore_errors=True)
             raise
         START_S.labels(kernel=kind).observe(time.monotonic() - began)
         return kernel
 
-    async def _start_in(self, run_dir: Path, command: KernelCommand | None) -> ForkedKernel:
+    async def _start_in(
+        self, run_dir: Path, command: KernelCommand | None, priority: StartPriority | None
+    ) -> ForkedKernel:
         connection = Connection(run_dir, forwarded=command is not None and command.transport == "tcp")
         connection.write()
         provisioner = ForkedKernelProvisioner(
@@ -88,11 +97,11 @@ class Starter:
             asdict(self._options.limits),
             same_pids=not self._server.isolation.user_namespace,
         )
+        provisioner.priority = priority
         hold = SocketHold(connection) if command is not None else None
         client = hold.client(self._context) if hold is not None else connection.client(self._context)
         client.kernel_waits = command is None or command.waits_for_reader
         kernel = ForkedKernel(provisioner, connection, client, run_dir, hold)
-        kernel.trailing_output_s = command.trailing_output_s if command is not None else 0.0
         await self._launch(provisioner, connection, run_dir, command)
         limit = (command.start_timeout_s if command else None) or self._options.start_timeout_s
         try:

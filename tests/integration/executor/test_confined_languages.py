@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from services.executor.kernels.forked import ForkedKernels
@@ -54,6 +55,13 @@ def listening() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
+def states(base: Path) -> set[str]:
+    """Of the processes of all kernels below `base`."""
+    found = psutil.process_iter(["cmdline", "status"])
+    words = f"{base}/"
+    return {each.info["status"] for each in found if any(part.startswith(words) for part in each.info["cmdline"] or ())}
+
+
 ATTEMPTS = {
     "r": """
 read <- function(path) tryCatch(length(readLines(path, n = 1L, warn = FALSE)), error = function(e) 0L, warning = \
@@ -91,8 +99,10 @@ async def test_it_runs_reaches_nothing_and_the_second_run_finds_a_ready_one(
     assert outcome.status == "Success", outcome
     assert session.text().split()[-7:] == ["0", "0", "0", "0", "0", "0", "1"]
     await until(lambda: source.spares.ready() == {kernel_type: 1}, within_s=SLOW_S, what="a ready kernel")
+    base = first.run_dir.parent
+    await until(lambda: psutil.STATUS_STOPPED in states(base), within_s=SLOW_S, what="its suspension")
     second = await source.acquire(KernelRequest(kernel_type=kernel_type, run_dir=tmp_path / "b"))
-    assert second.run_dir != tmp_path / "b"  # it came with its own
+    await until(lambda: psutil.STATUS_STOPPED not in states(base), within_s=SLOW_S, what="a kernel that goes on")
     (outcome,) = await Session(second).run("1 + 1", timeout_s=SLOW_S)
     assert outcome.status == "Success"
     for kernel in (first, second):

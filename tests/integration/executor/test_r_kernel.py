@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import gzip
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,63 @@ async def test_errors_are_told_by_condition(session: Session, code: str, kind: s
     assert message in (outcome.error_message or "")
     assert message in (outcome.traceback or "")
     assert not outcome.kernel_died
+
+
+ASKING = {
+    'readline("name? ")': "readline() was called, but a run has nobody to answer",
+    "base::readline()": "readline() was called, but a run has nobody to answer",
+    'menu(c("a", "b"))': "cannot be used non-interactively",
+}
+
+
+async def test_asking_for_input_is_an_error_at_once(session: Session) -> None:
+    outcomes = await session.run(*ASKING, "6 * 7")
+    for outcome, words in zip(outcomes, ASKING.values(), strict=False):
+        assert (outcome.status, outcome.error_type) == ("Error", "simpleError")
+        assert words in (outcome.error_message or "")
+    assert outcomes[-1].status == "Success"
+
+
+async def test_reading_standard_input_finds_its_end(session: Session) -> None:
+    """As in IRkernel under nbclient: none of these waits."""
+    codes = ("scan(file = 'stdin')", "readLines(stdin(), 1)", "f <- function() { browser(); 7 }; f()", "readline")
+    outcomes = await session.run(*codes)
+    assert {outcome.status for outcome in outcomes} == {"Success"}
+    assert [output["data"]["text/plain"] for output in session.notebook.cells[2].outputs if "data" in output] == [
+        "[1] 7"
+    ]
+
+
+async def test_a_cell_that_prints_faster_than_is_read_loses_nothing(session: Session) -> None:
+    """More messages than ZeroMQ lets wait: beyond a thousand R's socket would drop them."""
+    (outcome,) = await session.run("for (i in 1:6000) { cat(i, '\\n'); flush.console() }")
+    assert outcome.status == "Success"
+    assert session.text().split() == [str(i) for i in range(1, 6001)]
+
+
+async def test_an_orderly_end_runs_exit_functions_and_writes_open_connections(session: Session) -> None:
+    code = """
+        plain <- file("plain.txt", "w"); writeLines("one", plain); cat("two", file = plain)
+        packed <- gzfile("packed.gz", "w"); writeLines(rep("row", 5), packed)
+        .Last <- function() writeLines("last", "last.txt")
+        kept <- new.env(); reg.finalizer(kept, function(e) writeLines("final", "final.txt"), onexit = TRUE)
+    """
+    await session.run(code, "stop('an error before')")
+    await session.kernel.shut_down(30)
+    assert session.kernel.exited.result().code == 0
+    work = session.run_dir / "work"
+    assert (work / "plain.txt").read_text() == "one\ntwo"
+    assert gzip.decompress((work / "packed.gz").read_bytes()) == b"row\n" * 5
+    assert (work / "last.txt").read_text() == "last\n"
+    assert (work / "final.txt").read_text() == "final\n"
+
+
+async def test_what_a_cell_printed_before_quit_is_kept(session: Session) -> None:
+    code = "f <- function() { cat('bye'); message('aside'); quit(status = 3); cat('never') }\nf()"
+    await session.run("plot(1:3)", code)
+    assert "bye" in session.text(1)
+    assert "aside" in session.text(1)
+    assert "never" not in session.text(1)
 
 
 async def test_a_cell_over_its_time_is_interrupted_and_its_kernel_lives_on(session: Session) -> None:

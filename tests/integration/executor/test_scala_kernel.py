@@ -79,6 +79,75 @@ async def test_cells_share_state_and_outputs_are_kept(session: Session) -> None:
     assert session.notebook.cells[4].outputs[-1]["data"]["text/plain"] == "3"
 
 
+PRINTED = {
+    'print("a"); Thread.sleep(400); print(" "); Thread.sleep(400); println("b")': "a b\n",
+    'println("first"); println("second")': "first\nsecond\n",
+    'for (_ <- 1 to 20000) print("😀")': "😀" * 20_000,
+    'println("  lead"); println(); print("\\t"); print("\\n\\n"); print("end ")': "  lead\n\n\t\n\nend ",
+    'for (byte <- "é日😀".getBytes("UTF-8")) { System.out.write(byte.toInt); System.out.flush() }': "é日😀",
+    "for (i <- 1 to 4000) { println(i); System.out.flush() }": "".join(f"{i}\n" for i in range(1, 4001)),
+    """val threads = (1 to 3).map(i => new Thread(() => println("thread " + i)))
+threads.foreach { thread => thread.start(); thread.join() }""": "thread 1\nthread 2\nthread 3\n",
+    """import scala.concurrent._, duration._, ExecutionContext.Implicits.global
+Await.result(Future(println("future")), 30.seconds)""": "future\n",
+    "spark.range(2).show()": "+---+\n| id|\n+---+\n|  0|\n|  1|\n+---+\n\n",
+    'import sys.process._; "echo a process".!': "a process\n",
+    "print(new String(Array.fill(100000)('x')))": "x" * 100_000,
+}
+"""Cells and what they print on a terminal."""
+
+
+async def test_output_comes_whole_and_in_order(session: Session) -> None:
+    outcomes = await session.run(*PRINTED, timeout_s=SLOW_S)
+    assert {outcome.status for outcome in outcomes} == {"Success"}, outcomes
+    printed = [session.text(index) for index in range(len(PRINTED))]
+    assert printed == list(PRINTED.values())
+    assert {output["name"] for cell in session.notebook.cells for output in cell.outputs if "name" in output} == {
+        "stdout"
+    }
+
+
+async def test_both_streams_and_what_is_shown_keep_their_order(session: Session) -> None:
+    (outcome,) = await session.run(
+        'print("out "); System.err.print("err "); Console.err.println("err"); print("é"); show_html("<b>x</b>"); '
+        'println("after"); Console.err.print(" "); 6 * 7',
+        timeout_s=SLOW_S,
+    )
+    assert outcome.status == "Success", outcome.error_message
+    told = [
+        (output.get("name") or output["output_type"], output.get("text") or output["data"])
+        for output in session.notebook.cells[0].outputs
+    ]
+    assert told == [
+        ("stdout", "out "),
+        ("stderr", "err err\n"),
+        ("stdout", "é"),
+        ("display_data", {"text/html": "<b>x</b>"}),
+        ("stdout", "after\n"),
+        ("stderr", " "),
+        ("execute_result", {"text/plain": "42"}),
+    ]
+
+
+async def test_what_a_thread_prints_later_belongs_to_the_cell_that_runs_then(session: Session) -> None:
+    await session.run(
+        'val later = new Thread(() => { Thread.sleep(1000); println("late") }); later.start()',
+        "later.join()",
+        timeout_s=SLOW_S,
+    )
+    assert [session.text(0), session.text(1)] in (["", "late\n"], ["late\n", ""])  # slow machines: before the cell
+
+
+async def test_asking_for_input_is_an_error_at_once(session: Session) -> None:
+    codes = ("scala.io.StdIn.readLine()", "System.in.read()", "new java.util.Scanner(System.in).nextLine()")
+    outcomes = await session.run(*codes, "6 * 7", timeout_s=SLOW_S)
+    for outcome in outcomes[:2]:
+        assert (outcome.status, outcome.error_type) == ("Error", "java.io.IOException")
+        assert "a run has nobody to answer" in (outcome.error_message or "")
+    assert outcomes[2].error_type == "java.util.NoSuchElementException"  # a Scanner keeps the reason to itself
+    assert outcomes[3].status == "Success"
+
+
 @pytest.mark.parametrize(
     ("code", "kind", "message"),
     [
@@ -161,11 +230,21 @@ async def test_cancelling_ends_a_spark_job_and_a_cell(session: Session) -> None:
         assert outcome.status == "Cancelled", (code, outcome.error_message)
 
 
-async def test_z_ending_the_machine_is_a_dead_kernel(session: Session) -> None:
+async def test_z_an_orderly_end_runs_shutdown_hooks_and_closes_no_writer_by_itself(session: Session) -> None:
     """The last one: it takes the kernel with it (which an interrupt on a busy machine may have done before)."""
-    if not session.kernel.exited.done():
-        (outcome,) = await session.run("System.exit(3)", timeout_s=SLOW_S)
-        assert outcome.error_type == "DeadKernelError"
-        assert "System.exit was called or the Java machine ended with status 3" in (outcome.error_message or "")
-    (after,) = await session.run("1")
-    assert after.error_type == "DeadKernelError"
+    if session.kernel.exited.done():
+        return
+    code = """
+        val unclosed = new java.io.PrintWriter("unclosed.txt"); unclosed.print("lost, as by java itself")
+        val flushed = new java.io.FileWriter("flushed.txt"); flushed.write("kept"); flushed.flush()
+        sys.addShutdownHook { java.nio.file.Files.writeString(java.nio.file.Paths.get("hook.txt"), "ran") }
+    """
+    await session.run(code, timeout_s=SLOW_S)
+    await session.kernel.shut_down(SLOW_S)
+    assert session.kernel.exited.result().code == 0
+    work = session.run_dir / "work"
+    assert {name: (work / name).read_text() for name in ("unclosed.txt", "flushed.txt", "hook.txt")} == {
+        "unclosed.txt": "",
+        "flushed.txt": "kept",
+        "hook.txt": "ran",
+    }
