@@ -49,6 +49,13 @@ _DOWN = (
 )
 
 
+def session(schema: str, name: str) -> dict[str, str]:
+    """Settings of a connection that is confined to `schema` and shown as `atelier-<name>`."""
+    # Compiling a statement pays for reports over whole tables; ours are short, and asyncpg's own look at the types of
+    # each new connection is compiled for longer than it runs.
+    return {"search_path": schema, "application_name": f"atelier-{name}", "jit": "off"}
+
+
 async def _nothing_to_reset(_connection: asyncpg.Connection) -> None:
     """Called when a connection goes back to the pool. asyncpg's own way is a round trip that clears session state:
     nothing of ours sets any (locks are a transaction's, cursors and channels are not used), and a transaction left open
@@ -143,13 +150,7 @@ class Database:
                     timeout=ACQUIRE_TIMEOUT_S,
                     command_timeout=STATEMENT_TIMEOUT_S,
                     reset=_nothing_to_reset,
-                    # Compiling a statement pays for reports over whole tables; ours are short, and asyncpg's own look
-                    # at the types of each new connection is compiled for longer than it runs.
-                    server_settings={
-                        "search_path": self.schema,
-                        "application_name": f"atelier-{self.schema}",
-                        "jit": "off",
-                    },
+                    server_settings=session(self.schema, self.schema),
                 )
             except _DOWN as error:
                 if not waiting:

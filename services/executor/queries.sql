@@ -245,7 +245,7 @@ WHERE e.execution_id = $1
 DELETE FROM execution_draft WHERE execution_id = $1
 
 -- name: let_go
-UPDATE execution SET worker_id = NULL WHERE execution_id = $1 AND worker_id = $2
+UPDATE execution SET worker_id = NULL WHERE execution_id = $1 AND worker_id = $2 AND epoch = $3
 AND state IN ('Claimed', 'Running', 'Collecting')
 
 -- name: leave

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
 import time
 from uuid import UUID, uuid4
 
@@ -14,6 +13,7 @@ from prometheus_client import Gauge
 
 from services.executor import claiming, store
 from services.executor.handlers.planning import snapshot_of
+from services.executor.lease import Held, Lease
 from services.executor.running import incidents
 from services.executor.running.claim import Claim, Means
 from services.executor.running.folder import WorkerFolder
@@ -24,7 +24,7 @@ from shared import topology
 from shared.broker import Broker
 from shared.contracts.base import Scope
 from shared.contracts.execution_events import ExecutionStarted
-from shared.errors import AtelierError, OutcomeUnknown, Unavailable
+from shared.errors import OutcomeUnknown, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +38,10 @@ SLOTS_BUSY = Gauge("atelier_worker_slots_busy", "Runs in hand")
 SLOTS = Gauge("atelier_worker_slots", "Runs this worker takes at a time")
 
 
+RunKey = tuple[UUID, int]
+"""An attempt at a run: its execution's id and its epoch."""
+
+
 class Worker:
     """One per worker process. Each heartbeat renews its lease and reads cancel flags (DESIGN.md decision 5)."""
 
@@ -47,43 +51,44 @@ class Worker:
         self._means = means
         self._broker = broker
         self._folder = folder
-        self._runs: dict[UUID, Run] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._runs: dict[RunKey, Run] = {}
+        self._claimed_at: dict[RunKey, float] = {}
+        self._tasks: dict[RunKey, asyncio.Task[None]] = {}
+        self._lease = Lease(
+            settings.executor_postgres_dsn.get_secret_value(),
+            self.id,
+            slots=settings.worker_slots,
+            lease_s=settings.lease_s,
+            heartbeat_s=settings.heartbeat_s,
+            on_held=self._on_held,
+        )
         self._loops: list[asyncio.Task[None]] = []
         self._work = asyncio.Event()
-        self._look = asyncio.Event()
-        self._strays: dict[UUID, float] = {}
-        self._draining = False
+        self._strays: dict[RunKey, float] = {}
+        self._letting_go: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Take a lease, listen for hints and nudges, begin to claim."""
         SLOTS.set(self._settings.worker_slots)
-        await self._beat()
+        await self._lease.open()
         async with self._means.database.connection() as connection:
             await connection.execute(queries.note_python, self.id, self._means.environments.python_version)
         await self._listen()
-        self._loops = [asyncio.create_task(self._claiming()), asyncio.create_task(self._beating())]
+        self._loops = [asyncio.create_task(self._claiming())]
 
     async def close(self) -> None:
         """Drain: claim no more, let runs finish for a while, hand the rest over."""
         self._loops[0].cancel()
-        self._draining = True
-        self._look.set()
+        self._lease.take_no_more()
         if self._tasks:
             log.info("draining", runs=len(self._tasks))
-            await asyncio.wait(self._tasks, timeout=self._settings.drain_timeout)
+            await asyncio.wait(self._tasks.values(), timeout=self._settings.drain_timeout)
         for run in self._runs.values():
             run.handover.set()
         if self._tasks:
-            await asyncio.wait(self._tasks)
-        for loop in self._loops:
-            loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
-        try:
-            async with self._means.database.connection() as connection:
-                await connection.execute(queries.leave, self.id)
-        except AtelierError as error:
-            log.warning("lease left to expire", reason=error.detail)
+            await asyncio.wait(self._tasks.values())
+        await asyncio.gather(*self._loops, *self._letting_go, return_exceptions=True)
+        await self._lease.close()
 
     async def _listen(self) -> None:
         channel = await self._broker.consumer_channel(prefetch=1)
@@ -97,7 +102,7 @@ class Worker:
         self._work.set()
 
     async def _on_nudge(self, _message: object) -> None:
-        self._look.set()
+        self._lease.renew_soon()
 
     async def _claiming(self) -> None:
         while True:
@@ -157,10 +162,14 @@ class Worker:
             verdict = incidents.verdict_of(error, doing="reading what the run is to do")
             await incidents.end_run(self._means.database, row["execution_id"], row["epoch"], verdict)
             return True
-        self._runs[run.claim.id] = run
-        task = asyncio.create_task(self._execute(run))
-        self._tasks.add(task)
-        task.add_done_callback(self._on_run_done)
+        key = (run.claim.id, run.claim.epoch)
+        former = [task for (execution_id, _), task in self._tasks.items() if execution_id == run.claim.id]
+        for (execution_id, _), other in self._runs.items():
+            if execution_id == run.claim.id:
+                other.lost.set()
+        self._runs[key], self._claimed_at[key] = run, time.monotonic()
+        self._tasks[key] = asyncio.create_task(self._execute(run, former))
+        self._tasks[key].add_done_callback(lambda _: self._on_run_done(key))
         SLOTS_BUSY.set(len(self._tasks))
         return True
 
@@ -170,12 +179,16 @@ class Worker:
         claim = Claim(row=row, notebook=notebook, dataset=dataset, cells=store.cells_of(cells))
         return Run(claim, self._means, self._folder.run_folder())
 
-    def _on_run_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+    def _on_run_done(self, key: RunKey) -> None:
+        del self._tasks[key]
         SLOTS_BUSY.set(len(self._tasks))
         self._work.set()
 
-    async def _execute(self, run: Run) -> None:
+    async def _execute(self, run: Run, former: list[asyncio.Task[None]]) -> None:
+        """Run it, after the `former` attempts that this worker lost while it stood still: user code of two attempts
+        must not run at once."""
+        if former:
+            await asyncio.wait(former)
         with structlog.contextvars.bound_contextvars(execution_id=str(run.claim.id), epoch=run.claim.epoch):
             try:
                 await run.execute()
@@ -187,56 +200,44 @@ class Worker:
                 verdict = incidents.verdict_of(error, doing="running this notebook")
                 await incidents.end_run(self._means.database, run.claim.id, run.claim.epoch, verdict)
             finally:
-                self._runs.pop(run.claim.id, None)
+                del self._runs[run.claim.id, run.claim.epoch]
+                del self._claimed_at[run.claim.id, run.claim.epoch]
 
-    async def _beating(self) -> None:
-        while True:
-            try:
-                async with asyncio.timeout(self._settings.heartbeat_s):
-                    await self._look.wait()
-            except TimeoutError:
-                pass  # the usual case: nobody asked, it is time for a heartbeat
-            self._look.clear()
-            try:
-                await self._beat()
-            except Unavailable as error:
-                log.warning("lease not renewed", reason=error.detail)
-            except Exception:
-                # Without heartbeats every run of this worker would be taken away.
-                log.exception("heartbeat failed")
+    def _on_held(self, held: Held) -> None:
+        """Called after each heartbeat: stop what is no longer ours, and what is to be cancelled."""
+        rows: dict[RunKey, asyncpg.Record] = {(row["execution_id"], row["epoch"]): row for row in held.rows}
+        for key, run in self._runs.items():
+            row = rows.get(key)
+            if row is None:
+                if self._claimed_at[key] < held.asked_at:
+                    run.lost.set()
+                continue
+            if row["cancel"]:
+                run.cancel.set()
+            if row["draft_wanted"]:
+                run.draft.ask()
+        self._note_strays({key: row for key, row in rows.items() if key not in self._runs})
 
-    async def _beat(self) -> None:
-        known = dict(self._runs)
-        async with self._means.database.connection() as connection:
-            slots = 0 if self._draining else self._settings.worker_slots
-            rows = await connection.fetch(queries.beat, self.id, self._settings.lease_s, slots, socket.gethostname())
-        held = {row["execution_id"]: row for row in rows}
-        for execution_id, mine in known.items():
-            row = held.get(execution_id)
-            if row is None or row["epoch"] != mine.claim.epoch:
-                mine.lost.set()
-        now = time.monotonic()
-        for execution_id, row in held.items():
-            run = self._runs.get(execution_id)
-            if run is None:
-                # Perhaps a claim that is just being committed: its cancellation must not wait for the next heartbeat.
-                if row["cancel"] and now - self._strays.get(execution_id, now) < COMMITTING_S:
-                    self._look.set()
-            elif row["epoch"] == run.claim.epoch:
-                if row["cancel"]:
-                    run.cancel.set()
-                if row["draft_wanted"]:
-                    run.draft.ask()
-        await self._let_go({execution_id for execution_id in held if execution_id not in self._runs})
-
-    async def _let_go(self, unknown: set[UUID]) -> None:
+    def _note_strays(self, unknown: dict[RunKey, asyncpg.Record]) -> None:
         """Give up runs that are ours in the database but that nothing here has worked on for a whole heartbeat (a claim
         may just be being committed, and nudges make heartbeats come quickly); the sweeper takes them back."""
         now = time.monotonic()
-        self._strays = {execution_id: self._strays.get(execution_id, now) for execution_id in unknown}
-        for execution_id, since in self._strays.items():
-            if now - since < self._settings.heartbeat_s:
-                continue
-            log.error("run let go: nothing here works on it", execution_id=str(execution_id))
+        self._strays = {key: self._strays.get(key, now) for key in unknown}
+        for key, row in unknown.items():
+            age_s = now - self._strays[key]
+            if row["cancel"] and age_s < COMMITTING_S:
+                # Perhaps a claim that is just being committed: its cancellation must not wait for the next heartbeat.
+                self._lease.renew_soon()
+            if age_s >= self._settings.heartbeat_s:
+                task = asyncio.create_task(self._let_go(key))
+                self._letting_go.add(task)
+                task.add_done_callback(self._letting_go.discard)
+
+    async def _let_go(self, key: RunKey) -> None:
+        execution_id, epoch = key
+        log.error("run let go: nothing here works on it", execution_id=str(execution_id), epoch=epoch)
+        try:
             async with self._means.database.connection() as connection:
-                await connection.execute(queries.let_go, execution_id, self.id)
+                await connection.execute(queries.let_go, execution_id, self.id, epoch)
+        except Unavailable as error:
+            log.warning("run not let go", reason=error.detail)  # the next heartbeat finds it again
