@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.executor import handlers
+from services.executor import handlers, schema_check
 from services.executor.bones import lay_bones
 from services.executor.retention import RetentionKeeper
 from services.executor.settings import ExecutorSettings
 from services.executor.sweeper import Sweeper
 from shared.broker import Broker
+from shared.child_pool import ChildPool
 from shared.database import Database
 from shared.ops import Readiness
 from shared.process import Part
@@ -27,14 +28,23 @@ class ControlApp:
     database: Database
     broker: Broker
     requests: Requests
+    children: ChildPool
 
 
 def build_control(settings: ExecutorSettings, readiness: Readiness) -> list[Part]:
     """Commands, reads, sweeper."""
     bones = lay_bones(settings, "control", readiness)
-    app = ControlApp(settings=settings, database=bones.database, broker=bones.broker, requests=bones.requests)
+    children = ChildPool([schema_check.MODULE])
+    app = ControlApp(
+        settings=settings,
+        database=bones.database,
+        broker=bones.broker,
+        requests=bones.requests,
+        children=children,
+    )
     return [
         *bones.parts(),
+        children,
         Sweeper(bones.database, bones.broker, lease_s=settings.lease_s),
         RetentionKeeper(bones.database, bones.requests),
         Subscriber("executor", app, handlers.EVENTS, broker=bones.broker),

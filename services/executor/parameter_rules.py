@@ -1,7 +1,8 @@
 """The rules of a run's parameters: do they fit the notebook's schema, which can be variables, what are the defaults.
 
 Pure, no I/O. A schema may come from a client (`metadata.atelier.parameters`), so nothing here trusts it: it fetches no
-reference, and `pattern` is not checked, because a regular expression can be made to run for ever.
+reference, and `pattern` is not checked, because a regular expression can be made to run for ever. Checking against such
+a schema may take for ever all the same: services do it in a child process (`schema_check.py`).
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import jsonschema
+import orjson
 from jsonschema.exceptions import SchemaError
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from shared.contracts.notebooks import KernelType, PinnedNotebook
-from shared.errors import Fault
+from shared.errors import MOST_FAULTS, Fault
 from shared.exact_numbers import INTEGERS
 
 DATASET_PARAMETER = "dataset_id"
@@ -76,6 +79,14 @@ _Validator: Any = jsonschema.validators.extend(
         "additionalProperties": _additional_properties,
     },
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Misfits:
+    """Values that a schema refuses, or why the schema cannot be used."""
+
+    faults: list[Fault] = field(default_factory=list)
+    unusable: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,9 +159,22 @@ def seen_by_run(notebook: PinnedNotebook, given: dict[str, Any]) -> dict[str, An
     return {**(defaults(explicit) if isinstance(explicit, dict) else {}), **given}
 
 
-def check(notebook: PinnedNotebook, given: dict[str, Any], *, strict: bool) -> Findings:
+def has_own_schema(notebook: PinnedNotebook) -> bool:
+    """Return whether the notebook's author wrote the schema, so that checking against it may cost anything."""
+    return "parameters" in _settings(notebook)
+
+
+def misfits_as_bytes(question: bytes) -> bytes:
+    """`misfits` for a child process: JSON in (`schema`, `given`), JSON out (`faults`, `unusable`)."""
+    asked = orjson.loads(question)
+    found = misfits(asked["schema"], asked["given"], is_ours=False)
+    return orjson.dumps({"faults": [fault.model_dump() for fault in found.faults], "unusable": found.unusable})
+
+
+def check(notebook: PinnedNotebook, given: dict[str, Any], *, strict: bool, found: Misfits | None = None) -> Findings:
     """Hold `given` against the notebook's schema; every fault is found. `strict`, or the notebook's own
-    `strictParameters`, makes names that the notebook does not declare faults; otherwise they are warnings."""
+    `strictParameters`, makes names that the notebook does not declare faults; otherwise they are warnings. `found` is
+    what `misfits` says, where that was asked elsewhere."""
     schema = notebook.parameters
     declared = _properties(schema)
     strict = strict or _settings(notebook).get("strictParameters") is True
@@ -166,12 +190,12 @@ def check(notebook: PinnedNotebook, given: dict[str, Any], *, strict: bool) -> F
         if reserved(name, notebook.kernel_type)
     ]
     warnings: list[str] = []
-    try:
-        faults += _misfits(schema, given, is_ours="parameters" not in _settings(notebook))
-    except (SchemaError, Unresolvable, RecursionError, ValueError, TypeError) as error:
+    found = found or misfits(schema, given, is_ours=not has_own_schema(notebook))
+    faults += found.faults
+    if found.unusable is not None:
         warnings.append(
-            f"The notebook's own parameter schema cannot be used ({_short(_first_line(error))}); the values were not "
-            "checked against it."
+            f"The notebook's own parameter schema cannot be used ({found.unusable}); the values were not checked "
+            "against it."
         )
     undeclared = sorted(set(given) - set(declared) - {DATASET_PARAMETER})
     if strict:
@@ -221,12 +245,20 @@ def _required(schema: dict[str, Any]) -> list[str]:
     return [name for name in required if isinstance(name, str)] if isinstance(required, list) else []
 
 
+def misfits(schema: dict[str, Any], given: dict[str, Any], *, is_ours: bool) -> Misfits:
+    """Find the values that do not fit. What is missing or not declared is the caller's to say, in its own words. A
+    schema that is not `is_ours` may cost anything: only a child process may be given one."""
+    try:
+        return Misfits(faults=_misfits(schema, given, is_ours=is_ours))
+    except (SchemaError, Unresolvable, RecursionError, ValueError, TypeError) as error:
+        return Misfits(unusable=_short(_first_line(error)))
+
+
 def _misfits(schema: dict[str, Any], given: dict[str, Any], *, is_ours: bool) -> list[Fault]:
-    """Values that do not fit. What is missing or not declared is the caller's to say, in its own words."""
     plain = {name: member for name, member in schema.items() if name not in ("required", "additionalProperties")}
     if not is_ours:
         _Validator.check_schema(plain)
-    errors = _Validator(plain, registry=Registry()).iter_errors(given)
+    errors = islice(_Validator(plain, registry=Registry()).iter_errors(given), MOST_FAULTS + 1)
     return [Fault(path=_path(error.absolute_path), message=_words(error)) for error in errors]
 
 

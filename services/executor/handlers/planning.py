@@ -9,7 +9,7 @@ from uuid import UUID
 
 import orjson
 
-from services.executor import model, parameter_rules, store
+from services.executor import model, parameter_rules, schema_check, store
 from services.executor.parameter_rules import DATASET_PARAMETER
 from services.executor.store import queries
 from services.executor.views import request_of
@@ -59,7 +59,7 @@ async def plan_start(
     warnings: list[str] = []
     if chosen is None:
         dataset = await _pin_bound(app, scope, caller, notebook, warnings)
-    return _checked(notebook, dataset, request, faults, warnings)
+    return await _checked(app, scope, notebook, dataset, request, faults, warnings)
 
 
 async def plan_rerun(
@@ -81,7 +81,9 @@ async def plan_rerun(
             dataset = await _pin_bound(app, scope, caller, notebook, warnings)
     elif dataset is not None:
         await _check_kept(app, scope, caller, dataset)
-    return _checked(notebook, dataset, request, faults, warnings, rerun_of=rerun_of, from_cell=wanted.from_cell)
+    return await _checked(
+        app, scope, notebook, dataset, request, faults, warnings, rerun_of=rerun_of, from_cell=wanted.from_cell
+    )
 
 
 def snapshot_of(row: Any) -> tuple[PinnedNotebook, PinnedDataset | None]:
@@ -93,7 +95,9 @@ def snapshot_of(row: Any) -> tuple[PinnedNotebook, PinnedDataset | None]:
     )
 
 
-def _checked(
+async def _checked(
+    app: ControlApp,
+    scope: Scope,
     notebook: PinnedNotebook,
     dataset: PinnedDataset | None,
     request: ExecutionRequest,
@@ -112,7 +116,9 @@ def _checked(
         faults += error.faults
     parameters = parameter_rules.fitted(notebook.parameters, request.parameters)
     request = request.model_copy(update={"parameters": parameters})
-    findings = parameter_rules.check(notebook, request.parameters, strict=bool(request.strict_parameters))
+    owner = str(scope.tenant_id)
+    found = await schema_check.misfits(app.children, notebook, request.parameters, owner=owner)
+    findings = parameter_rules.check(notebook, request.parameters, strict=bool(request.strict_parameters), found=found)
     faults += findings.faults
     if faults:
         raise _refusal(faults)
