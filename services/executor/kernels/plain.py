@@ -33,11 +33,11 @@ PYTHON_ARGUMENTS = (
     "ipykernel_launcher",
     "-f",
     "{connection_file}",
-    "--HistoryManager.enabled=False",
+    "--HistoryManager.hist_file=:memory:",
     "--IPKernelApp.no_stdout=False",
     f"--IPKernelApp.exec_lines={figure_titles.start_line()}",
 )
-"""How an environment's interpreter becomes a kernel; history stays off, nothing outlives a run."""
+"""How an environment's interpreter becomes a kernel; history stays in memory, nothing outlives a run."""
 
 
 def python_command(python: Path) -> KernelCommand:

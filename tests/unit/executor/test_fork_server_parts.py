@@ -215,7 +215,8 @@ def test_only_memory_of_no_file_goes_into_huge_pages(line: str, is_heap: bool) -
     assert pages._is_heap(line) is is_heap
 
 
-def test_the_stand_in_for_sys_has_everything_but_modules() -> None:
-    stand_in = headless.SysWithoutModules("sys")
-    assert stand_in.modules == {}
+def test_the_stand_in_for_sys_has_everything_but_a_copy_of_the_modules() -> None:
+    stand_in = headless.SysWithoutCopies("sys")
+    assert stand_in.modules.copy() == {}
+    assert stand_in.modules["sys"] is sys
     assert stand_in.executable == sys.executable

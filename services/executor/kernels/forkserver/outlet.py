@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,128 @@ MOST_MESSAGES = 100
 
 MOST_CHARACTERS = 1_000_000
 """How much is printed before it is sent, whatever the time."""
+
+BESIDE = ("shell_commands", "finalization")
+"""Modules that stand alone like this one and go with it to built environments, in the order `launch` takes them."""
+
+PROGRAM = """
+import types
+def load(name, text):
+    module = types.ModuleType(name)
+    exec(compile(text, f"<{{name}}>", "exec"), module.__dict__)
+    return module
+load("outlet", {outlet!r}).launch({beside})
+"""
+
+
+def storable(text: str) -> str:
+    """`text` with a replacement for each half of a surrogate pair: no message can have those."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, dict):
+        return {_cleaned(key): _cleaned(part) for key, part in value.items()}
+    return [_cleaned(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def application_class() -> Any:
+    """An IPKernelApp whose messages and streams are this module's."""
+    zmq: Any = importlib.import_module("zmq")
+    kernelapp: Any = importlib.import_module("ipykernel.kernelapp")
+    iostream: Any = importlib.import_module("ipykernel.iostream")
+    session: Any = importlib.import_module("jupyter_client.session")
+    iostream.OutStream = _stream_class(iostream.OutStream)  # by this name the application finds it
+    session_class = _session_class(session.Session)
+
+    class KernelApplication(kernelapp.IPKernelApp):  # type: ignore[misc, name-defined, unused-ignore]
+        """See the function."""
+
+        def init_connection_file(self) -> None:
+            """See the base class. The session gets the kernel's key here."""
+            self.session = session_class(parent=self)
+            super().init_connection_file()
+
+        def init_iopub(self, context: Any) -> None:
+            """See the base class. ZeroMQ drops outputs silently when many of them wait for a reader that gets no
+            processor for a moment. Have the thread that publishes wait instead, and with it whoever prints: without a
+            limit a flood would fill the memory."""
+            context.setsockopt(zmq.XPUB_NODROP, 1)
+            for limit in (zmq.SNDHWM, zmq.RCVHWM):  # of the way to the publishing thread, too
+                context.setsockopt(limit, MOST_MESSAGES)
+            super().init_iopub(context)
+
+        def start(self) -> None:
+            """See the base class, where an interrupt ends what a cell awaits by a callback that does not wake the event
+            loop. With a signal of its own asyncio has every signal wake it."""
+            asyncio_loop: Any = importlib.import_module("tornado.ioloop").IOLoop.current().asyncio_loop
+            asyncio_loop.add_signal_handler(signal.SIGURG, int)
+            super().start()
+
+    return KernelApplication
+
+
+def _session_class(base: Any) -> Any:
+    class KernelSession(base):  # type: ignore[misc, unused-ignore]
+        """Sends no message that nobody waits for, and each that can be sent after it was cleaned."""
+
+        def send(self, stream: Any, msg_or_type: Any, content: Any = None, *arguments: Any, **options: Any) -> Any:
+            """See the base class. That a kernel is busy again tells nobody anything here; that it is idle ends a
+            cell."""
+            if msg_or_type == "status" and content == {"execution_state": "busy"}:
+                return None
+            return super().send(stream, msg_or_type, content, *arguments, **options)
+
+        def serialize(self, msg: Any, ident: Any = None) -> Any:
+            """See the base class, which raises for text that has halves of surrogate pairs. An error whose message has
+            some would never be told, and its cell never end."""
+            try:
+                return super().serialize(msg, ident)
+            except UnicodeEncodeError:
+                cleaned = {part: _cleaned(msg.get(part) or {}) for part in ("content", "metadata")}
+                return super().serialize({**msg, **cleaned}, ident)
+
+    return KernelSession
+
+
+def _stream_class(base: Any) -> Any:
+    class BoundedStream(base):  # type: ignore[misc, unused-ignore]
+        """A kernel's stdout or stderr. ipykernel flushes both twice a cell and each time waits for another thread:
+        where nothing was written since, there is nothing to wait for."""
+
+        _characters = 0
+        _is_flushed = False
+
+        def write(self, string: str) -> Any:
+            """See the base class."""
+            written = super().write(storable(string) if isinstance(string, str) else string)
+            self._is_flushed = False
+            self._characters += len(string)
+            if self._characters > MOST_CHARACTERS:
+                self.flush()
+            return written
+
+        def flush(self) -> None:
+            """See the base class."""
+            if self._is_flushed:
+                return
+            self._is_flushed, self._characters = True, 0
+            try:
+                super().flush()
+            except BaseException:
+                self._is_flushed = False
+                raise
+
+    BoundedStream.__name__ = BoundedStream.__qualname__ = base.__name__
+    BoundedStream.__module__ = base.__module__
+    return BoundedStream
 
 
 def pipe_without_network(address: str) -> None:
@@ -44,44 +167,20 @@ def pipe_without_network(address: str) -> None:
     iostream.IOPubThread._setup_pipe_out = set_up_out
 
 
-def wait_for_the_reader() -> None:
-    """ZeroMQ drops outputs silently when many of them wait for a reader that gets no processor for a moment. Have the
-    thread that publishes wait instead, and with it whoever prints: without a limit a flood would fill the memory."""
-    zmq: Any = importlib.import_module("zmq")
-    application: Any = importlib.import_module("ipykernel.kernelapp").IPKernelApp
-    bind = application.init_iopub
-
-    def bind_within_bounds(self: Any, context: Any) -> None:
-        context.setsockopt(zmq.XPUB_NODROP, 1)
-        for limit in (zmq.SNDHWM, zmq.RCVHWM):  # of the way to the publishing thread, too
-            context.setsockopt(limit, MOST_MESSAGES)
-        bind(self, context)
-
-    application.init_iopub = bind_within_bounds
-    stream: Any = importlib.import_module("ipykernel.iostream").OutStream
-    write = stream.write
-
-    def write_within_bounds(self: Any, text: str) -> Any:
-        written = write(self, text)
-        self._unsent = getattr(self, "_unsent", 0) + len(text)
-        if self._unsent > MOST_CHARACTERS:
-            self._unsent = 0
-            self.flush()
-        return written
-
-    stream.write = write_within_bounds
-
-
-def launch() -> None:
+def launch(shell_commands: Any, finalization: Any) -> None:
     """Become a kernel by the command line, in an environment's own interpreter."""
     if sys.path[0] == "":
         del sys.path[0]  # the kernel puts it where it belongs
     pipe_without_network(f"ipc://{os.environ['ATELIER_RUN_DIR']}/k/p")
-    wait_for_the_reader()
-    kernelapp: Any = importlib.import_module("ipykernel.kernelapp")
-    kernelapp.launch_new_instance()
+    application = application_class().instance()
+    shell_commands.install()
+    application.initialize()
+    finalization.serve(application.start)
 
 
 def program() -> str:
     """What `python -c` runs to become a kernel."""
-    return Path(__file__).read_text(encoding="utf-8") + "\nlaunch()\n"
+    own = Path(__file__)
+    texts = {name: own.with_name(f"{name}.py").read_text(encoding="utf-8") for name in BESIDE}
+    beside = ", ".join(f"load({name!r}, {text!r})" for name, text in texts.items())
+    return PROGRAM.format(outlet=own.read_text(encoding="utf-8"), beside=beside)

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from services.executor.kernels.forkserver import figure_titles, headless, outlet, pages
+from services.executor.kernels.forkserver import figure_titles, finalization, headless, outlet, pages
 from services.executor.kernels.forkserver.confinement import Spawn
 from services.executor.kernels.forkserver.keeper import BOUND
 
@@ -55,9 +55,6 @@ _own_modules: list[str] = []
 """The server's modules, which kernels must not find. Noted before the fork: to look through all names in a kernel would
 copy the pages they lie in."""
 
-_imported: set[str] = set()
-"""Names of all modules that a kernel finds imported."""
-
 
 def load(names: Sequence[str], folder: str) -> dict[str, Any]:
     """Import the kernel's modules and `names` and make what all kernels have in common; gives seconds, and which could
@@ -87,7 +84,6 @@ def load(names: Sequence[str], folder: str) -> dict[str, Any]:
     _note_thread_pools()
     _prepare_application(folder)
     _own_modules[:] = [name for name in sys.modules if name == "services" or name.startswith("services.")]
-    _imported.update(sys.modules.keys() - set(_own_modules))
     gc.collect()
     pages.collapse()
     gc.freeze()  # the collector's marks would copy the imported pages into every kernel
@@ -161,12 +157,11 @@ def run_kernel(spawn: Spawn, bound: int) -> None:
         del sys.modules[name]
     _refresh(spawn)
     outlet.pipe_without_network(f"ipc://{spawn.run_dir}/k/p")
-    outlet.wait_for_the_reader()
     sys.argv = ["ipykernel_launcher", "-f", spawn.connection_file]
-    headless.initialize(_application, spawn.connection_file, _imported)
+    headless.initialize(_application, spawn.connection_file)
     os.write(bound, BOUND)
     os.close(bound)
-    _application.start()
+    finalization.serve(_application.start)
 
 
 def _refresh(spawn: Spawn) -> None:

@@ -1,0 +1,181 @@
+"""What people write in notebooks behaves as in Jupyter, in forked kernels and in those of built environments: asyncio,
+threads, processes, shell commands, input, history, text that cannot be encoded."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from nbformat import NotebookNode
+
+from services.executor.kernels.port import KernelRequest, KernelSource
+from tests.support.kernels import KERNEL_PYTHON, Session, forked_source
+
+WITHOUT_NAMESPACES = ["pid", "mount", "net", "ipc", "uts", "uid"]
+
+
+@pytest.fixture(scope="module", params=["forked", "built", "confined"])
+async def source(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[tuple[KernelSource, bool]]:
+    """A source, and whether its kernels are those of a built environment. `confined` has no mounts, so no terminals."""
+    without = WITHOUT_NAMESPACES if request.param == "confined" else []
+    kernels = forked_source(tmp_path_factory.mktemp("k"), imports=[], without_layers=without)
+    await kernels.open()
+    yield kernels, request.param == "built"
+    await kernels.close()
+
+
+@pytest.fixture
+async def session(
+    source: tuple[KernelSource, bool], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Session]:
+    kernels, is_built = source
+    run_dir = tmp_path_factory.mktemp("r") / "run"
+    environment = KERNEL_PYTHON.parent.parent
+    built = {"python": KERNEL_PYTHON, "readable": (environment,)} if is_built else {}
+    kernel = await kernels.acquire(KernelRequest(kernel_type="python3", run_dir=run_dir, **built))
+    yield Session(kernel)
+    await kernel.close()
+
+
+async def said(session: Session, *sources: str) -> list[str]:
+    """What each cell prints or gives; fails the test when one fails."""
+    outcomes = await session.run(*sources, timeout_s=30)
+    for outcome, source in zip(outcomes, sources, strict=True):
+        assert outcome.status == "Success", (source, outcome.error_type, outcome.error_message, outcome.traceback)
+    return ["".join(map(_text, cell.outputs)).strip() for cell in session.notebook.cells]
+
+
+def _text(output: NotebookNode) -> str:
+    return str(output.get("text") or output.get("data", {}).get("text/plain", ""))
+
+
+async def test_asyncio_as_people_write_it(session: Session) -> None:
+    """A cell that hangs here would end with the run's time limit."""
+    results = await said(
+        session,
+        "import asyncio\nasync def f(x=3):\n    await asyncio.sleep(0.01)\n    return x",
+        "await f()",
+        "x = await f(4)\nprint(x)",
+        "print(await asyncio.gather(*(f(i) for i in range(3))))",
+        "async def numbers():\n    for i in range(3):\n        await asyncio.sleep(0)\n        yield i\n"
+        "async for i in numbers():\n    print(i, end=' ')",
+        "[i async for i in numbers()]",
+        "import contextlib\n@contextlib.asynccontextmanager\nasync def inside():\n    yield 7\n"
+        "async with inside() as value:\n    print(value)",
+        "async def later():\n    await asyncio.sleep(0.05)\n    return 'late'\ntask = asyncio.create_task(later())",
+        "await task",
+        "async with asyncio.timeout(5):\n    print(await asyncio.wait_for(f(5), 3))",
+        "loop = asyncio.get_running_loop()\nprint(await loop.run_in_executor(None, lambda: 6))",
+        "print(await asyncio.to_thread(lambda: 7))",
+        "%autoawait",
+        "import nest_asyncio2\nnest_asyncio2.apply()\nprint(asyncio.run(f(8)), loop.run_until_complete(f(9)))",
+        "q = asyncio.Queue()\nasync def produce():\n    for i in range(3): await q.put(i)\n"
+        "async with asyncio.TaskGroup() as group:\n    group.create_task(produce())\nprint(q.qsize())",
+        "process = await asyncio.create_subprocess_exec('echo', 'child', stdout=-1)\n"
+        "print((await process.communicate())[0])",
+        "reader, writer = None, None\nasync def serve(r, w):\n"
+        "    w.write(await r.readline()); await w.drain(); w.close()\n"
+        "import os\npath = os.environ['TMPDIR'] + '/s'\nserver = await asyncio.start_unix_server(serve, path)\n"
+        "reader, writer = await asyncio.open_unix_connection(path)\nwriter.write(b'ping\\n')\n"
+        "print(await reader.read())\nwriter.close()\nserver.close()",
+    )
+    assert results[1:8] == ["3", "4", "[0, 1, 2]", "0 1 2", "[0, 1, 2]", "7", ""]
+    assert results[8:12] == ["'late'", "5", "6", "7"]
+    assert "IPython autoawait is `on`" in results[12]
+    assert results[13:] == ["8 9", "3", "b'child\\n'", "b'ping\\n'"]
+
+
+async def test_asyncio_errors_are_those_of_jupyter(session: Session) -> None:
+    outcomes = await session.run(
+        "import asyncio\nasync def f(): return 1",
+        "asyncio.run(f())",
+        "asyncio.get_event_loop().run_until_complete(f())",
+        "await asyncio.wait_for(asyncio.sleep(60), 0.05)",
+        "async def bad(): raise KeyError('k')\nawait bad()",
+        "print('still here')",
+        timeout_s=30,
+    )
+    assert [outcome.error_type for outcome in outcomes] == [
+        None, "RuntimeError", "RuntimeError", "TimeoutError", "KeyError", None,
+    ]  # fmt: skip
+    assert "cannot be called from a running event loop" in str(outcomes[1].error_message)
+
+
+async def test_an_awaiting_cell_over_its_time_is_interrupted(session: Session) -> None:
+    (outcome,) = await session.run("import asyncio\nprint('before')\nawait asyncio.sleep(60)", timeout_s=1)
+    assert (outcome.error_type, outcome.kernel_died) == ("TimeoutError", False)
+    assert await session.says("print('after')") == "after"
+
+
+async def test_threads_and_processes(session: Session) -> None:
+    results = await said(
+        session,
+        "import threading\nt = threading.Thread(target=print, args=('thread',)); t.start(); t.join()",
+        "from concurrent.futures import ThreadPoolExecutor, ProcessPoolExecutor\n"
+        "with ThreadPoolExecutor() as pool: print(list(pool.map(abs, [-1, 2])))",
+        "import warnings; warnings.simplefilter('ignore')\n"
+        "with ProcessPoolExecutor(2) as pool: print(list(pool.map(abs, [-1, 2])))",
+        "import multiprocessing as mp\nwith mp.get_context('fork').Pool(2) as pool: print(pool.map(abs, [-3, 4]))",
+        "with mp.get_context('spawn').Pool(1) as pool: print(pool.map(abs, [-5, 6]))",
+        "import subprocess, sys\nprint(subprocess.run([sys.executable, '-c', 'print(2)'], capture_output=True).stdout)",
+        "print(subprocess.check_output('echo $((2 + 3))', shell=True))",
+    )
+    assert results == ["thread", "[1, 2]", "[1, 2]", "[3, 4]", "[5, 6]", "b'2\\n'", "b'5\\n'"]
+
+
+async def test_input_is_refused_at_once(session: Session) -> None:
+    outcomes = await session.run("input('name? ')", "import getpass\ngetpass.getpass()", timeout_s=30)
+    assert [outcome.error_type for outcome in outcomes] == ["StdinNotImplementedError"] * 2
+
+
+async def test_shell_commands_and_magics(session: Session) -> None:
+    results = await said(
+        session,
+        "!echo hi",
+        "name = 'you'\n!echo $name {name.upper()}",
+        "def f(local): \n    !echo $local\nf('inner')",
+        "lines = !printf 'a\\nb'\nprint(lines)",
+        "!exit 3\nprint(_exit_code)",
+        "%mkdir made\n%ls",
+        "%%bash\necho from bash",
+        "%%sh\necho é",
+        "!printf 'a\\303' ; printf '\\251'",
+        "import os\nos.system('true')",
+        "%history -l 1",
+    )
+    assert results[0] == "hi"
+    assert results[1:5] == ["you YOU", "inner", "['a', 'b']", "3"]
+    assert "made" in results[5]
+    assert results[6:9] == ["from bash", "é", "aé"]
+    assert "os.system('true')" in results[10]
+
+
+async def test_installing_says_where_packages_are_declared(session: Session) -> None:
+    results = await said(
+        session,
+        "!pip install surely-not-there",
+        "%pip install surely-not-there",
+        "import sys\n!{sys.executable} -m pip install -q surely-not-there",
+        "!uv pip install surely-not-there",
+        "!echo not pip install",
+        "!ls /nowhere/pip-install",
+    )
+    assert ["environment.packages" in result for result in results] == [True, True, True, True, False, False]
+
+
+async def test_text_that_cannot_be_encoded_is_shown_with_replacements(session: Session) -> None:
+    outcomes = await session.run(
+        "print('a\\ud83db', '\\ud83d\\ude00')", "'\\udc80'", "raise ValueError('\\ud83d')", "print('on')", timeout_s=30
+    )
+    assert [outcome.error_type for outcome in outcomes] == [None, None, "ValueError", None]
+    assert session.text(0) == "a\ufffdb \U0001f600\n"
+    assert outcomes[2].error_message == "\ufffd"
+    assert session.text(3) == "on\n"
+
+
+async def test_a_caught_error_that_is_shown_is_no_failure(session: Session) -> None:
+    (outcome,) = await session.run("try:\n    1 / 0\nexcept ZeroDivisionError:\n    get_ipython().showtraceback()")
+    assert (outcome.status, outcome.error_type) == ("Success", None)
+    assert session.notebook.cells[0].outputs[0].ename == "ZeroDivisionError"
