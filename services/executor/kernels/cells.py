@@ -209,7 +209,8 @@ class _Driver(NotebookClient):
             self.over_limit.set_result(limit)
 
     def failure(self) -> NotebookNode | None:
-        """The error that the kernel's reply tells of: a kernel in distress may fail to show it as an output."""
+        """The error that the kernel's reply tells of. An output of this kind may be one that a notebook has caught and
+        shown, and a kernel in distress may fail to show the one that ended the cell."""
         status = self.reply.get("status")
         if status == "error":
             said = {"msg_type": "error", "content": dict(self.reply)}
@@ -334,8 +335,7 @@ class CellRunner:
         seconds = round(time.monotonic() - clock, 4)
         cell = self._notebook.cells[index]
         terminal.tidy(cell.outputs)
-        shown = next((output for output in cell.outputs if output.output_type == "error"), None)
-        error = shown or self._driver.failure()
+        error = self._driver.failure()
         died = self._kernel.exited.done()
         outcome: dict[str, Any] = {"status": "Success"}
         if stopped_by == "cancel":

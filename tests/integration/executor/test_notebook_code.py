@@ -4,6 +4,7 @@ threads, processes, shell commands, input, history, text that cannot be encoded.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from nbformat import NotebookNode
@@ -32,9 +33,10 @@ async def session(
 ) -> AsyncIterator[Session]:
     kernels, is_built = source
     run_dir = tmp_path_factory.mktemp("r") / "run"
-    environment = KERNEL_PYTHON.parent.parent
-    built = {"python": KERNEL_PYTHON, "readable": (environment,)} if is_built else {}
-    kernel = await kernels.acquire(KernelRequest(kernel_type="python3", run_dir=run_dir, **built))
+    wanted = KernelRequest(kernel_type="python3", run_dir=run_dir)
+    if is_built:
+        wanted = replace(wanted, python=KERNEL_PYTHON, readable=(KERNEL_PYTHON.parent.parent,))
+    kernel = await kernels.acquire(wanted)
     yield Session(kernel)
     await kernel.close()
 
