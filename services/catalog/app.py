@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from services.catalog import handlers, shelf
+from services.catalog import child_calls, handlers, shelf
 from services.catalog.automation.scheduler import Scheduler
 from services.catalog.automation.starter import Starter
 from services.catalog.differences.operations import Differ
@@ -14,6 +14,7 @@ from services.catalog.settings import CatalogSettings
 from services.catalog.shelf import Template
 from services.catalog.turns import Turns
 from shared.broker import Broker
+from shared.child_pool import ChildPool
 from shared.database import Database
 from shared.ops import Readiness
 from shared.outbox import Outbox
@@ -37,6 +38,7 @@ class Catalog:
     starter: Starter
     turns: Turns
     differ: Differ
+    children: ChildPool
     searches: Searches = field(default_factory=Searches)
 
 
@@ -49,6 +51,7 @@ def build(settings: CatalogSettings, readiness: Readiness) -> list[Part]:
     requests = Requests(broker, payloads, source=SERVICE)
     purge = Purge(database)
     differ = Differ()
+    children = child_calls.pool()
     starter = Starter(database, requests)
     scheduler = Scheduler(database, on_fire=starter.wake)
     app = Catalog(
@@ -59,9 +62,23 @@ def build(settings: CatalogSettings, readiness: Readiness) -> list[Part]:
         starter=starter,
         turns=Turns(),
         differ=differ,
+        children=children,
     )
     responder = Responder(SERVICE, app, handlers.COMMANDS, broker=broker, database=database, payloads=payloads)
     subscriber = Subscriber(SERVICE, app, handlers.EVENTS, broker=broker)
     readiness.add("database", database.check)
     readiness.add("broker", broker.check)
-    return [broker, payloads, database, outbox, requests, purge, differ, responder, subscriber, starter, scheduler]
+    return [
+        broker,
+        payloads,
+        database,
+        outbox,
+        requests,
+        purge,
+        differ,
+        children,
+        responder,
+        subscriber,
+        starter,
+        scheduler,
+    ]

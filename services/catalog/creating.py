@@ -6,7 +6,17 @@ import asyncio
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
-from services.catalog import binding, faults, importing, project_templates, schedule, shelf, store, validity
+from services.catalog import (
+    binding,
+    child_calls,
+    faults,
+    importing,
+    project_templates,
+    schedule,
+    shelf,
+    store,
+    validity,
+)
 from services.catalog.cell_changes import draft_faults
 from services.catalog.cell_ids import Numbering
 from services.catalog.changing import kept_message
@@ -83,7 +93,7 @@ async def _unbindable(
 
 async def import_notebook(app: Catalog, command: ImportNotebook, context: Context) -> Notebook:
     """A notebook from a file, with what was made of it in `parsing`."""
-    imported, refusal = await _imported(app, command)
+    imported, refusal = await _imported(app, command, context)
     async with context.transaction() as transaction:
         if imported is None or refusal is not None:
             raise refusal or LookupError("what was not read has its reason")
@@ -110,21 +120,28 @@ async def import_notebook(app: Catalog, command: ImportNotebook, context: Contex
         return transaction.reply(notebook.model_copy(update={"parsing": imported.parsing}))
 
 
-async def check_import(app: Catalog, command: CheckImport, _context: Context) -> Nothing:
+async def check_import(app: Catalog, command: CheckImport, context: Context) -> Nothing:
     """Everything that `import_notebook` checks; nothing is kept."""
-    _, refusal = await _imported(app, command)
+    _, refusal = await _imported(app, command, context)
     if refusal is not None:
         raise refusal
     return Nothing()
 
 
 async def _imported(
-    app: Catalog, command: ImportNotebook | CheckImport
+    app: Catalog, command: ImportNotebook | CheckImport, context: Context
 ) -> tuple[importing.Imported | None, Invalid | None]:
     """The file as it was read, and the refusal of all that is wrong with it and with what was said about it."""
     imported = refusal = None
     try:
-        imported = await asyncio.to_thread(importing.read, command.file_name, command.file, command.kernel_type)
+        imported = await child_calls.read_file(
+            app.children,
+            command.file_name,
+            command.file,
+            command.kernel_type,
+            owner=str(command.scope.tenant_id),
+            deadline=context.deadline,
+        )
     except Invalid as error:
         refusal = error
     found = await _unbindable(app, command, command.integration, "datasetBinding")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
@@ -23,12 +22,34 @@ def same(a: object, b: object) -> bool:
     return a == b and orjson.dumps(a, option=orjson.OPT_SORT_KEYS) == orjson.dumps(b, option=orjson.OPT_SORT_KEYS)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Document:
-    """An nbformat 4.5 notebook. `body` has no outputs; `outputs` holds those of the uploaded file, by cell id."""
+    """An nbformat 4.5 notebook. `body` has no outputs; `outputs` holds those of the uploaded file, by cell id.
 
-    body: Json
-    outputs: dict[str, Json] = field(default_factory=dict)
+    Either form is made of the other when it is first asked for: who only stores or sends a document never parses it.
+    """
+
+    def __init__(self, *, body: Json, outputs: dict[str, Json] | None = None) -> None:
+        self.body = body
+        self.outputs = outputs or {}
+
+    @classmethod
+    def stored(cls, body: bytes, outputs: bytes | None) -> Document:
+        """The document from its stored form."""
+        document = cls.__new__(cls)
+        document.body_bytes = body
+        document.outputs_bytes = outputs
+        return document
+
+    @cached_property
+    def body(self) -> Json:
+        """The notebook without outputs."""
+        parsed: Json = orjson.loads(self.body_bytes)
+        return parsed
+
+    @cached_property
+    def outputs(self) -> dict[str, Json]:
+        """The outputs that the uploaded file had, by cell id."""
+        return orjson.loads(self.outputs_bytes) if self.outputs_bytes else {}
 
     @property
     def cells(self) -> list[Json]:
@@ -50,11 +71,6 @@ class Document:
     def sha256(self) -> bytes:
         """The content's address."""
         return sha256(self.body_bytes + b"\0" + (self.outputs_bytes or b"")).digest()
-
-    @classmethod
-    def stored(cls, body: bytes, outputs: bytes | None) -> Document:
-        """The document from its stored form."""
-        return cls(body=orjson.loads(body), outputs=orjson.loads(outputs) if outputs else {})
 
     def with_cells(self, cells: Sequence[Json]) -> Document:
         """The same notebook with other cells; outputs stay with cells whose code is the same."""

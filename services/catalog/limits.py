@@ -17,6 +17,9 @@ MAX_CELL_CHARACTERS = 2_000_000
 MAX_NOTEBOOK_BYTES = 50_000_000
 """A whole notebook as JSON with its outputs, in bytes: what still travels and opens in seconds."""
 
+MAX_VALUES = 1_000_000
+"""Values of one notebook without its outputs: about 100 MB as objects."""
+
 MAX_NESTING = 100
 """Levels of JSON within a notebook. Python's recursion and the JSON writer (254) end not far above."""
 
@@ -34,6 +37,22 @@ def check_size(document: Document) -> None:
     size = len(document.body_bytes) + len(document.outputs_bytes or b"")
     if size > MAX_NOTEBOOK_BYTES:
         raise TooLarge(f"A notebook has at most {MAX_NOTEBOOK_BYTES:,} bytes with its outputs; this one has {size:,}.")
+
+
+def check_values(document: Document) -> None:
+    """Raise TooLarge when the notebook without its outputs has too many values: each read builds them all."""
+    waiting: list[Any] = [document.body]
+    count = 0
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict | list):
+            count += len(item)
+            waiting.extend(item.values() if isinstance(item, dict) else item)
+        if count > MAX_VALUES:
+            raise TooLarge(
+                f"A notebook has at most {MAX_VALUES:,} values (cells and their members, metadata) beside its outputs; "
+                "large data belong into a dataset or a file beside it."
+            )
 
 
 def check_depth(value: Any, prefix: str = "") -> None:

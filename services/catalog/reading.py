@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from services.catalog import listing, store
+from services.catalog import child_calls, listing, store
 from services.catalog.model import check_precondition, is_version
 from services.catalog.parameters import form
 from shared.contracts.base import Nothing
@@ -73,12 +73,23 @@ async def check_dataset_unbound(app: Catalog, command: CheckDatasetUnbound, _con
     return Nothing()
 
 
-async def export_notebook(app: Catalog, command: ExportNotebook, _context: Context) -> IpynbFile:
-    """A version as .ipynb, with the outputs an uploaded file came with."""
+async def export_notebook(app: Catalog, command: ExportNotebook, context: Context) -> IpynbFile:
+    """A version as a file: as .ipynb with the outputs an uploaded file came with, else as text without any."""
     row = await _version(app, command)
-    definition = await asyncio.to_thread(store.definition, row)
+    definition = store.definition(row)
     name = _NOT_IN_FILE_NAMES.sub("_", definition.name)[:FILE_NAME_LENGTH].strip(" .") or "notebook"
-    return IpynbFile(file_name=f"{name}.ipynb", content=definition.document.export(definition.kernel_type))
+    if command.format == "ipynb":
+        content = await asyncio.to_thread(definition.document.export, definition.kernel_type)
+        return IpynbFile(file_name=f"{name}.ipynb", content=content)
+    text, ending = await child_calls.write_text(
+        app.children,
+        definition.document,
+        definition.kernel_type,
+        command.format,
+        owner=str(command.scope.tenant_id),
+        deadline=context.deadline,
+    )
+    return IpynbFile(file_name=name + ending, text=text)
 
 
 async def pin_notebook(app: Catalog, command: PinNotebook, _context: Context) -> PinnedNotebook:

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.catalog.cell_ids import Numbering
-from services.catalog.document import Document, Json, empty, tags_of
-from services.catalog.importing import percent
-from services.catalog.kernels import SPECS
+from services.catalog.document import Document, Json, tags_of
+from services.catalog.importing import scripts
 from shared.contracts.notebooks import Environment, KernelType
 from shared.errors import Fault
 
@@ -64,7 +63,7 @@ def unsuitable(template: Template, kernel_type: KernelType) -> list[Fault]:
 
 
 def _template(path: Path) -> Template:
-    script = percent.split(path.read_text(encoding="utf-8"))
-    description = " ".join(line.lstrip("# ").strip() for line in script.preamble.splitlines())
-    body = {**empty(), "cells": percent.document_cells(script.cells, Numbering()), "metadata": dict(SPECS["python3"])}
-    return Template(name=path.stem, description=description, document=Document(body=body))
+    heading, marker, script = path.read_text(encoding="utf-8").partition("\n# %%")
+    cells = scripts.read(path.name, (marker + script).lstrip()).document
+    description = " ".join(line.lstrip("# ").strip() for line in heading.splitlines())
+    return Template(name=path.stem, description=description, document=cells)

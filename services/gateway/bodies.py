@@ -10,7 +10,16 @@ from pydantic_core import PydanticCustomError
 
 from shared.contracts.base import Body, Moment, OptionalId
 from shared.contracts.executions import ExecutionStatus
-from shared.contracts.notebooks import CellType, KernelType, Name, NotebookStatus, OutputFormat, Text, Word
+from shared.contracts.notebooks import (
+    CellType,
+    ExportFormat,
+    KernelType,
+    Name,
+    NotebookStatus,
+    OutputFormat,
+    Text,
+    Word,
+)
 from shared.contracts.results import OutputTypeFilter
 from shared.contracts.schedules import FireState
 from shared.reports.rendering import Profile
@@ -85,6 +94,20 @@ class VersionQuery(Body):
     """Which version."""
 
     version: OptionalText = Field(None, description="default: the present one")
+
+
+class ExportQuery(VersionQuery):
+    """Which version, in which form."""
+
+    format: ExportFormat = Field(
+        "ipynb", description="`script` is in the notebook's language with `# %%` cells; text formats have no outputs"
+    )
+
+
+class VersionExportQuery(Body):
+    """In which form to export a version."""
+
+    format: ExportFormat = "ipynb"
 
 
 class DiffQuery(Body):

@@ -105,6 +105,7 @@ class Call:
     body: Json | Form | None = None
     reply: type[BaseModel] | None = None  # None: no JSON model; see media_type
     media_type: str = "application/json"
+    texts: tuple[str, ...] = ()  # media types of further forms of the answer, which are text
     status: int = 200
     example: Any = None
     creates: bool = False  # answers with a Location and honours Idempotency-Key

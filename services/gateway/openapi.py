@@ -208,6 +208,7 @@ def _success(call: Call, references: dict[_Key, Document]) -> Document:
     if call.example is not None:
         content["example"] = call.example
     answer["content"] = {call.media_type: content}
+    answer["content"] |= {media_type: {"schema": {"type": "string"}} for media_type in call.texts}
     if call.creates:
         answer["headers"] = {"Location": {"schema": {"type": "string"}, "description": "Where the new thing is found"}}
     return answer

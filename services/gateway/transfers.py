@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote, urljoin
 
@@ -52,6 +53,18 @@ SAFETY_HEADERS = {
 
 IPYNB = "application/x-ipynb+json"
 """Media type of notebook documents."""
+
+TEXTS = {
+    ".py": "text/x-python; charset=utf-8",
+    ".R": "text/x-r-source; charset=utf-8",
+    ".scala": "text/x-scala; charset=utf-8",
+    ".md": "text/markdown; charset=utf-8",
+    ".Rmd": "text/markdown; charset=utf-8; variant=Rmd",
+}
+"""Content types of notebooks as text, by the ending of the file's name."""
+
+TEXT_TYPES = tuple(dict.fromkeys(content_type.partition(";")[0] for content_type in TEXTS.values()))
+"""Their media types."""
 
 _AWAY = "The artifacts service is not available; try again shortly."
 
@@ -223,11 +236,14 @@ async def _error_of(answer: aiohttp.ClientResponse) -> AtelierError:
     return Unavailable(_AWAY)
 
 
-def ipynb_response(file: IpynbFile) -> web.Response:
-    """A notebook document as a file to save."""
+def notebook_response(file: IpynbFile) -> web.Response:
+    """A notebook as a file to save."""
+    media_type = IPYNB if file.text is None else TEXTS[PurePosixPath(file.file_name).suffix]
     headers = {
         **SAFETY_HEADERS,
-        "Content-Type": IPYNB,
+        "Content-Type": media_type,
         "Content-Disposition": attachment(file.file_name),
     }
+    if file.text is not None:
+        return web.Response(body=file.text.encode(), headers=headers)
     return web.Response(body=orjson.dumps(file.content, option=orjson.OPT_INDENT_2), headers=headers)

@@ -332,18 +332,24 @@ class ListNotebooks(CatalogCommand, Command[NotebookPage]):
     cursor: str | None = None
 
 
+ExportFormat = Literal["ipynb", "script", "markdown", "rmarkdown"]
+"""A notebook's forms as a file: with its outputs, or as text that Jupytext reads."""
+
+
 class IpynbFile(Wire):
-    """A notebook as an nbformat 4.5 document."""
+    """A notebook as a file: an nbformat 4.5 document, or a text."""
 
     file_name: str
-    content: dict[str, Any]
+    content: dict[str, Any] = Field(default_factory=dict)
+    text: str | None = Field(None, description="instead of `content`, for other formats than ipynb")
 
 
 class ExportNotebook(CatalogCommand, Command[IpynbFile]):
-    """The notebook's present (or given) version as .ipynb."""
+    """The notebook's present (or given) version as a file."""
 
     notebook_id: UUID
     version: str | None = None
+    format: ExportFormat = "ipynb"
 
 
 class PinnedNotebook(Wire):

@@ -1,4 +1,4 @@
-"""Files that become notebooks: .ipynb in nbformat 3 and 4, and scripts with `# %%` cells."""
+"""Files that become notebooks: .ipynb in nbformat 3 and 4, scripts, Markdown."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from services.catalog.document import Document, Json
-from services.catalog.importing import ipynb, percent
+from services.catalog.importing import ipynb, scripts
 from services.catalog.kernels import deviation, recognise
 from services.catalog.limits import MAX_NOTEBOOK_BYTES, check_size
 from shared.contracts.notebooks import KernelType, Parsing
@@ -37,8 +37,8 @@ def read(file_name: str, text: str, kernel_type: KernelType | None) -> Imported:
     text = text.removeprefix("\ufeff")
     if not text.strip():
         raise Invalid("The file is empty.", faults=[Fault(path="file", message="is empty")])
-    is_script = PurePosixPath(file_name.replace("\\", "/")).suffix.lower() == ".py"
-    parsed = percent.read(text) if is_script else ipynb.read(text)
+    is_text = scripts.ending_of(file_name) in scripts.FORMATS
+    parsed = scripts.read(file_name, text) if is_text else ipynb.read(text)
     kernel, warnings = kernel_type, list(parsed.warnings)
     metadata = parsed.document.body["metadata"]
     if kernel is not None:

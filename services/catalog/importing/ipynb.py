@@ -34,6 +34,28 @@ def read(text: str) -> Parsed:
         notebook = version3.upgraded(notebook, warnings)
     elif minor > 5:
         warnings.append(f"The file is nbformat 4.{minor}, newer than 4.5; it was read as 4.5.")
+    return finished(
+        notebook,
+        warnings,
+        nbformat=f"{major}.{minor}",
+        ids_expected=major == 4 and minor >= 5,
+        worksheets=worksheets,
+    )
+
+
+def finished(
+    notebook: Json,
+    warnings: list[str],
+    *,
+    nbformat: str,
+    ids_expected: bool | None,
+    worksheets: list[Json] | None = None,
+) -> Parsed:
+    """Return an nbformat 4 notebook mended and checked. Raises Invalid with every fault it can name.
+
+    `ids_expected` says whether cells of the format have ids; None when nobody would expect them.
+    `worksheets` are those of the nbformat 3 file that it was: faults are named by their places in there.
+    """
     cells = _cells(notebook)
     numbering = Numbering()
     unknown = sorted(set(notebook) - FIXED_MEMBERS)
@@ -41,7 +63,7 @@ def read(text: str) -> Parsed:
         places = [path_of([name], "file") for name in unknown]
         raise refused([Fault(path=place, message="is not a member of a notebook") for place in places])
     _mend(cells, warnings)
-    _identify(cells, numbering, warnings, ids_expected=major == 4 and minor >= 5)
+    _identify(cells, numbering, warnings, ids_expected=ids_expected)
     metadata = notebook.get("metadata")
     if metadata is None:
         metadata = {}
@@ -53,7 +75,7 @@ def read(text: str) -> Parsed:
     _join_lines(body["cells"])
     return Parsed(
         document=_without_outputs(body),
-        nbformat=f"{major}.{minor}",
+        nbformat=nbformat,
         warnings=warnings,
         highest_cell_number=numbering.highest,
     )
@@ -112,7 +134,7 @@ def _mend(cells: list[Json], warnings: list[str]) -> None:
     warnings += [f"{count} cell{'s' if count > 1 else ''} {what}; mended." for what, count in mended.items() if count]
 
 
-def _identify(cells: list[Json], numbering: Numbering, warnings: list[str], *, ids_expected: bool) -> None:
+def _identify(cells: list[Json], numbering: Numbering, warnings: list[str], *, ids_expected: bool | None) -> None:
     """Give every cell an id of its own; those a file brings stay with their cells."""
     seen: set[str] = set()
     wanting: list[tuple[int, Json, str | None]] = []
@@ -132,7 +154,7 @@ def _identify(cells: list[Json], numbering: Numbering, warnings: list[str], *, i
             warnings.append(f"The id {old!r} of cells[{number}] {why}; it is now {cell['id']}.")
     if missing and ids_expected:
         warnings.append(f"{missing} cell{'s' if missing > 1 else ''} had no id and got one.")
-    elif missing:
+    elif missing and ids_expected is not None:
         warnings.append("The file's format has no cell ids; its cells got cell-001 and following.")
 
 

@@ -69,7 +69,7 @@ CALLS = (
         role=Role.editor,
         body=Form(
             model=NotebookUpload,
-            file="an .ipynb file, or a .py script with `# %%` cells",
+            file="an .ipynb file, or a script, Markdown, R Markdown or Quarto file that Jupytext reads",
             example=examples.UPLOAD,
             held_whole=True,
         ),

@@ -9,7 +9,7 @@ import structlog
 
 from services.gateway import examples, transfers
 from services.gateway.base_python import with_version
-from services.gateway.bodies import DeleteQuery, Expected, NotebookPatch, NotebooksQuery, VersionQuery
+from services.gateway.bodies import DeleteQuery, Expected, ExportQuery, NotebookPatch, NotebooksQuery
 from services.gateway.calls import SCOPE, Answered, Asked, Call, Json
 from services.gateway.decoding import refuse
 from services.gateway.dispatch import json_response
@@ -179,11 +179,17 @@ async def delete_notebook(asked: Asked) -> Any:
 
 async def export_notebook(asked: Asked) -> Any:
     """`GET notebook/{notebookId}/export`."""
-    query: VersionQuery = asked.query
+    query: ExportQuery = asked.query
     file = await asked.ask(
-        ExportNotebook(scope=asked.scope, caller=asked.caller, notebook_id=asked.notebook_id, version=query.version)
+        ExportNotebook(
+            scope=asked.scope,
+            caller=asked.caller,
+            notebook_id=asked.notebook_id,
+            version=query.version,
+            format=query.format,
+        )
     )
-    return transfers.ipynb_response(file)
+    return transfers.notebook_response(file)
 
 
 async def created(asked: Asked, notebook: Notebook) -> Answered:
@@ -191,6 +197,13 @@ async def created(asked: Asked, notebook: Notebook) -> Answered:
     location = asked.address("notebook", notebook.notebook_id)
     return Answered(model=await with_version(asked, notebook), location=location, etag=notebook.etag)
 
+
+EXPORT_NOTES = (
+    "As .ipynb, or with `format` as text without outputs that Jupytext reads and `notebook/upload` takes: `script` "
+    "(`text/x-python`, `text/x-r-source` or `text/x-scala`, with `# %%` cells), `markdown` or `rmarkdown` "
+    "(`text/markdown`)."
+)
+"""What the documentation says of both exports."""
 
 CALLS = (
     Call(
@@ -264,11 +277,13 @@ CALLS = (
         method="GET",
         path=f"{SCOPE}/notebook/{{notebookId}}/export",
         tag="Notebooks",
-        summary="Export a notebook as .ipynb",
+        summary="Export a notebook",
         handler=export_notebook,
         role=Role.viewer,
-        query=VersionQuery,
+        query=ExportQuery,
         media_type="application/x-ipynb+json",
         example=examples.IPYNB,
+        notes=EXPORT_NOTES,
+        texts=transfers.TEXT_TYPES,
     ),
 )

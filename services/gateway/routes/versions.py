@@ -8,10 +8,10 @@ from aiohttp import web
 
 from services.gateway import examples, history_examples, transfers
 from services.gateway.base_python import with_version
-from services.gateway.bodies import DiffQuery, Expected, PageQuery, VersionQuery
+from services.gateway.bodies import DiffQuery, Expected, PageQuery, VersionExportQuery, VersionQuery
 from services.gateway.calls import SCOPE, Answered, Asked, Call, Json
 from services.gateway.model import Role
-from services.gateway.routes.notebooks import created
+from services.gateway.routes.notebooks import EXPORT_NOTES, created
 from shared.contracts.notebooks import ExportNotebook, Notebook
 from shared.contracts.versions import (
     CopyNotebook,
@@ -53,11 +53,15 @@ async def get_version(asked: Asked) -> NotebookVersion:
 
 async def export_version(asked: Asked) -> Any:
     """`GET …/versions/{version}/export`."""
+    query: VersionExportQuery = asked.query
     try:
-        file = await asked.ask(ExportNotebook(**_about(asked), version=_version(asked)))
+        command = ExportNotebook(**_about(asked), version=_version(asked), format=query.format)
+        file = await asked.ask(command)
     except Invalid as error:  # what is a fault in a query is an address without anything behind it here
+        if any(fault.path != "version" for fault in error.faults):
+            raise
         raise NotFound(error.detail) from error
-    return transfers.ipynb_response(file)
+    return transfers.notebook_response(file)
 
 
 async def diff_versions(asked: Asked) -> Any:
@@ -145,9 +149,12 @@ CALLS = (
         method="GET",
         path=f"{VERSION}/export",
         tag="Versions",
-        summary="Export a version as .ipynb",
+        summary="Export a version",
         handler=export_version,
         role=Role.viewer,
+        query=VersionExportQuery,
+        notes=EXPORT_NOTES,
+        texts=transfers.TEXT_TYPES,
         media_type="application/x-ipynb+json",
         example=examples.IPYNB,
     ),

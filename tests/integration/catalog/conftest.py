@@ -16,7 +16,7 @@ import asyncpg
 import pytest
 
 from deploy.local import Stack
-from services.catalog import handlers, shelf
+from services.catalog import child_calls, handlers, shelf
 from services.catalog.app import Catalog
 from services.catalog.automation.starter import Starter
 from services.catalog.differences.operations import Differ
@@ -195,6 +195,7 @@ async def catalog(catalog_database: Database) -> AsyncIterator[SimpleNamespace]:
     outbox = Outbox(catalog_database, sent, lease_s=8, heartbeat_s=2)
     await outbox.open()
     differ = Differ(patience_s=60)  # a busy machine must not turn nbdime's answers into plain ones
+    children = child_calls.pool()
     app = Catalog(
         database=catalog_database,
         requests=datasets,  # type: ignore[arg-type]  # it answers the one question the catalog has
@@ -203,9 +204,11 @@ async def catalog(catalog_database: Database) -> AsyncIterator[SimpleNamespace]:
         starter=Starter(catalog_database, datasets),  # type: ignore[arg-type]  # see above
         turns=Turns(),
         differ=differ,
+        children=children,
     )
     yield SimpleNamespace(app=app, datasets=datasets, sent=sent)
     await differ.close()
+    await children.close()
     await outbox.close()
 
 

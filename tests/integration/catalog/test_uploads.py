@@ -100,6 +100,10 @@ async def test_form_fields_win_over_the_file(bench: Bench) -> None:
     assert notebook.integration.enrichment_mode is True
     assert notebook.parsing is not None
     assert notebook.parsing.nbformat == "percent"
+    for form, ending, text in (("script", ".py", "# %%\nx = 1"), ("markdown", ".md", "```python\nx = 1\n```")):
+        file = await bench.ask(ExportNotebook, notebook_id=notebook.notebook_id, format=form)
+        assert (file.file_name, file.content) == (f"Named{ending}", {})
+        assert text in (file.text or "")
 
 
 @pytest.mark.parametrize(

@@ -464,7 +464,10 @@ def other_files() -> Iterator[Case]:
     yield case("a package.json", {"name": "x", "version": "1"}, refused_at="file.nbformat")
     for name, script in {
         "one cell": "x = 1\ny = 2",
-        "Jupytext": "# ---\n# jupyter:\n#   jupytext:\n# ---\n\n# %% [markdown]\n# # T\n\n# %%\nx = 1",
+        "Jupytext": (
+            "# ---\n# jupyter:\n#   jupytext:\n#     formats: ipynb,py:percent\n# ---\n\n"
+            "# %% [markdown]\n# # T\n\n# %%\nx = 1"
+        ),
         "separators": "# %%\nx = 'a\x0cb\u2028c\x85d'",
         "VS Code": "#%%\nx = 1\n#%% [markdown]\n# text\n",
         "titles and options": '# %% A title tags=["parameters"] x=1\na = 1\n',
@@ -472,8 +475,7 @@ def other_files() -> Iterator[Case]:
         "Windows line ends": "# %%\r\nx = 1\r\n# %% [raw]\r\n# raw\r\n",
         "triple quotes": '# %% [markdown]\n"""\n# T\n"""\n',
     }.items():
-        said = {"one cell": ("no # %% marker",), "Jupytext": ("Jupytext header",)}.get(name, ())
-        yield case(f"script: {name}", script, *said, file_name="a.py")
+        yield case(f"script: {name}", script, file_name="a.py")
 
 
 CORPUS = [

@@ -34,7 +34,7 @@ from shared.contracts.versions import (
     ShowDiff,
     VersionPage,
 )
-from shared.errors import Invalid, NotFound
+from shared.errors import Fault, Invalid, NotFound
 from tests.unit.gateway.fake_ports import NOTEBOOK, Api
 
 NOTEBOOK_PATH = f"notebook/{examples.NOTEBOOK_ID}"
@@ -63,6 +63,17 @@ async def test_exports_of_versions(api: Api) -> None:
         assert answer.status == 200
         assert answer.json == examples.IPYNB
         assert api.requests.last(ExportNotebook).version == "1.3.1"
+    api.requests.on(ExportNotebook, IpynbFile(file_name="a.R", text="# %%\nx <- 1"))
+    for path in ("versions/1.3.1/export?format=script", "export?format=script"):
+        answer = await api.call("GET", f"{NOTEBOOK_PATH}/{path}", role=Role.viewer)
+        assert (answer.status, answer.body) == (200, b"# %%\nx <- 1")
+        assert answer.headers["Content-Type"] == "text/x-r-source; charset=utf-8"
+        assert 'filename="a.R"' in answer.headers["Content-Disposition"]
+        assert api.requests.last(ExportNotebook).format == "script"
+    assert (await api.call("GET", f"{NOTEBOOK_PATH}/export?format=pdf")).status == 400
+    costly = Invalid("too costly", faults=[Fault(path="format", message="is too costly")])
+    api.requests.on(ExportNotebook, costly)
+    assert (await api.call("GET", f"{NOTEBOOK_PATH}/versions/1.3.1/export?format=script")).status == 400
     api.requests.on(ExportNotebook, Invalid("there is no such version"))
     assert (await api.call("GET", f"{NOTEBOOK_PATH}/versions/9.9.9/export")).status == 404
     assert (await api.call("GET", f"{NOTEBOOK_PATH}/export?version=9.9.9")).status == 400
