@@ -21,6 +21,7 @@ from services.executor.kernels.forkserver.confinement import Limits
 from services.executor.kernels.plain import PlainKernels, python_command
 from services.executor.running.claim import Means
 from services.executor.running.dataset_cache import DatasetCache
+from services.executor.running.file_cache import FileCache
 from services.executor.running.folder import WorkerFolder
 from services.executor.running.folder import lay_out as lay_out_folder
 from services.executor.running.guard import Allowance
@@ -120,6 +121,7 @@ def build_worker(settings: WorkerSettings, readiness: Readiness) -> list[Part]:
         kernels=kernels,
         environments=environments,
         datasets=DatasetCache(folder.path / "datasets", objects),
+        files=FileCache(folder.path / "files", objects, bones.requests),
         allowance=Allowance(
             disk_bytes=settings.kernel_disk_mb * 1_000_000,
             files=settings.kernel_files,

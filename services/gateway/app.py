@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from services.gateway.archives import Archives
 from services.gateway.auth import Authenticator
 from services.gateway.body_budget import BodyBudget
 from services.gateway.feed import EventFeed
@@ -50,6 +51,7 @@ def build(settings: Settings, jwt: JwtSettings) -> Build:
             ),
             body_budget=BodyBudget(settings.body_budget_bytes),
             streams=OpenStreams(settings.event_streams_per_key),
+            archives=Archives(settings.work_dir),
         )
         readiness.add("broker", broker.check)
         readiness.add("database", database.check)

@@ -162,6 +162,12 @@ class EventsQuery(Body):
     last_event_id: OptionalText = Field(None, description="same as the header Last-Event-ID, which wins")
 
 
+class PutFilesQuery(Body):
+    """What becomes of the files that are there already."""
+
+    replace: bool = Field(False, description="remove all files that the request does not have")
+
+
 class DeleteQuery(Body):
     """Whether to delete although something stands against it."""
 

@@ -61,6 +61,14 @@ class Form:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Bytes:
+    """A body that is a file, or several; the handler reads it as it comes."""
+
+    description: str
+    media_types: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Answered:
     """A model as the answer, with what differs from the call's usual status and headers."""
 
@@ -102,7 +110,7 @@ class Call:
     handler: CallHandler
     role: Role | None  # None: no credential needed
     query: type[BaseModel] = NoMembers
-    body: Json | Form | None = None
+    body: Json | Form | Bytes | None = None
     reply: type[BaseModel] | None = None  # None: no JSON model; see media_type
     media_type: str = "application/json"
     texts: tuple[str, ...] = ()  # media types of further forms of the answer, which are text
@@ -131,8 +139,8 @@ class Call:
     @property
     def route(self) -> str:
         """The path as the router takes it: only a GUID is an id, so that a word beside ids (`notebook/upload`) is an
-        address of its own, with methods of its own."""
-        return _ID_IN_PATH.sub(rf"{{\1:{_GUID}}}", self.path)
+        address of its own, with methods of its own. A file's path may have slashes."""
+        return _ID_IN_PATH.sub(rf"{{\1:{_GUID}}}", self.path).replace("{path}", "{path:(?s:.+)}")
 
     @property
     def id_names(self) -> list[str]:

@@ -616,6 +616,27 @@ TEMPLATE: Json = {
 }
 TEMPLATE_PAGE: Json = {"items": [_TEMPLATE_SUMMARY], **PAGE}
 
+_FILE: Json = {
+    "path": "data/lookup.csv",
+    "sizeBytes": 1_200,
+    "sha256": SHA256,
+    "mediaType": "text/csv",
+    "dateModified": "2024-01-20T09:12:00.000Z",
+}
+NOTEBOOK_FILES: Json = {
+    "notebookId": NOTEBOOK_ID,
+    "notebookVersion": "1.4.0",
+    "etag": "1.4.0-77e0",
+    "files": [
+        _FILE,
+        {**_FILE, "path": "helpers.py", "sizeBytes": 640, "sha256": SHA256[::-1], "mediaType": "text/x-python"},
+    ],
+    "totalCount": 2,
+    "totalBytes": 1_840,
+    "warnings": [],
+}
+PUT_FILES: Json = {**NOTEBOOK_FILES, "files": [_FILE]}
+FILE_TEXT = "code,name\n1,Register\n"
 STORAGE: Json = {
     "datasetBytes": 734_003_200,
     "runBytes": 1_288_490_188,
@@ -637,6 +658,9 @@ LIMITS: Json = {
     "notebookFileBytes": 52_428_800,
     "datasetFileBytes": 21_474_836_480,
     "libraryFileBytes": 52_428_800,
+    "notebookFilesFileBytes": 50_000_000,
+    "notebookFilesBytes": 200_000_000,
+    "notebookFiles": 1_000,
     "jsonBodyBytes": 33_554_432,
     "jsonNesting": 100,
     "jsonValues": 300_000,

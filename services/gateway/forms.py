@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -13,6 +14,7 @@ from pydantic import BaseModel
 
 from services.gateway import decoding, reading
 from shared.errors import Fault, Invalid, UnsupportedMediaType
+from shared.file_limits import MAX_FILES
 
 M = TypeVar("M", bound=BaseModel)
 R = TypeVar("R")
@@ -22,6 +24,12 @@ FIELD_BYTES = 64 * 1024
 
 MOST_PARTS = 50
 """Parts of a form at most."""
+
+MOST_FILES = MAX_FILES + 100
+"""Parts at most of a form of files: more than a notebook may have, what file managers leave included."""
+
+UNBOUNDED = sys.maxsize
+"""A limit that is somebody else's to keep."""
 
 PIECE_BYTES = 256 * 1024
 """How much of a file is read at a time, in bytes."""
@@ -112,10 +120,7 @@ async def parts(
             count += 1
             if not isinstance(part, BodyPartReader) or count > MOST_PARTS:
                 raise _malformed("it has nested or too many parts")
-            if part.headers.get("Content-Transfer-Encoding", "binary").lower() not in ("binary", "8bit", "7bit"):
-                raise _malformed("a part has a Content-Transfer-Encoding")
-            if part.headers.get("Content-Encoding", "identity").lower() != "identity":
-                raise _malformed("a part has a Content-Encoding")
+            _check_plain(part)
             name = part.name
             if not name or not name.isprintable():
                 raise _malformed("a part has no readable name")
@@ -130,6 +135,40 @@ async def parts(
                 fields.add(name, await _field(part, name, silence_s))
     except _BROKEN as error:
         raise _malformed("it is not multipart/form-data, or was cut off") from error
+
+
+async def files(request: web.Request, *, silence_s: float) -> AsyncIterator[FilePart]:
+    """Reads a form of files alone: each part, which is read before the loop goes on, is yielded with its `filename` as
+    it was sent. How large they may be is for the reader to say.
+
+    Raises Invalid for a part that is no file, and as `parts` does.
+    """
+    reading.check_encoding(request)
+    count = 0
+    try:
+        form = await request.multipart()
+        while True:
+            part = await _in_time(form.next(), silence_s)
+            if part is None:
+                return
+            count += 1
+            if not isinstance(part, BodyPartReader) or count > MOST_FILES:
+                raise _malformed("it has nested or too many parts")
+            _check_plain(part)
+            if not part.filename:
+                field = part.name if part.name and part.name.isprintable() else ""
+                message = "has no filename; each part is a file, and its filename its path"
+                raise Invalid(f"A part {message}.", faults=[Fault(path=field[:200], message=message)])
+            yield FilePart(part.filename, part, UNBOUNDED, silence_s)
+    except _BROKEN as error:
+        raise _malformed("it is not multipart/form-data, or was cut off") from error
+
+
+def _check_plain(part: BodyPartReader) -> None:
+    if part.headers.get("Content-Transfer-Encoding", "binary").lower() not in ("binary", "8bit", "7bit"):
+        raise _malformed("a part has a Content-Transfer-Encoding")
+    if part.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise _malformed("a part has a Content-Encoding")
 
 
 async def _field(part: BodyPartReader, name: str, silence_s: float) -> bytes:

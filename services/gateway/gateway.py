@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from services.gateway.archives import Archives
 from services.gateway.auth import Authenticator
 from services.gateway.base_python import BasePythonCache
 from services.gateway.body_budget import BodyBudget
@@ -53,4 +54,5 @@ class Gateway:
     rate_limits: RateLimiter
     body_budget: BodyBudget
     streams: OpenStreams
+    archives: Archives
     base_python: BasePythonCache = field(default_factory=BasePythonCache)

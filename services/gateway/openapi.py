@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from services.gateway import examples, history_examples, problems
-from services.gateway.calls import Call, Form, Json
+from services.gateway.calls import Bytes, Call, Form, Json
 from shared.errors import AtelierError, Fault
 
 TITLE = "Atelier"
@@ -33,6 +33,7 @@ _EXAMPLE_IDS = {
     "uploadId": examples.UPLOAD_ID,
     "cellId": "cell-001",
     "name": "receipt_rules",
+    "path": "data/lookup.csv",
     "ticket": "eyJ0IjoiNTUwZSJ9.c2ln",
     "fileName": "cell-008.json",
     "version": "1.3.1",
@@ -89,7 +90,7 @@ def _schemas(calls: tuple[Call, ...]) -> tuple[dict[_Key, Document], Document]:
         for also in call.also:
             if also.model is not None:
                 wanted[(also.model, "serialization")] = None
-        if call.body is not None:
+        if isinstance(call.body, Json | Form):
             wanted[(call.body.model, "validation")] = None
     mapping, definitions = models_json_schema(list(wanted), by_alias=True, ref_template=_TEMPLATE)
     return {(model, mode): dict(mapping[model, mode]) for model, mode in wanted}, definitions["$defs"]
@@ -163,7 +164,13 @@ def _header_parameters(call: Call) -> list[Document]:
     ]
 
 
-def _request_body(body: Json | Form, references: dict[_Key, Document]) -> Document:
+def _request_body(body: Json | Form | Bytes, references: dict[_Key, Document]) -> Document:
+    if isinstance(body, Bytes):
+        return {
+            "required": False,
+            "description": body.description,
+            "content": {media_type: {"schema": {}} for media_type in body.media_types},
+        }
     if isinstance(body, Json):
         content: Document = {"schema": references[(body.model, "validation")]}
         if body.example is not None:

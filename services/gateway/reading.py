@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 from aiohttp import web
 
@@ -48,6 +49,22 @@ async def whole_body(request: web.Request, *, limit: int) -> bytes:
         check_encoding(request)
         _check_media_type(request)
     return raw
+
+
+async def raw_pieces(request: web.Request, *, silence_s: float) -> AsyncIterator[bytes]:
+    """A body of any media type as it comes. Raises UnsupportedMediaType for a compressed one, and Invalid when it is
+    cut off or nothing comes for `silence_s` seconds."""
+    check_encoding(request)
+    while not request.content.at_eof():
+        try:
+            async with asyncio.timeout(silence_s):
+                piece = await request.content.readany()
+        except TimeoutError as error:
+            raise silent(silence_s) from error
+        except (web.RequestPayloadError, ConnectionError) as error:
+            raise Invalid("The body was cut off.", faults=[Fault(path="", message="was cut off")]) from error
+        if piece:
+            yield piece
 
 
 def _check_media_type(request: web.Request) -> None:

@@ -17,6 +17,7 @@ from shared import replies, telemetry, tickets
 from shared.contracts import transfers
 from shared.contracts.base import Wire
 from shared.contracts.datasets import Dataset, UploadTicket
+from shared.contracts.files import FileUploadTicket
 from shared.contracts.notebooks import IpynbFile
 from shared.errors import AtelierError, OutcomeUnknown, RangeNotSatisfiable, Unavailable
 
@@ -166,6 +167,20 @@ class Transfers:
             raise Unavailable(_AWAY) from error
         reply.raise_error()
         return Dataset.model_validate(reply.data)
+
+    async def send_content(self, where: FileUploadTicket, sha256: str, size: int, pieces: AsyncIterator[bytes]) -> None:
+        """Stream a content of a notebook's file to artifacts. Raises what artifacts answers, and Unavailable when it
+        went away, even with all bytes in hand: what nothing refers to has no effect."""
+        headers = {"Authorization": f"Ticket {where.ticket}", "Content-Length": str(size), **_trace()}
+        try:
+            async with self._open_session.put(
+                urljoin(self._base_url, f"{where.url}/{sha256}"), data=pieces, headers=headers
+            ) as answer:
+                reply = await _reply(answer)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            log.warning("upload of a file to artifacts failed", reason=type(error).__name__)
+            raise Unavailable(_AWAY) from error
+        reply.raise_error()
 
     @property
     def _open_session(self) -> aiohttp.ClientSession:

@@ -11,15 +11,6 @@ from shared.contracts.base import Command, Moment, Nothing, Wire
 from shared.contracts.datasets import ArtifactsCommand
 from shared.contracts.notebooks import CatalogCommand, FileReference, Precondition, Sha256
 
-MAX_FILE_BYTES = 50_000_000
-"""Size of one file, in bytes; what is larger is data, and belongs in a dataset."""
-
-MAX_FILES_BYTES = 200_000_000
-"""Size of all files of a notebook together, in bytes: they are laid into the folder of each run."""
-
-MAX_FILES = 1_000
-"""Files of one notebook."""
-
 
 class FileInfo(Wire):
     """A file beside a notebook."""

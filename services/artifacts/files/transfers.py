@@ -16,9 +16,9 @@ from services.artifacts.metrics import BYTES_IN
 from services.artifacts.store import queries
 from shared import disk
 from shared.contracts.base import Nothing
-from shared.contracts.files import MAX_FILE_BYTES
 from shared.contracts.transfers import FILE_DOWNLOAD, FILE_UPLOAD, FileDownload, FileUpload
 from shared.errors import Invalid, NotFound, TooLarge, Unavailable
+from shared.file_limits import MAX_FILE_BYTES
 from shared.replies import Reply
 
 if TYPE_CHECKING:

@@ -15,10 +15,11 @@ import orjson
 from services.catalog import faults
 from shared import file_paths
 from shared.contracts.base import rfc3339
-from shared.contracts.files import MAX_FILE_BYTES, MAX_FILES, MAX_FILES_BYTES, FileInfo
+from shared.contracts.files import FileInfo
 from shared.contracts.notebooks import FileReference
 from shared.contracts.versions import FileContent, FileDifference
 from shared.errors import Fault, TooLarge
+from shared.file_limits import MAX_FILE_BYTES, MAX_FILES, MAX_FILES_BYTES
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from services.executor.collecting import outputs as cell_outputs
 from services.executor.collecting.artifact_writer import ArtifactWriter, FileChanged, RunIdentity, safe_name
 from services.executor.collecting.beneath import OpenFile, Refused
 from services.executor.collecting.saved import Saved, SavedFiles
+from services.executor.collecting.work_folder import WorkFolder
+from services.executor.running.work_files import Laid
 from shared.contracts.executions import EnrichedData, OutputCounts
 from shared.contracts.results import ArtifactKind
 from shared.objects import ObjectStore
@@ -59,6 +62,7 @@ class Collector:
         objects: ObjectStore,
         requests: Requests,
         max_bytes: int,
+        laid: Mapping[str, Laid] | None = None,
     ) -> None:
         self._identity = identity
         self._run_dir = run_dir
@@ -67,9 +71,10 @@ class Collector:
         self._writer = ArtifactWriter(identity, objects)
         self._max_bytes = max_bytes
         self._saved = SavedFiles(run_dir / "outputs", max_bytes=max_bytes)
+        self._work = WorkFolder(run_dir / "work", laid or {}, self._saved.warnings)
         self._registered = 0
         self._todo: list[tuple[str, Any]] = []
-        self._files: list[loose_files.LooseFile] | None = None
+        self._files: list[tuple[loose_files.LooseFile, Callable[[str], OpenFile]]] | None = None
         self.counts = Counts()
 
     @property
@@ -80,7 +85,11 @@ class Collector:
     @property
     def has_files(self) -> bool:
         """Whether anything still lies in the run folder, where the kernel can change it."""
-        return any(kind == "saved" for kind, _ in self._todo) or loose_files.any_in(self._saved.path)
+        return (
+            any(kind == "saved" for kind, _ in self._todo)
+            or loose_files.any_in(self._saved.path)
+            or self._work.may_have_results
+        )
 
     @property
     def registered(self) -> int:
@@ -90,6 +99,7 @@ class Collector:
     def close(self) -> None:
         """Let go of the run folder."""
         self._saved.close()
+        self._work.close()
 
     async def note_cell(self, index: int) -> bool:
         """Take down what a cell that has just ended put out and saved; returns whether there was anything."""
@@ -154,31 +164,32 @@ class Collector:
                 return
 
     async def add_files(self) -> None:
-        """Files that were left in the outputs folder; once, when the kernel is gone."""
+        """Files that were left in the outputs folder, or made or changed in the work folder; once, when the kernel is
+        gone."""
         if self._files is None:
             arguments = (self._saved.path, self._saved.files, self.warnings)
-            self._files = await asyncio.to_thread(loose_files.find, *arguments)
+            loose = await asyncio.to_thread(loose_files.find, *arguments)
+            changed = await asyncio.to_thread(self._work.find)
+            self._files = [(file, self._saved.open_loose) for file in loose]
+            self._files += [(file, self._work.open) for file in changed]
         while self._files:
-            file = self._files[0]
-            await self._add_loose(file)
+            await self._add_loose(*self._files[0])
             self._files.pop(0)
 
-    async def _add_loose(self, file: loose_files.LooseFile) -> None:
+    async def _add_loose(self, file: loose_files.LooseFile, open_file: Callable[[str], OpenFile]) -> None:
         try:
-            opened = self._saved.open_loose(file.name)
+            opened = open_file(file.name)
         except Refused:
             return  # not the run's own, or over the limit, which has its warning
         except OSError as error:
-            self.warnings.append(f"A file left in the outputs folder could not be read: {error.strerror}")
+            self.warnings.append(f"A file that the run left could not be read: {error.strerror}")
             return
         try:
             await self._writer.add_file(
                 "file", file.name, file.file_name, file.content_type, opened.path, unchanged=opened
             )
         except FileChanged:
-            self.warnings.append(
-                f"A file left in the outputs folder was written to while it was being stored: {file.name}"
-            )
+            self.warnings.append(f"A file that the run left was written to while it was being stored: {file.name}")
         finally:
             opened.close()
 

@@ -63,7 +63,7 @@ def any_in(outputs: Path) -> bool:
 def find(outputs: Path, known: AbstractSet[str], warnings: list[str]) -> list[LooseFile]:
     """The regular files under `outputs` that no record names, by name; notes in `warnings` what is left out."""
     found: list[LooseFile] = []
-    for name in sorted(_names(outputs)):
+    for name in sorted(names_in(outputs)):
         if name in known:
             continue
         if len(found) >= MAX_FILES:
@@ -82,7 +82,8 @@ def content_type_of(name: str) -> str:
     return TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 
-def _names(outputs: Path) -> list[str]:
+def names_in(outputs: Path) -> list[str]:
+    """Names of the regular files below a folder, with slashes, in no order."""
     try:
         folder = os.open(outputs, FOLDER)
     except OSError:

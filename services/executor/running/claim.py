@@ -13,6 +13,7 @@ from services.executor.environments.preparing import Environments
 from services.executor.kernels.fair_reading import FairReading
 from services.executor.kernels.port import KernelSource
 from services.executor.running.dataset_cache import DatasetCache
+from services.executor.running.file_cache import FileCache
 from services.executor.running.guard import Allowance
 from services.executor.views import request_of
 from shared.contracts.base import Scope
@@ -34,6 +35,7 @@ class Means:
     kernels: KernelSource
     environments: Environments
     datasets: DatasetCache
+    files: FileCache
     allowance: Allowance
     reading: FairReading
 

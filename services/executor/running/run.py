@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from services.executor.environments.rules import EnvironmentBuildError
 from services.executor.kernels.fair_reading import Turn
 from services.executor.kernels.port import Kernel, KernelRequest, KernelStartError
 from services.executor.model import Verdict
-from services.executor.running import folder, incidents, result_variable
+from services.executor.running import folder, incidents, result_variable, work_files
 from services.executor.running.cells import NotebookCells
 from services.executor.running.chronicle import Chronicle
 from services.executor.running.claim import Claim, Means
@@ -145,6 +146,7 @@ class Run:
             began = time.monotonic()
             self._environment = environment = await self._prepare_environment()
             dataset_files = await self._fetch_dataset()
+            contents = await self._fetch_files()
             self._chronicle.environment_ready(environment.environment_id, round(time.monotonic() - began, 3))
             self._kernel = kernel = await self._start_kernel(environment)
         except Stopped:
@@ -157,17 +159,20 @@ class Run:
         except KernelStartError as error:
             return _failed("DeadKernelError", f"The kernel did not start: {error}")
         except NotFound as error:
-            return _failed("ArtifactStoreError", f"The dataset could not be fetched: {error.detail}")
+            return _failed("ArtifactStoreError", f"What the run reads could not be fetched: {error.detail}")
         except GaveUpOnStore as error:
             return _failed("ArtifactStoreError", str(error))
         self._dir = kernel.run_dir
         try:
             await asyncio.to_thread(folder.fill, self._dir, self._description(), dataset_files)
+            laid = await asyncio.to_thread(work_files.lay, self._dir / "work", self.claim.notebook.files, contents)
         except OSError as error:
             return incidents.verdict_of(error, doing="filling the run's folder")
         self._chronicle.enter("ExecutingCells", state="Running")
-        collector = self._collector = self._new_collector(self._dir)
+        collector = self._collector = self._new_collector(self._dir, laid)
         guard = self._guard = Guard(self._dir, kernel.meter, self._means.allowance)
+        if laid:
+            await guard.look()  # what lies there already is not what the first cell writes
         guard.start()
         cells = NotebookCells(
             self.claim,
@@ -226,6 +231,17 @@ class Run:
             csv, self._csv_columns = await self._means.datasets.csv(self.claim.dataset)
             files.append(csv)
         return files
+
+    async def _fetch_files(self) -> Mapping[str, Path]:
+        """Where the contents of the files beside the notebook lie, by hash."""
+        if not self.claim.notebook.files:
+            return {}
+        fetching = patiently(self._find_files, lost=self.lost)
+        return await unless_stopped(fetching, self._stop, deadline=self._deadline)
+
+    async def _find_files(self) -> Mapping[str, Path]:
+        caller, notebook = Caller(subject=self.claim.row["created_by"]), self.claim.notebook
+        return await self._means.files.contents(self.claim.scope, caller, notebook.notebook_id, notebook.files)
 
     def _description(self) -> dict[str, Any]:
         return folder.describe(
@@ -384,7 +400,7 @@ class Run:
         if self._closing is not None:
             await asyncio.shield(self._closing)
 
-    def _new_collector(self, run_dir: Path) -> Collector:
+    def _new_collector(self, run_dir: Path, laid: Mapping[str, work_files.Laid]) -> Collector:
         identity = RunIdentity(
             scope=self.claim.scope,
             caller=Caller(subject=self.claim.row["created_by"]),
@@ -403,6 +419,7 @@ class Run:
             objects=self._means.objects,
             requests=self._means.requests,
             max_bytes=self._means.allowance.disk_bytes,
+            laid=laid,
         )
 
 

@@ -21,6 +21,7 @@ from shared import ops
 from shared.contracts.base import Scope, Wire
 from shared.contracts.executions import DEFAULT_TIMEOUT_S, MAX_TIMEOUT_S, GetQuota
 from shared.errors import Unavailable
+from shared.file_limits import MAX_FILE_BYTES, MAX_FILES, MAX_FILES_BYTES
 
 DOCS_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
 """The documentation page loads nothing, from here or elsewhere, and runs no script."""
@@ -45,6 +46,9 @@ class Limits(Wire):
     notebook_file_bytes: int
     dataset_file_bytes: int
     library_file_bytes: int
+    notebook_files_file_bytes: int = Field(description="size of one file beside a notebook")
+    notebook_files_bytes: int = Field(description="size of all files beside a notebook together")
+    notebook_files: int = Field(description="how many files a notebook may have beside it")
     json_body_bytes: int
     json_nesting: int
     json_values: int = Field(description="values of a JSON body, members and items of every level")
@@ -92,6 +96,9 @@ async def get_limits(asked: Asked) -> Limits:
         notebook_file_bytes=settings.notebook_max_bytes,
         dataset_file_bytes=settings.dataset_max_bytes,
         library_file_bytes=settings.library_max_bytes,
+        notebook_files_file_bytes=MAX_FILE_BYTES,
+        notebook_files_bytes=MAX_FILES_BYTES,
+        notebook_files=MAX_FILES,
         json_body_bytes=settings.json_max_bytes,
         json_nesting=MAX_NESTING,
         json_values=MAX_VALUES,

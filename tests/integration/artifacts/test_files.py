@@ -18,7 +18,6 @@ from services.artifacts.sweeping import Sweeping
 from shared import replies
 from shared.contracts.base import Scope
 from shared.contracts.files import (
-    MAX_FILE_BYTES,
     ContentSize,
     FileUploadTicket,
     FindUsedContents,
@@ -31,6 +30,7 @@ from shared.contracts.storage import MeasureStorage
 from shared.contracts.transfers import FILE_DOWNLOAD, FileDownload
 from shared.database import Database
 from shared.errors import Invalid, NotFound, TooLarge, Unavailable
+from shared.file_limits import MAX_FILE_BYTES
 from tests.integration.artifacts.client import Answer, Client
 
 DAY_S = 86_400.0

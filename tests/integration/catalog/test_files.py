@@ -11,8 +11,6 @@ import pytest
 
 from shared.contracts.base import Command, Idempotency, Scope
 from shared.contracts.files import (
-    MAX_FILE_BYTES,
-    MAX_FILES,
     CheckFiles,
     DeleteFile,
     FindFile,
@@ -36,6 +34,7 @@ from shared.contracts.notebooks import (
 )
 from shared.contracts.versions import CopyNotebook, CopyRequest, DiffVersions, GetVersion, RestoreVersion, ShowDiff
 from shared.errors import Conflict, Invalid, NotFound, TooLarge
+from shared.file_limits import MAX_FILE_BYTES, MAX_FILES
 from tests.integration.catalog.conftest import Bench
 
 

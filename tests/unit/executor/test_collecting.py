@@ -22,6 +22,7 @@ async def test_what_is_found_while_something_is_being_stored_does_not_store_it_a
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "outputs" / ".atelier").mkdir(parents=True)
+    (tmp_path / "work").mkdir()
     collector = Collector(Mock(), tmp_path, Mock(), objects=Mock(), requests=Mock(ask=AsyncMock()), max_bytes=1_000)
     stored: list[str] = []
     began, go_on = asyncio.Event(), asyncio.Event()

@@ -9,6 +9,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from pydantic import SecretStr
 
+from services.gateway.archives import Archives
 from services.gateway.auth import Authenticator
 from services.gateway.body_budget import BodyBudget
 from services.gateway.gateway import Gateway
@@ -44,6 +45,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
         transfers=transfers,
         links=Links(key="l" * 16, public_url=None),
         feeds=feeds,
+        archives=Archives(tmp_path),
         readiness=Readiness(),
         rate_limits=RateLimiter(per_key=0, per_tenant=0, burst_s=1),
         body_budget=BodyBudget(settings.body_budget_bytes),

@@ -42,10 +42,12 @@ def test_the_answer_in_the_example_is_one_that_the_model_writes(call: Call) -> N
     assert written == call.example
 
 
-@pytest.mark.parametrize("call", [call for call in CALLS if call.body is not None], ids=lambda call: call.name)
+@pytest.mark.parametrize(
+    "call", [call for call in CALLS if isinstance(call.body, Json | Form)], ids=lambda call: call.name
+)
 def test_the_request_in_the_example_is_accepted(call: Call) -> None:
     body = call.body
-    assert body is not None
+    assert isinstance(body, Json | Form)
     if body.example is None:
         assert isinstance(body, Json)
         assert body.optional
