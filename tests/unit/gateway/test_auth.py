@@ -25,6 +25,7 @@ from services.gateway.store import KEY_PREFIX, key_hash, new_key
 from services.gateway.tokens import TokenVerifier
 from shared.contracts.datasets import GetDataset
 from shared.contracts.executions import GetExecution, PurgeExecution, StartExecution
+from shared.contracts.files import FindFile
 from shared.contracts.libraries import PinLibraries, PinnedLibraries
 from shared.contracts.lineage import TraceExecution
 from shared.contracts.notebooks import CheckNotebook, GetNotebook, ListNotebooks, UpdateNotebook
@@ -101,7 +102,7 @@ async def test_other_tenants_and_projects_do_not_exist(api: Api, call: Call) -> 
 )
 async def test_the_role_decides(api: Api, call: Call, role: Role) -> None:
     assert call.role is not None
-    for command in (CheckNotebook, GetExecution, GetDataset, GetVersion, GetTemplate, GetArtifact):
+    for command in (CheckNotebook, GetExecution, GetDataset, GetVersion, GetTemplate, GetArtifact, FindFile):
         api.requests.on(command, EXECUTION)
     api.requests.on(GetNotebook, NOTEBOOK)
     api.requests.on(TraceExecution, TRACE)
