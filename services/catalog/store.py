@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -159,6 +160,7 @@ async def _insert_version(
     restored_from: str | None = None,
 ) -> None:
     document = definition.document
+    schema = await asyncio.to_thread(parameters.schema_of, document, definition.kernel_type)
     await transaction.execute(
         queries.insert_content, notebook_id, document.sha256, document.body_bytes, document.outputs_bytes
     )
@@ -175,7 +177,7 @@ async def _insert_version(
         definition.kernel_type,
         definition.integration.model_dump_json(by_alias=True),
         definition.environment.model_dump_json(by_alias=True),
-        orjson.dumps(parameters.schema_of(document, definition.kernel_type)).decode(),
+        orjson.dumps(schema).decode(),
         document.sha256,
         at,
         author,

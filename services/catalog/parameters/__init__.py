@@ -16,8 +16,11 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 TAG = "parameters"
 """The tag of the cell whose assignments are the parameters; papermill's word."""
 
-MAX_CHARACTERS = 200_000
-"""A parameters cell longer than this is not read, in characters: its parsing would take seconds."""
+MAX_CHARACTERS = 50_000
+"""A parameters cell longer than this is not read, in characters: longer ones take more than a tenth of a second."""
+
+MOST_PARAMETERS = 1_000
+"""Parameters of one cell that are told; a form with more is none."""
 
 _READERS: dict[KernelType, Callable[[str], list[Declared]]] = {
     "python3": python.read,
@@ -54,5 +57,5 @@ def _declared(document: Document, kernel_type: KernelType) -> list[Declared]:
     for cell in document.cells:
         if cell["cell_type"] == "code" and TAG in tags_of(cell):
             source = cell["source"]
-            return _READERS[kernel_type](source) if len(source) <= MAX_CHARACTERS else []
+            return _READERS[kernel_type](source)[:MOST_PARAMETERS] if len(source) <= MAX_CHARACTERS else []
     return []

@@ -11,9 +11,15 @@ import orjson
 NO_DEFAULT: Any = object()
 """The declaration has no default, or one that is known only when it runs."""
 
-_CHOICES = re.compile(r"\bone of:\s*(?P<choices>.+?)\s*$", re.IGNORECASE)
+LONGEST_DESCRIPTION = 1_000
+"""Characters of a description that are kept: a comment may be that of thousands of parameters."""
 
-_NUMBER = re.compile(r"^(-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)[lLdDfF]?\Z", re.ASCII)
+LONGEST_NUMBER = 400
+"""Characters of a number that is read as one; no double has more digits before its point."""
+
+_CHOICES = re.compile(r"\bone of:", re.IGNORECASE)
+
+_NUMBER = re.compile(r"^(-?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][+-]?\d++)?)[lLdDfF]?\Z", re.ASCII)
 """A number as any of the three languages writes it."""
 
 _TYPES: tuple[tuple[type, str], ...] = (
@@ -57,7 +63,7 @@ class Declared:
         if default is not NO_DEFAULT:
             schema["default"] = default
         if self.description:
-            schema["description"] = self.description
+            schema["description"] = shortened(self.description)
         return schema
 
     def _choices(self, types: list[str]) -> list[Any]:
@@ -68,11 +74,17 @@ class Declared:
             return []
         if plain == ["integer"] and not self.types:
             plain = ["number"]  # the default happens to be whole; the others need not be
-        words = [word.strip().rstrip(".").strip("\"'`") for word in match["choices"].split(",")]
+        choices = self.description[match.end() :]
+        words = [word.strip().rstrip(".").strip("\"'`") for word in choices.split(",")]
         values = [_choice(word, plain) for word in dict.fromkeys(words) if word]
         if NO_DEFAULT in values:
             return []
         return [*values, None] if "null" in types else values
+
+
+def shortened(text: str) -> str:
+    """A description that is not too long."""
+    return text if len(text) <= LONGEST_DESCRIPTION else text[: LONGEST_DESCRIPTION - 1] + "…"
 
 
 def _choice(word: str, types: list[str]) -> Any:
@@ -80,7 +92,7 @@ def _choice(word: str, types: list[str]) -> Any:
     value: Any = NO_DEFAULT
     if word.lower() in ("true", "false"):
         value = word.lower() == "true"
-    elif number := _NUMBER.match(word):
+    elif len(word) <= LONGEST_NUMBER and (number := _NUMBER.match(word)):
         value = float(number[1]) if set(number[1]) & set(".eE") else int(number[1])
     if is_json(value) and _fits(value, types):
         return value

@@ -11,7 +11,7 @@ import orjson
 
 from services.catalog.parameters.declared import NO_DEFAULT, Declared
 
-_QUOTED = re.compile(r"^'((?:[^'\\]|\\.)*)'$")
+_QUOTED = re.compile(r"^'((?:[^'\\]++|\\.)*+)'$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,10 @@ def assignments(source: str, pattern: re.Pattern[str], comment: str) -> Iterator
                 value=match["value"].strip().rstrip(";").strip(),
                 comment=note or " ".join(above),
             )
-        above = [*above, note] if note and not code.strip() else []
+        if note and not code.strip():
+            above.append(note)
+        else:
+            above.clear()
 
 
 def string(text: str) -> Any:

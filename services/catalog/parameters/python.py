@@ -10,7 +10,10 @@ from typing import Any
 
 from services.catalog.parameters.declared import NO_DEFAULT, Declared, is_json
 
-_MAGIC = re.compile(r"^\s*[%!?].*$", re.MULTILINE)
+_MAGIC = re.compile(r"^[^\S\n]*+[%!?].*$", re.MULTILINE)
+_LINE_ENDS = re.compile(r"\r\n|\r|\n")  # Python's own
+_TYPE_COMMENT = re.compile(r"type:\s*+(?P<type>\S++)\s*+(?P<help>.*)$")
+"""A type as comments gave it before annotations; papermill reads it so."""
 
 _NAMES = {
     "bool": "boolean",
@@ -37,13 +40,31 @@ def read(source: str) -> list[Declared]:
     except (SyntaxError, ValueError, RecursionError, MemoryError, tokenize.TokenError):
         return []
     found: dict[str, Declared] = {}
+    described = _Descriptions(comments, _LINE_ENDS.split(code))
     for statement in tree.body:
-        declared = _declared(statement)
+        try:
+            declared = _declared(statement)
+        except RecursionError:  # an annotation of many levels
+            continue
         if declared is not None:
-            declared.description = _description(comments, code.splitlines(), statement)
+            declared.description = described.of(statement)
+            _read_type_comment(declared)
             found.pop(declared.name, None)
             found[declared.name] = declared
     return list(found.values())
+
+
+def _read_type_comment(declared: Declared) -> None:
+    """Take the type from `# type: int  what it is for`, where there is no annotation."""
+    match = _TYPE_COMMENT.match(declared.description)
+    if match is None or declared.types or declared.constraints:
+        return
+    try:
+        types, constraints = _annotated(ast.Constant(match["type"]))
+    except RecursionError:
+        return
+    if types or constraints:
+        declared.types, declared.constraints, declared.description = types, constraints, match["help"]
 
 
 def _declared(statement: ast.stmt) -> Declared | None:
@@ -140,15 +161,27 @@ def _comments(code: str) -> dict[int, str]:
     return {token.start[0]: token.string.lstrip("#").strip() for token in tokens if token.type == tokenize.COMMENT}
 
 
-def _description(comments: dict[int, str], lines: list[str], statement: ast.stmt) -> str:
-    """The comment at the end of the assignment, else the lines of comment right above it."""
-    last = statement.end_lineno or statement.lineno
-    for number in (last, statement.lineno):
-        if comments.get(number):
-            return comments[number]
-    above: list[str] = []
-    number = statement.lineno - 1
-    while number in comments and lines[number - 1].lstrip().startswith("#"):
-        above.insert(0, comments[number])
-        number -= 1
-    return " ".join(line for line in above if line)
+class _Descriptions:
+    """The comments that describe assignments; those above a line are put together once, however many are on it."""
+
+    def __init__(self, comments: dict[int, str], lines: list[str]) -> None:
+        self._comments = comments
+        self._lines = lines
+        self._above: dict[int, str] = {}
+
+    def of(self, statement: ast.stmt) -> str:
+        """The comment at the end of the assignment, else the lines of comment right above it."""
+        for number in (statement.end_lineno or statement.lineno, statement.lineno):
+            if self._comments.get(number):
+                return self._comments[number]
+        if statement.lineno not in self._above:
+            self._above[statement.lineno] = self._joined(statement.lineno - 1)
+        return self._above[statement.lineno]
+
+    def _joined(self, last: int) -> str:
+        above: list[str] = []
+        number = last
+        while number in self._comments and self._lines[number - 1].lstrip().startswith("#"):
+            above.append(self._comments[number])
+            number -= 1
+        return " ".join(line for line in reversed(above) if line)

@@ -9,8 +9,8 @@ from typing import Any
 from services.catalog.parameters.declared import NO_DEFAULT, Declared
 from services.catalog.parameters.lines import assignments, elements, last_of_each, string
 
-_ASSIGNMENT = re.compile(r"^(?P<name>[A-Za-z][\w.]*)\s*(?:<-|=)\s*(?P<value>[^=].*)$")
-_NUMBER = re.compile(r"^-?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\Z", re.ASCII)
+_ASSIGNMENT = re.compile(r"^(?P<name>[A-Za-z][\w.]*+)\s*+(?:<-|=)\s*+(?!=)(?P<value>.*)$")
+_NUMBER = re.compile(r"^-?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][+-]?\d++)?\Z", re.ASCII)
 _INTEGER = re.compile(r"^-?\d{1,18}L\Z", re.ASCII)
 _WORDS = {"TRUE": True, "T": True, "FALSE": False, "F": False, "NULL": None, "NA": None}
 

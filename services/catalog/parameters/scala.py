@@ -10,10 +10,10 @@ from services.catalog.parameters.declared import NO_DEFAULT, Declared
 from services.catalog.parameters.lines import assignments, elements, last_of_each, string
 
 _ASSIGNMENT = re.compile(
-    r"^(?:val|var)\s+(?P<name>[A-Za-z]\w*)\s*(?::\s*(?P<type>[\w.\[\], ]+?))?\s*=\s*(?P<value>[^=].*)$"
+    r"^(?:val|var)\s++(?P<name>[A-Za-z]\w*+)\s*+(?::(?P<type>[\w.\[\], ]++))?\s*+=(?!=)\s*+(?P<value>.*)$"
 )
 _INTEGER = re.compile(r"^-?\d{1,18}[lL]?\Z", re.ASCII)
-_NUMBER = re.compile(r"^-?(\d+\.\d*|\.\d+|\d+)([eE][+-]?\d+)?[dDfF]?\Z", re.ASCII)
+_NUMBER = re.compile(r"^-?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][+-]?\d++)?[dDfF]?\Z", re.ASCII)
 _WORDS = {"true": True, "false": False, "null": None, "None": None}
 _TYPES = {
     "Boolean": "boolean",
