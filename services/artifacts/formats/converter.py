@@ -6,6 +6,7 @@ is only looked at, so that after one more pass from the spool everything fits (D
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -28,6 +29,9 @@ from services.artifacts.formats.text_forms import Form
 from services.artifacts.formats.xes_table import XesTable
 from shared.tabular import stored, time_layout
 
+MAX_ATTEMPTS = 6
+"""Passes over a text table: one, another in other characters, and two for each time that kinds were misjudged."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -44,7 +48,7 @@ def convert(spool: Spool, target: Path, wishes: Wishes) -> Conversion:
     if detected.format == "parquet":
         result = parquet_in.convert(spool, open_chunks if packed else None, target, wishes)
     else:
-        result = _from_text(_table(open_chunks, detected, wishes), target, wishes)
+        result = _from_text(_table(open_chunks, detected, wishes), target, wishes, spool.check)
     spool.wait_complete()
     pa.default_memory_pool().release_unused()  # this process may idle for hours now
     source = {**result.source, "gzip": packed, "sizeBytes": spool.size, "sha256": spool.sha256}
@@ -74,11 +78,11 @@ def _table(open_chunks: OpenChunks, detected: Detected, wishes: Wishes) -> TextT
     return CsvTable(open_chunks, detected, max_columns=wishes.max_columns, writing=wishes.writing)
 
 
-def _from_text(table: TextTable, target: Path, wishes: Wishes) -> Conversion:
+def _from_text(table: TextTable, target: Path, wishes: Wishes, check: Callable[[], None]) -> Conversion:
     plan: Plan | None = None
-    while True:
+    for _ in range(MAX_ATTEMPTS):
         try:
-            done, plan = _attempt(table, target, wishes, plan)
+            done, plan = _attempt(table, target, wishes, plan, check)
         except NotUtf8 as error:
             assert isinstance(table, CsvTable)  # noqa: S101 - only such a table says so
             if not table.read_as_western():
@@ -88,14 +92,18 @@ def _from_text(table: TextTable, target: Path, wishes: Wishes) -> Conversion:
             if done is not None:
                 return done
             log.info("columns misjudged, reading again", format=table.description()["format"])
+    raise RuntimeError("the columns of a table fit no plan")
 
 
-def _attempt(table: TextTable, target: Path, wishes: Wishes, plan: Plan | None) -> tuple[Conversion | None, Plan]:
-    """One pass over the table: the conversion, or None and a plan that fits every row."""
+def _attempt(
+    table: TextTable, target: Path, wishes: Wishes, plan: Plan | None, check: Callable[[], None]
+) -> tuple[Conversion | None, Plan]:
+    """One pass over the table: the conversion, or None and a plan that fits every row. `check` is called for each
+    column of each batch, and may raise."""
     batches = table.batches()
     first = next(batches)
     if plan is None:
-        plan = Plan(writing=wishes.writing, commas_possible=table.commas_are_decimal)
+        plan = Plan(writing=wishes.writing, commas_possible=table.commas_are_decimal, check=check)
         plan.survey(first)
     chosen = roles.assign(plan.columns(), wishes.roles, wishes.habit)
     case_id = chosen.case_id

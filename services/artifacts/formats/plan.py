@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -24,6 +25,7 @@ class Plan:
 
     writing: Writing
     commas_possible: bool
+    check: Callable[[], None] = lambda: None  # called for each column, whose look may take a while; may raise
     names: list[str] = field(default_factory=list)
     kinds: dict[str, Kind] = field(default_factory=dict)
     forms: dict[str, Form] = field(default_factory=dict)
@@ -50,6 +52,7 @@ class Plan:
     def survey(self, batch: TextBatch) -> None:
         """Take another batch into account."""
         for name, column in zip(batch.names, batch.columns, strict=True):
+            self.check()
             self._widen(name, column, text=name in batch.texts)
         self._agree_on_decimals()
 
@@ -66,6 +69,7 @@ class Plan:
             self._keep_open(name, left)
         columns = []
         for name in self.names:
+            self.check()
             kind = self.kinds[name]
             column = given.get(name)
             if column is None:
@@ -101,7 +105,8 @@ class Plan:
             if kind is Kind.EMPTY and not text:
                 self._keep_open(name, ways)
             kind, form = text_forms.join((kind, form), ways[0] if len(ways) == 1 else (Kind.STRING, PLAIN))
-        if (text and kind is not Kind.EMPTY) or form.read(column, kind) is None:
+        has_text = text and column.null_count < len(column)  # an empty text is a value, too
+        if has_text or form.read(column, kind) is None:
             kind, form = Kind.STRING, PLAIN
         self.kinds[name], self.forms[name] = kind, form
 

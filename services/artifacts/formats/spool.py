@@ -55,6 +55,11 @@ class Spool:
         """Nothing more will come and readers should stop."""
         self._end(aborted=True)
 
+    def check(self) -> None:
+        """Raise SpoolAborted when nobody waits for the result any more."""
+        if self._aborted:
+            raise SpoolAborted
+
     def wait_complete(self) -> None:
         """Block until everything has arrived; raises SpoolAborted."""
         with self._changed:

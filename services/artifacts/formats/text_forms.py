@@ -49,6 +49,12 @@ CLOCKS = (" %H:%M:%S", " %H:%M", " %H:%M:%S.%f", "", " %I:%M:%S %p", " %I:%M %p"
 FOUND = tuple(order + clock for order in DATE_ORDERS for clock in CLOCKS)
 """The formats that are looked for."""
 
+LONGEST_TIME = 60
+"""Characters of a time at most."""
+
+SHAPES = {f"%{letter}": r"\s*+\d++" for letter in "YmdHMSfI"} | {"%b": r"[^\W\d_]++\.?+", "%p": r"[^\W\d_]++"}
+"""What each directive of the formats that are looked for may look like, at most."""
+
 _COMMA = r"^-?\d+(,\d+)?$"
 _TIMES = frozenset({Kind.DATE, Kind.TIMESTAMP, Kind.TIMESTAMP_NS, Kind.INSTANT, Kind.INSTANT_NS, Kind.TIME_TEXT})
 
@@ -114,9 +120,20 @@ def infer(column: pa.Array, *, commas: bool, points: bool, time_format: str | No
     return fitting or [(kind, PLAIN)]
 
 
-def _thinkable(sample: pa.Array) -> tuple[str, ...]:
-    """The formats that are looked for, which all begin with a digit: most texts do not."""
-    return FOUND if _all(pc.match_substring_regex(sample, r"^\d")) else ()
+def _thinkable(sample: pa.Array) -> list[str]:
+    """The formats that the first value may be in. A table may have thousands of columns, and trying all formats on each
+    takes milliseconds."""
+    first = sample[0].as_py() if len(sample) else ""
+    if len(first) > LONGEST_TIME or not first[:1].isdigit():
+        return []
+    return [candidate for candidate in FOUND if _shape(candidate).match(first)]
+
+
+@lru_cache(maxsize=256)
+def _shape(time_format: str) -> re.Pattern[str]:
+    """A pattern for every text that can be in this format, and some others."""
+    parts = re.split(r"(%.)", time_format)
+    return re.compile("".join(SHAPES.get(part, re.escape(part).replace(r"\ ", r"\s*+")) for part in parts) + r"\Z")
 
 
 def narrowed(ways: list[Way], column: pa.Array) -> list[Way]:

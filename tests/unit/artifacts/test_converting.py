@@ -11,9 +11,10 @@ import pytest
 from services.artifacts import converting
 from services.artifacts.converting import Arriving, Converters
 from services.artifacts.formats.conversion import Conversion, Wishes
+from services.artifacts.formats.converter import convert
 from services.artifacts.formats.detection import HEAD_BYTES
 from services.artifacts.formats.roles import Roles
-from services.artifacts.formats.spool import Spool
+from services.artifacts.formats.spool import Spool, SpoolAborted
 from shared.errors import Invalid
 
 HEADER = b"case,activity,time\n"
@@ -155,3 +156,27 @@ async def test_a_refusal_comes_before_the_end(uploads: Uploads) -> None:
     async with asyncio.timeout(PATIENCE_S):
         with pytest.raises(Invalid, match="image"):
             await bad.conversion
+
+
+def test_a_conversion_ends_soon_after_its_sender_has_gone(tmp_path: Path) -> None:
+    """In the middle of a look at thousands of columns, not when it has seen them all."""
+    columns = 300
+    spool = Spool(tmp_path / "spool")
+    spool.append((",".join(f"c{n}" for n in range(columns)) + "\n").encode())
+    spool.append((",".join(["03-01-2020"] * columns) + "\n").encode())
+    spool.finish()
+    wishes = Wishes(roles=Roles(), habit=Roles(), max_decompressed_bytes=1 << 30, max_columns=1_000)
+    looks = 0
+    check = spool.check
+
+    def count() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 10:
+            spool.abort()
+        check()
+
+    spool.check = count  # type: ignore[method-assign]
+    with pytest.raises(SpoolAborted):
+        convert(spool, tmp_path / "data.parquet", wishes)
+    assert looks == 10

@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
+from services.artifacts.formats import text_forms
 from services.artifacts.formats.conversion import Writing
 from shared.errors import Invalid
 from tests.unit.artifacts.conversions import Workbench
@@ -130,3 +132,17 @@ def test_dates_may_begin_late_and_be_settled_later(bench: Workbench) -> None:
     done = bench.convert((text + "1;02/13/2020\n").encode())
     assert dict(done.columns)["x"] == "date"
     assert bench.table().column("x").null_count == 300_000
+
+
+@pytest.mark.parametrize("time_format", text_forms.FOUND)
+def test_a_format_is_tried_on_every_text_that_is_in_it(time_format: str) -> None:
+    moments = [moment("2020-01-02T03:04:05.600000"), moment("1999-12-31T23:59:59.999999")]
+    for each in moments:
+        text = each.strftime(time_format)
+        for written in (text, text.replace("0", "", 1) if text.startswith("0") else text):
+            assert time_format in text_forms._thinkable(pa.array([written])), written
+
+
+def test_no_format_is_tried_on_what_can_be_no_time() -> None:
+    for text in ("12345", "1.5", "12 apples", "1-2-3-4", "9" * 1_000, ""):
+        assert text_forms._thinkable(pa.array([text])) == []

@@ -298,3 +298,12 @@ def test_each_type_that_a_notebook_can_save_becomes_a_dataset(bench: Workbench) 
 def test_what_a_table_cannot_hold_is_refused_with_what_to_do(bench: Workbench, column: pa.Array, words: str) -> None:
     with pytest.raises(Invalid, match=words):
         bench.convert(parquet(pa.table({"x": column})))
+
+
+@pytest.mark.parametrize("names", [[""], ["", ""], ["", "a"], ["a", ""]])
+def test_an_event_without_a_name_is_read_as_it_is(bench: Workbench, names: list[str]) -> None:
+    """An empty text was taken for no value, and the file was read again and again, for ever."""
+    done = bench.convert(log(trace("7", *map(event, names))))
+    assert done.record_count == len(names)
+    assert dict(done.columns)["concept:name"] == "string"
+    assert [row["concept:name"] for row in bench.rows()] == names
