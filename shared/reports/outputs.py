@@ -43,7 +43,9 @@ class Shown:
     states: dict[str, dict[str, Any]]
     plotly: bool = False
     vega: bool = False
-    charts: int = field(default=0)
+    charts: int = 0
+    budget: widgets.Budget = field(default_factory=widgets.Budget)
+    within: int = 0  # Output widgets, one in another, that are being shown
 
     def simplify(self, cell: NotebookNode) -> None:
         """Leave each output of a cell with the form that is shown."""
@@ -69,7 +71,7 @@ class Shown:
                 self.vega = True
                 return {"text/html": self._chart("vega", value)}
         if widgets.VIEW in data:
-            shown = widgets.of_view(data[widgets.VIEW], self.states, self._gathered)
+            shown = widgets.of_view(data[widgets.VIEW], self.states, self._gathered, self.budget)
             if shown is not None:
                 return {"text/html": shown}
         for mime in FORMS:
@@ -105,7 +107,16 @@ class Shown:
         )
 
     def _gathered(self, outputs: list[Any]) -> str:
-        """The outputs inside an Output widget."""
+        """The outputs inside an Output widget, which may hold a view of itself."""
+        if self.within >= widgets.MAX_DEPTH:
+            return ""
+        self.within += 1
+        try:
+            return self._in_widget(outputs)
+        finally:
+            self.within -= 1
+
+    def _in_widget(self, outputs: list[Any]) -> str:
         shown = []
         for output in outputs:
             if not isinstance(output, dict):

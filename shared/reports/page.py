@@ -26,8 +26,11 @@ from shared.reports.page_policy import POLICY
 
 TEMPLATES = Path(__file__).parent / "template"
 
-MEMORY_BYTES, CPU_S, FILE_BYTES = 6 * 1024**3, 110, 1024**3
-"""Limits of the process: address space (Vega's engine reserves much), processor time, the size of the page."""
+MEMORY_BYTES, CPU_S, FILE_BYTES = 2 * 1024**3, 110, 1024**3
+"""Limits of the process: memory that it may write to, processor time in seconds, the size of the page."""
+
+OUT_OF_MEMORY = f"it needs more than {MEMORY_BYTES // 1024**3} GB of memory"
+"""Why a report could not be made, as its reader is told."""
 
 TAGS = {
     "remove_cell_tags": "remove-cell",
@@ -65,8 +68,11 @@ class _Renderer(IPythonRenderer):
 def main(notebook: str, page: str, cache: str, profile: str, heading: str) -> None:
     """Write the page."""
     _limit()
-    body = render(nbformat.read(notebook, as_version=4), Path(cache), profile, json.loads(heading))
-    Path(page).write_text(body, encoding="utf-8", errors="replace")
+    try:
+        body = render(nbformat.read(notebook, as_version=4), Path(cache), profile, json.loads(heading))
+        Path(page).write_text(body, encoding="utf-8", errors="replace")
+    except MemoryError:
+        sys.exit(OUT_OF_MEMORY)
 
 
 def render(notebook: NotebookNode, cache: Path, profile: str, heading: dict[str, Any]) -> str:
@@ -121,6 +127,7 @@ def _inner(body: str) -> str:
 
 def _limit() -> None:
     os.nice(5)
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
     resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
 
