@@ -2,7 +2,8 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status logs reset test image lint types format bench promises soak kernels clean
+.PHONY: help setup demo up down status logs reset test test-long unit check image lint types format bench promises soak \
+	kernels clean
 
 PYTHON_IN_VENV := .venv/bin/python
 STACK := $(PYTHON_IN_VENV) -m deploy.local
@@ -38,11 +39,23 @@ reset: ## end the stack and delete its data
 	@test ! -x $(PYTHON_IN_VENV) || $(STACK) reset
 
 # Two processes; tests/support/groups.py says what stays together and what begins first.
-IN_PARALLEL := -n 2
-test: setup kernels ## run all tests (ARGS="tests/unit -k name": some)
+PYTEST := $(PYTHON_IN_VENV) -m pytest -n 2
+test: setup kernels ## run the tests (ARGS="tests/unit -k name": some)
 	@$(PYTHON_IN_VENV) -I deploy/local/debian.py rabbitmq postgresql curl chromium
 	@deploy/k8s/tools/install.sh
-	@$(PYTHON_IN_VENV) -m pytest $(IN_PARALLEL) -m "not image" $(ARGS)
+	@$(PYTEST) $(ARGS)
+
+test-long: setup kernels ## run everything: all cases, every kill, the image, 1,200 runs (up to 90 minutes; as root)
+	@$(PYTHON_IN_VENV) -I deploy/local/debian.py rabbitmq postgresql curl chromium buildah debootstrap
+	@deploy/k8s/tools/install.sh
+	@ATELIER_LONG=1 $(PYTEST) -m "not image" $(ARGS)
+	@$(PYTHON_IN_VENV) -m pytest -m image
+	@$(PYTHON_IN_VENV) -m tests.bench.leaks
+
+unit: setup ## run the tests that need no server, no R and no Java
+	@$(PYTEST) tests/unit $(ARGS)
+
+check: lint unit ## check style, format, types and layers, and run the unit tests: what to do before a commit
 
 image: setup ## build the container image without Docker and run every service from it (needs root; minutes)
 	@$(PYTHON_IN_VENV) -I deploy/local/debian.py buildah debootstrap

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import aiohttp
@@ -15,17 +15,29 @@ import pytest
 from xdist.remote import Producer
 
 from deploy.local import Stack
-from tests.support import groups
+from tests.support import durations, groups
 from tests.support.api import Api
 from tests.support.collector import TraceCollector
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    durations.add_option(parser)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         groups.check(item)
+        durations.check_reason(item)
     items.sort(key=lambda item: groups.order_of(item.nodeid))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    durations.judge(item, report)
+    return report
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 from collections.abc import AsyncIterator
 from typing import Any
@@ -18,8 +17,9 @@ from minio import Minio
 
 from deploy.local import Stack
 from tests.support.api import Api, asks_again
+from tests.support.long import count
 
-DELETIONS = int(os.environ.get("ATELIER_DELETIONS", "60"))
+DELETIONS = count("ATELIER_DELETIONS", usual=60, long=500)
 KIND = DELETIONS // 3
 AT_ONCE = 4
 """Deletions of a kind that go on at the same time, and deletions that one kill falls into."""

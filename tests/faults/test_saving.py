@@ -16,7 +16,6 @@ kill of its own, with the worker at every step and the others where they have mo
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 from dataclasses import replace
 from uuid import UUID
@@ -30,18 +29,20 @@ from tests.faults.saving import EVERYTHING, SIZES, Hold, Saving
 from tests.faults.storing import referred, sweep
 from tests.integration.artifacts.client import Client
 from tests.support.api import Api
+from tests.support.long import count, others_are_long
 
-KILLS = os.environ.get("ATELIER_KILLS")
-RUNS = int(KILLS or 1)
+RUNS = count("ATELIER_KILLS", usual=1, long=20)
 AT_ONCE = 4
 """As many as the stack has slots."""
 
 STEPS = ["storing", "registering", "sealing", "sealed", "ended"]
 VICTIMS = ["worker", "control", "artifacts", "s3"]
 USUAL = [("artifacts", "sealing"), ("s3", "storing"), ("control", "sealed")]
-CASES = [
-    (victim, step) for victim in VICTIMS for step in STEPS if KILLS or victim == "worker" or (victim, step) in USUAL
-]
+CASES = others_are_long(
+    [(victim, step) for victim in VICTIMS for step in STEPS],
+    [*(("worker", step) for step in STEPS), *USUAL],
+    several=True,
+)
 
 
 OVERTAKEN = """

@@ -15,7 +15,6 @@ conversion. `ATELIER_KILLS=20` makes it that many of each kind.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 from uuid import UUID
 
@@ -27,8 +26,9 @@ from deploy.local import Stack
 from shared.errors import AtelierError
 from tests.faults.storing import Storing, patiently, referred, sweep
 from tests.integration.artifacts.client import Client
+from tests.support.long import count
 
-KILLS = int(os.environ.get("ATELIER_KILLS", "1"))
+KILLS = count("ATELIER_KILLS", usual=1, long=20)
 STEPS = ["receiving", "announcing", "storing", "committing", "committed"]
 
 
