@@ -18,7 +18,7 @@ from opentelemetry.trace import SpanKind
 from pydantic import BaseModel
 
 from shared import envelope as envelopes
-from shared import replies, telemetry
+from shared import replies, signatures, telemetry
 from shared.broker import BROKER_DOWN, Broker
 from shared.contracts.base import Command
 from shared.envelope import CONTENT_TYPE
@@ -53,10 +53,11 @@ class _ReplyLost(Exception):
 
 
 class Requests:
-    """The asking side of the bus, one per process."""
+    """The asking side of the bus, one per process. Commands are signed with `key`."""
 
-    def __init__(self, broker: Broker, payloads: PayloadStore, *, source: str) -> None:
+    def __init__(self, broker: Broker, payloads: PayloadStore, *, source: str, key: str) -> None:
         self._broker = broker
+        self._key = key
         self._payloads = payloads
         self._source = source
         self._queue = f"atelier.replies.{source}.{uuid4()}"
@@ -185,6 +186,7 @@ class Requests:
             content_type=CONTENT_TYPE,
             correlation_id=attempt,
             reply_to=self._queue,
+            headers={signatures.HEADER: signatures.sign(body, key=self._key)},
             delivery_mode=DeliveryMode.NOT_PERSISTENT,
             expiration=timedelta(seconds=wait_s),
         )

@@ -19,12 +19,21 @@ from aio_pika import DeliveryMode, Message
 from opentelemetry.trace import SpanKind
 from pydantic import BaseModel, ValidationError
 
-from shared import replies, telemetry, topology
+from shared import replies, signatures, telemetry, topology
 from shared.broker import BROKER_DOWN, Broker
 from shared.contracts.base import Command
 from shared.database import Database, Transaction
 from shared.envelope import CONTENT_TYPE, Envelope, Undecodable
-from shared.errors import AtelierError, Conflict, DeadlineExceeded, Invalid, NotFound, OutcomeUnknown, Unavailable
+from shared.errors import (
+    AtelierError,
+    Conflict,
+    DeadlineExceeded,
+    Invalid,
+    NotFound,
+    OutcomeUnknown,
+    Unauthorized,
+    Unavailable,
+)
 from shared.payloads import BUS_BODY_LIMIT, PayloadStore
 
 if TYPE_CHECKING:
@@ -152,7 +161,8 @@ Handler = Callable[[Any, Any, Context], Awaitable[BaseModel]]
 
 
 class Responder:
-    """Serves one service's command queue with the handlers of its registry."""
+    """Serves one service's command queue with the handlers of its registry. Only commands signed with `key` are carried
+    out."""
 
     def __init__(
         self,
@@ -163,7 +173,9 @@ class Responder:
         broker: Broker,
         database: Database,
         payloads: PayloadStore,
+        key: str,
     ) -> None:
+        self._key = key
         self._service = service
         self._app = app
         self._handlers = {command.name(): (command, handler) for command, handler in handlers.items()}
@@ -197,7 +209,12 @@ class Responder:
         task.add_done_callback(self._running.discard)
 
     async def _handle(self, message: AbstractIncomingMessage) -> None:
-        reply = await self._reply_to(message.body)
+        if signatures.is_ours(message.headers.get(signatures.HEADER), message.body, key=self._key):
+            reply = await self._reply_to(message.body)
+        else:
+            log.error("command refused: it is not signed by Atelier", user=message.user_id, app=message.app_id)
+            telemetry.COMMANDS_HANDLED.labels("forged", "unauthorized").inc()
+            reply = replies.Reply.of_error(Unauthorized("The command is not signed by a part of Atelier."))
         try:
             if message.reply_to:
                 await self._broker.publish_reply(

@@ -67,11 +67,12 @@ class App:
 def build(settings: ArtifactsSettings, store: ObjectStoreSettings, work_dir: Path, readiness: Readiness) -> list[Part]:
     """Make the service's parts in opening order and add its readiness checks."""
     broker = Broker(settings.amqp_url.get_secret_value(), name="artifacts")
-    payloads = HttpPayloadStore(settings.artifacts_url, key=settings.internal_secret.get_secret_value())
+    key = settings.internal_secret.get_secret_value()
+    payloads = HttpPayloadStore(settings.artifacts_url, key=key)
     objects = S3ObjectStore(store)
     database = Database(settings.artifacts_postgres_dsn.get_secret_value(), schema="artifacts")
     outbox = Outbox(database, broker, lease_s=settings.lease_s, heartbeat_s=settings.heartbeat_s)
-    requests = Requests(broker, payloads, source="artifacts")
+    requests = Requests(broker, payloads, source="artifacts", key=key)
     removals = Removals(database, objects)
     workspace = Workspace(work_dir)
     profiling = Profiling(database, objects, workspace)
@@ -89,7 +90,7 @@ def build(settings: ArtifactsSettings, store: ObjectStoreSettings, work_dir: Pat
         reports=Reports(work_dir / "reports", Printer(settings.chromium, sandbox=settings.chromium_sandbox)),
     )
     pa.set_io_thread_count(IO_THREADS)
-    responder = Responder("artifacts", app, COMMANDS, broker=broker, database=database, payloads=payloads)
+    responder = Responder("artifacts", app, COMMANDS, broker=broker, database=database, payloads=payloads, key=key)
     subscriber = Subscriber("artifacts", app, EVENTS, broker=broker)
     readiness.add("database", database.check)
     readiness.add("broker", broker.check)

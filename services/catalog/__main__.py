@@ -34,9 +34,10 @@ def main() -> None:
 async def _rebuild(settings: CatalogSettings) -> None:
     """Connect, rebuild, and say what was done."""
     broker = Broker(settings.amqp_url.get_secret_value(), name=SERVICE)
-    payloads = HttpPayloadStore(settings.artifacts_url, key=settings.internal_secret.get_secret_value())
+    key = settings.internal_secret.get_secret_value()
+    payloads = HttpPayloadStore(settings.artifacts_url, key=key)
     database = Database(settings.catalog_postgres_dsn.get_secret_value(), schema=SERVICE)
-    requests = Requests(broker, payloads, source=SERVICE)
+    requests = Requests(broker, payloads, source=SERVICE, key=key)
     parts: list[Part] = [broker, payloads, database, requests]
     try:
         for part in parts:

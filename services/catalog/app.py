@@ -45,10 +45,11 @@ class Catalog:
 def build(settings: CatalogSettings, readiness: Readiness) -> list[Part]:
     """The parts of the process, with its readiness checks added to `readiness`."""
     broker = Broker(settings.amqp_url.get_secret_value(), name=SERVICE)
-    payloads = HttpPayloadStore(settings.artifacts_url, key=settings.internal_secret.get_secret_value())
+    key = settings.internal_secret.get_secret_value()
+    payloads = HttpPayloadStore(settings.artifacts_url, key=key)
     database = Database(settings.catalog_postgres_dsn.get_secret_value(), schema=SERVICE)
     outbox = Outbox(database, broker, lease_s=settings.lease_s, heartbeat_s=settings.heartbeat_s)
-    requests = Requests(broker, payloads, source=SERVICE)
+    requests = Requests(broker, payloads, source=SERVICE, key=key)
     purge = Purge(database)
     differ = Differ()
     children = child_calls.pool()
@@ -64,7 +65,7 @@ def build(settings: CatalogSettings, readiness: Readiness) -> list[Part]:
         differ=differ,
         children=children,
     )
-    responder = Responder(SERVICE, app, handlers.COMMANDS, broker=broker, database=database, payloads=payloads)
+    responder = Responder(SERVICE, app, handlers.COMMANDS, broker=broker, database=database, payloads=payloads, key=key)
     subscriber = Subscriber(SERVICE, app, handlers.EVENTS, broker=broker)
     readiness.add("database", database.check)
     readiness.add("broker", broker.check)

@@ -55,5 +55,6 @@ def build_control(settings: ExecutorSettings, readiness: Readiness) -> list[Part
             broker=bones.broker,
             database=bones.database,
             payloads=bones.payloads,
+            key=settings.internal_secret.get_secret_value(),
         ),
     ]

@@ -32,7 +32,8 @@ class Bones:
 def lay_bones(settings: ExecutorSettings, role: str, readiness: Readiness) -> Bones:
     """Make them for a role, with their readiness checks added to `readiness`."""
     broker = Broker(settings.amqp_url.get_secret_value(), name=f"executor-{role}")
-    payloads = HttpPayloadStore(settings.artifacts_url, key=settings.internal_secret.get_secret_value())
+    key = settings.internal_secret.get_secret_value()
+    payloads = HttpPayloadStore(settings.artifacts_url, key=key)
     database = Database(settings.executor_postgres_dsn.get_secret_value(), schema="executor")
     readiness.add("database", database.check)
     readiness.add("broker", broker.check)
@@ -41,5 +42,5 @@ def lay_bones(settings: ExecutorSettings, role: str, readiness: Readiness) -> Bo
         payloads=payloads,
         database=database,
         outbox=Outbox(database, broker, lease_s=settings.lease_s, heartbeat_s=settings.heartbeat_s),
-        requests=Requests(broker, payloads, source=f"executor-{role}"),
+        requests=Requests(broker, payloads, source=f"executor-{role}", key=key),
     )

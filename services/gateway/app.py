@@ -33,7 +33,7 @@ def build(settings: Settings, jwt: JwtSettings) -> Build:
         broker = Broker(settings.amqp_url.get_secret_value(), name=SCHEMA)
         payloads = HttpPayloadStore(settings.artifacts_url, key=secret)
         database = Database(settings.gateway_postgres_dsn.get_secret_value(), schema=SCHEMA)
-        requests = Requests(broker, payloads, source=SCHEMA)
+        requests = Requests(broker, payloads, source=SCHEMA, key=secret)
         feed = EventFeed(broker)
         transfers = Transfers(settings.artifacts_url, key=secret)
         gateway = Gateway(

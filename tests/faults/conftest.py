@@ -59,7 +59,7 @@ async def client(fault_stack: Stack) -> AsyncIterator[Client]:
     )
     broker = Broker(fault_stack.amqp_url, name="tests")
     payloads = HttpPayloadStore(fault_stack.artifacts.url, key=fault_stack.folder.secret("internal"))
-    requests = Requests(broker, payloads, source="tests")
+    requests = Requests(broker, payloads, source="tests", key=fault_stack.folder.secret("internal"))
     parts: list[Part] = [objects, broker, payloads, requests]
     for part in parts:
         await part.open()

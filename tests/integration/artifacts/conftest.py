@@ -73,7 +73,7 @@ async def requests(stack: Stack, broker: Broker) -> AsyncIterator[Requests]:
     """The asking side of the bus."""
     payloads = HttpPayloadStore(stack.artifacts.url, key=stack.folder.secret("internal"))
     await payloads.open()
-    requests = Requests(broker, payloads, source="tests")
+    requests = Requests(broker, payloads, source="tests", key=stack.folder.secret("internal"))
     await requests.open()
     yield requests
     await payloads.close()
