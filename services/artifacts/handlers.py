@@ -71,7 +71,7 @@ async def _seal(tx: WriteTransaction, command: SealManifest) -> None:
         return
     await store.upsert_artifacts(tx.sql, command.execution_id, command.epoch, command.entries)
     if command.final:
-        await tx.sql.execute(queries.close_manifest, command.execution_id, command.epoch)
+        await tx.sql.execute(queries.close_manifest, command.execution_id, command.epoch, command.kept)
 
 
 async def list_artifacts(app: App, command: ListArtifacts, _context: Context) -> ArtifactList:

@@ -92,10 +92,12 @@ WHERE NOT EXISTS (SELECT FROM dataset_version v WHERE v.object_key = k.key)
   AND NOT EXISTS (SELECT FROM removal r WHERE r.prefix = k.key);
 
 -- name: remove_superseded
--- What a run registered under an epoch that a later one had overtaken by $1: its end names the later one.
+-- What a run registered under an epoch that a later one had overtaken by $1: its end names the later one. Attempts that
+-- the run lists are kept.
 WITH gone AS (
     DELETE FROM manifest m USING manifest later
     WHERE later.execution_id = m.execution_id AND later.epoch > m.epoch AND later.final AND later.sealed_at < $1
+    AND NOT m.kept
     RETURNING m.tenant_id, m.project_id, m.execution_id, m.epoch
 )
 INSERT INTO removal (prefix)
@@ -243,7 +245,7 @@ ON CONFLICT (execution_id, epoch) DO UPDATE SET sealed_at = manifest.sealed_at
 RETURNING final, tenant_id, project_id, notebook_id;
 
 -- name: close_manifest
-UPDATE manifest SET final = true, sealed_at = clock_timestamp() WHERE execution_id = $1 AND epoch = $2;
+UPDATE manifest SET final = true, kept = $3, sealed_at = clock_timestamp() WHERE execution_id = $1 AND epoch = $2;
 
 -- name: upsert_artifact
 INSERT INTO artifact (execution_id, epoch, artifact_id, position, kind, categories, name, file_name, content_type,

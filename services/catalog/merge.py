@@ -34,6 +34,9 @@ READ_ONLY = frozenset(wire_names(Notebook)) - _SETTINGS - {"cells"}
 """Members of a GET answer that a PUT may bring back; they change nothing, but `etag` and `dateModified` are
 preconditions."""
 
+FREE_FORM = frozenset({"scheduleParameters", "retry"})
+"""Members of `integration` that a PUT replaces whole: what is in them is not merged (SPEC.md: Notebooks)."""
+
 _PARTS: dict[str, type[Body]] = {"integration": Integration, "environment": Environment}
 
 
@@ -84,7 +87,7 @@ def update(
     if isinstance(environment, dict) and current.environment.python_version is None and shown_python is not None:
         kept = {key: value for key, value in environment.items() if (key, value) != ("pythonVersion", shown_python)}
         wanted["environment"] = kept
-    settings = parse(_Settings, merge_patch(before, wanted), "", found)
+    settings = parse(_Settings, _merged(before, wanted), "", found)
     if settings is not None:
         found += schedule.faults_of(settings.integration, "integration")
     document = current.document
@@ -103,3 +106,13 @@ def update(
         document=document,
         files=current.files,
     )
+
+
+def _merged(before: Json, wanted: Json) -> Json:
+    """`before` with `wanted` merged in; members without a shape of their own are replaced, nulls within them kept."""
+    merged: Json = merge_patch(before, wanted)
+    integration = wanted.get("integration")
+    if isinstance(integration, dict):
+        replaced = {name: integration[name] for name in FREE_FORM & integration.keys()}
+        merged["integration"] = {**merged["integration"], **replaced}
+    return merged

@@ -40,7 +40,7 @@ async def next_run(transaction: Transaction, *, max_active: int, reserved_share:
 
 async def recount(transaction: Transaction, tenant_id: UUID) -> None:
     """Set a tenant's counters to what its runs amount to. The caller holds the lock of the tenant's row."""
-    before = await transaction.row("SELECT queued, active FROM tenant WHERE tenant_id = $1", tenant_id)
+    before = await transaction.row("SELECT queued, active, delayed FROM tenant WHERE tenant_id = $1", tenant_id)
     after = await transaction.row(queries.recount_tenant, tenant_id)
     if before is not None and after is not None and tuple(before) != tuple(after):
         REPAIRED.inc()

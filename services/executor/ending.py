@@ -57,7 +57,6 @@ async def end(transaction: Transaction, row: asyncpg.Record, sequence: int, endi
     Takes the locks itself, in order. A run whose cancellation was promised ends as cancelled, however far it came.
     Raises Fenced when the run has moved on.
     """
-    was_queued = row["state"] == "Queued"
     await transaction.row(queries.lock_notebook, row["notebook_id"], row["tenant_id"], row["project_id"])
     await transaction.row(queries.lock_tenant, row["tenant_id"])
     ended = await _end_as(transaction, row, sequence, ending)
@@ -70,7 +69,10 @@ async def end(transaction: Transaction, row: asyncpg.Record, sequence: int, endi
     verdict = ending.verdict
     await transaction.execute(queries.remove_draft, row["execution_id"])
     await store.put_cells(transaction, row["execution_id"], ending.changed_cells)
-    await transaction.execute(queries.count_ended, row["tenant_id"], 0 if was_queued else 1, 1 if was_queued else 0)
+    # The state is still that of `row`: whatever changes it raises the last number, which the fence has compared.
+    queued, delayed = row["state"] == "Queued", row["state"] == "Delayed"
+    active = not (queued or delayed)
+    await transaction.execute(queries.count_ended, row["tenant_id"], int(active), int(queued), int(delayed))
     activity = await _note_on_notebook(transaction, ended, ending)
     event = EVENT_OF[verdict.state](
         scope=Scope(tenant_id=row["tenant_id"], project_id=row["project_id"]),

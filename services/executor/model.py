@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,23 +17,29 @@ from shared.contracts.executions import (
     Phase,
     Progress,
 )
+from shared.contracts.retries import MAX_BACKOFF_S, Retry, RetryCause
 from shared.errors import Fault, Invalid
 
-State = Literal["Queued", "Claimed", "Running", "Collecting", "Completed", "Error", "Cancelled"]
+State = Literal["Queued", "Delayed", "Claimed", "Running", "Collecting", "Completed", "Error", "Cancelled"]
 
 NEXT: Mapping[State, frozenset[State]] = {
     "Queued": frozenset({"Claimed", "Error", "Cancelled"}),
-    "Claimed": frozenset({"Running", "Collecting", "Queued", "Error", "Cancelled"}),
-    "Running": frozenset({"Collecting", "Queued", "Error", "Cancelled"}),
-    "Collecting": frozenset({"Queued", "Completed", "Error", "Cancelled"}),
+    "Delayed": frozenset({"Queued", "Cancelled"}),
+    "Claimed": frozenset({"Running", "Collecting", "Queued", "Delayed", "Error", "Cancelled"}),
+    "Running": frozenset({"Collecting", "Queued", "Delayed", "Error", "Cancelled"}),
+    "Collecting": frozenset({"Queued", "Delayed", "Completed", "Error", "Cancelled"}),
     "Completed": frozenset(),
     "Error": frozenset(),
     "Cancelled": frozenset(),
 }
-"""Which state may follow which. Back to `Queued` is the sweeper's and the drain's; the end states are final."""
+"""Which state may follow which. Back to `Queued` is the sweeper's, the drain's and the retry's; `Delayed` waits for an
+attempt that is not due yet. The end states are final."""
 
 ACTIVE: frozenset[State] = frozenset({"Claimed", "Running", "Collecting"})
 """A worker holds the run."""
+
+WAITING: frozenset[State] = frozenset({"Queued", "Delayed"})
+"""No worker holds the run, and it has not ended."""
 
 ENDED: frozenset[State] = frozenset({"Completed", "Error", "Cancelled"})
 """Nothing follows."""
@@ -42,8 +49,8 @@ PRIORITY = {"Low": 0, "Normal": 1, "High": 2}
 
 PRIORITY_NAME = {number: name for name, number in PRIORITY.items()}
 
-MAX_ATTEMPTS = 3
-"""How many workers may be lost under a run before it ends with WorkerLostError."""
+MAX_LOSSES = 3
+"""How many workers may be lost under a run before it fails with WorkerLostError."""
 
 SKIP_TAG = "skip-execution"
 """A cell with this tag is not run (SPEC.md: Executions)."""
@@ -80,6 +87,8 @@ class Verdict:
     error_type: str | None = None
     error_message: str | None = None
     failed_cell: str | None = None
+    cause: RetryCause | None = "error"
+    """Under which word of a retry policy the failure falls; None: it is never followed by another attempt."""
 
     @property
     def notebook_status(self) -> Literal["Ready", "Error", "Kernel_Dead"]:
@@ -91,6 +100,14 @@ class Verdict:
 
 COMPLETED = Verdict(state="Completed")
 CANCELLED = Verdict(state="Cancelled")
+
+
+def retry_wait_s(policy: Retry | None, verdict: Verdict, used: int) -> float | None:
+    """How long to wait before the next attempt, in seconds, after `used` retries; None: there is none."""
+    if policy is None or verdict.state != "Error" or verdict.cause not in policy.on or used >= policy.limit:
+        return None
+    factor = 2**used if policy.exponential else 1
+    return float(min(policy.backoff_seconds * factor, MAX_BACKOFF_S))
 
 
 def cells_in_range(cells: list[dict[str, Any]], wanted: CellRange | None) -> range:
@@ -166,6 +183,12 @@ def reason_to_wait(queue: Queue) -> str:
     if queue.active > 0 and queue.free_slots <= queue.reserved_slots:
         return "waiting for a free worker slot; the last ones are kept for tenants that have none"
     return "about to be taken by a worker"
+
+
+def reason_of_delay(policy: Retry | None, *, attempt: int, retries: int, seconds: float) -> str:
+    """Why a run waits that has failed in `attempt` and made or promised `retries`, in words."""
+    last = attempt + 1 + (policy.limit - retries if policy is not None else 0)
+    return f"waiting for attempt {attempt + 1} of {last} in {max(math.ceil(seconds), 1)} s"
 
 
 @dataclass

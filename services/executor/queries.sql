@@ -11,13 +11,14 @@ RETURNING blocked_at, tenant_id, project_id, execution_count, closing_until > cl
 -- name: notebook_facts
 SELECT status, last_accepted_at, execution_count, cells, blocked_at,
        EXISTS (SELECT 1 FROM execution e WHERE e.notebook_id = n.notebook_id
-               AND e.state IN ('Queued', 'Claimed', 'Running', 'Collecting')) AS running
+               AND e.state IN ('Queued', 'Delayed', 'Claimed', 'Running', 'Collecting')) AS running
 FROM notebook n WHERE notebook_id = $1 AND tenant_id = $2 AND project_id = $3
 
 -- name: count_in
 -- One more waiting run for the tenant; nothing comes back when its queue is full.
 INSERT INTO tenant AS t (tenant_id, queued) VALUES ($1, 1)
-ON CONFLICT (tenant_id) DO UPDATE SET queued = t.queued + 1 WHERE t.queued < COALESCE(t.max_queued, $2)
+ON CONFLICT (tenant_id) DO UPDATE SET queued = t.queued + 1
+WHERE t.queued + t.delayed < COALESCE(t.max_queued, $2)
 RETURNING queued
 
 -- name: insert_execution
@@ -85,7 +86,7 @@ FROM (
 
 -- name: quota
 -- A tenant's numbers; no row before its first run.
-SELECT active, queued, max_active, max_queued FROM tenant WHERE tenant_id = $1
+SELECT active, queued + delayed AS queued, max_active, max_queued FROM tenant WHERE tenant_id = $1
 
 -- name: list_executions
 -- One page and one row more, newest first. $4 status words, $5/$6 the cursor's key, $7 limit, $8 offset.
@@ -150,7 +151,7 @@ UPDATE execution SET cancel_requested_at = COALESCE(cancel_requested_at, clock_t
 
 -- name: active_runs_of_notebook
 SELECT execution_id, tenant_id FROM execution
-WHERE notebook_id = $1 AND state IN ('Queued', 'Claimed', 'Running', 'Collecting')
+WHERE notebook_id = $1 AND state IN ('Queued', 'Delayed', 'Claimed', 'Running', 'Collecting')
 
 -- name: close_notebook
 UPDATE notebook SET closing_until = clock_timestamp() + $2 * interval '1 s' WHERE notebook_id = $1
@@ -176,15 +177,17 @@ SELECT t.tenant_id FROM tenant t
 LEFT JOIN (SELECT tenant_id, count(*) AS n FROM execution WHERE state = 'Queued' GROUP BY 1) q USING (tenant_id)
 LEFT JOIN (SELECT tenant_id, count(*) AS n FROM execution
            WHERE state IN ('Claimed', 'Running', 'Collecting') GROUP BY 1) a USING (tenant_id)
-WHERE t.queued <> COALESCE(q.n, 0) OR t.active <> COALESCE(a.n, 0) LIMIT 100
+LEFT JOIN (SELECT tenant_id, count(*) AS n FROM execution WHERE state = 'Delayed' GROUP BY 1) d USING (tenant_id)
+WHERE t.queued <> COALESCE(q.n, 0) OR t.active <> COALESCE(a.n, 0) OR t.delayed <> COALESCE(d.n, 0) LIMIT 100
 
 -- name: recount_tenant
 -- The tenant's numbers, from its runs; its row is locked, so that none of them comes or goes meanwhile.
 UPDATE tenant t SET
     queued = (SELECT count(*) FROM execution e WHERE e.tenant_id = $1 AND e.state = 'Queued'),
     active = (SELECT count(*) FROM execution e
-              WHERE e.tenant_id = $1 AND e.state IN ('Claimed', 'Running', 'Collecting'))
-WHERE t.tenant_id = $1 RETURNING queued, active
+              WHERE e.tenant_id = $1 AND e.state IN ('Claimed', 'Running', 'Collecting')),
+    delayed = (SELECT count(*) FROM execution e WHERE e.tenant_id = $1 AND e.state = 'Delayed')
+WHERE t.tenant_id = $1 RETURNING queued, active, delayed
 
 -- name: claim_execution
 -- The head of that tenant's queue: highest priority, then longest waiting.
@@ -193,7 +196,7 @@ ORDER BY priority DESC, accepted_at LIMIT 1 FOR UPDATE SKIP LOCKED
 
 -- name: mark_claimed
 UPDATE execution SET state = 'Claimed', phase = 'PreparingEnvironment', epoch = epoch + 1, attempt = attempt + 1,
-    worker_id = $2, started_at = clock_timestamp(), last_seq = last_seq + 1
+    worker_id = $2, started_at = clock_timestamp(), last_seq = last_seq + 1, manifest_epoch = NULL
 WHERE execution_id = $1 RETURNING *
 
 -- name: count_claimed
@@ -291,7 +294,8 @@ UPDATE execution SET state = $4, phase = NULL, ended_at = clock_timestamp(), las
     current_cell = NULL, progress = $5, outputs = $6, resources = $7, error_type = $8, error_message = $9,
     failed_cell = $10, manifest_epoch = COALESCE($11, manifest_epoch), warnings = COALESCE($12, warnings)
 WHERE execution_id = $1 AND epoch = $2 AND last_seq = $3
-AND state IN ('Queued', 'Claimed', 'Running', 'Collecting') AND ($4 = 'Cancelled' OR cancel_requested_at IS NULL)
+AND state IN ('Queued', 'Delayed', 'Claimed', 'Running', 'Collecting')
+AND ($4 = 'Cancelled' OR cancel_requested_at IS NULL)
 RETURNING *
 
 -- name: put_cells
@@ -299,7 +303,7 @@ UPDATE execution_cell c SET result = u.result FROM unnest($2::text[], $3::json[]
 WHERE c.execution_id = $1 AND c.cell_id = u.cell_id
 
 -- name: count_ended
-UPDATE tenant SET active = active - $2, queued = queued - $3 WHERE tenant_id = $1
+UPDATE tenant SET active = active - $2, queued = queued - $3, delayed = delayed - $4 WHERE tenant_id = $1
 
 -- name: note_ended
 -- Only the run that ended last decides (its end is now, and the notebook's row is locked).
@@ -324,15 +328,54 @@ SELECT NOT EXISTS (SELECT 1 FROM worker WHERE worker_id = $1 AND expires_at >= c
 SELECT execution_id FROM execution WHERE state = 'Queued' AND queue_deadline < clock_timestamp() LIMIT 100
 
 -- name: requeue
--- The time that it may wait begins anew: the run had been taken within it.
+-- The time that it may wait begins anew: the run had been taken within it. $4: 1 counts no attempt, 0 counts a lost one.
 UPDATE execution SET state = 'Queued', phase = 'Queued', epoch = epoch + 1, worker_id = NULL, started_at = NULL,
-    attempt = attempt - $4, last_seq = last_seq + 1, current_cell = NULL, progress = $5,
+    attempt = attempt - $4, losses = losses + 1 - $4, last_seq = last_seq + $6, current_cell = NULL, progress = $5,
     queue_deadline = clock_timestamp() + (request ->> 'queueTimeout')::integer * interval '1 s'
 WHERE execution_id = $1 AND epoch = $2 AND last_seq = $3 AND state IN ('Claimed', 'Running', 'Collecting')
 RETURNING *
 
 -- name: count_requeued
 UPDATE tenant SET active = active - 1, queued = queued + 1 WHERE tenant_id = $1
+
+-- name: retry
+-- The attempt has failed and another is due after $5 seconds. Nothing comes back when the run is no longer the writer's,
+-- or when somebody was told that it will be cancelled. What the attempt has registered can be read until the next begins.
+UPDATE execution SET state = CASE WHEN $5 > 0 THEN 'Delayed' ELSE 'Queued' END, phase = 'Queued', epoch = epoch + 1,
+    worker_id = NULL, started_at = NULL, retries = retries + 1, losses = losses + $7,
+    last_seq = $3 + CASE WHEN $5 > 0 THEN 1 ELSE 2 END, current_cell = NULL, progress = $4,
+    retry_at = clock_timestamp() + $5 * interval '1 s', manifest_epoch = COALESCE($6, manifest_epoch),
+    queue_deadline = clock_timestamp() + (request ->> 'queueTimeout')::integer * interval '1 s'
+WHERE execution_id = $1 AND epoch = $2 AND last_seq = $3 AND state IN ('Claimed', 'Running', 'Collecting')
+AND cancel_requested_at IS NULL
+RETURNING *
+
+-- name: insert_attempt
+INSERT INTO execution_attempt (execution_id, attempt, started_at, error_type, error_message, failed_cell, manifest_epoch)
+VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING ended_at
+
+-- name: attempts_of
+SELECT * FROM execution_attempt WHERE execution_id = ANY($1::uuid[]) ORDER BY execution_id, attempt
+
+-- name: attempt
+SELECT * FROM execution_attempt WHERE execution_id = $1 AND attempt = $2
+
+-- name: count_delayed
+UPDATE tenant SET active = active - 1, delayed = delayed + 1 WHERE tenant_id = $1
+
+-- name: due_runs
+SELECT execution_id, tenant_id FROM execution WHERE state = 'Delayed' AND retry_at <= clock_timestamp()
+ORDER BY retry_at LIMIT 500
+
+-- name: requeue_due
+-- Its time to wait for a worker begins. Nothing comes back when it has been queued or cancelled meanwhile.
+UPDATE execution SET state = 'Queued', last_seq = last_seq + 1,
+    queue_deadline = clock_timestamp() + (request ->> 'queueTimeout')::integer * interval '1 s'
+WHERE execution_id = $1 AND state = 'Delayed' AND retry_at <= clock_timestamp()
+RETURNING *
+
+-- name: count_due
+UPDATE tenant SET delayed = delayed - 1, queued = queued + 1 WHERE tenant_id = $1
 
 -- name: forget_workers
 DELETE FROM worker w WHERE expires_at < clock_timestamp() - interval '1 h'

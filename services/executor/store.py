@@ -17,6 +17,7 @@ from services.executor.settings import ExecutorSettings
 from shared import cursors
 from shared.contracts.base import Scope
 from shared.contracts.executions import CellResult, Execution, Quota, RunLimits
+from shared.contracts.retries import Attempt
 from shared.database import Database, Transaction
 from shared.envelope import Envelope
 from shared.errors import NotFound
@@ -60,6 +61,10 @@ async def view_all(
     cells: dict[UUID, list[CellResult]] = {row["execution_id"]: [] for row in rows}
     for record in await connection.fetch(queries.cells_of, list(cells)):
         cells[record["execution_id"]].append(views.cell(CellResult.model_validate_json(record["result"])))
+    attempts: dict[UUID, list[Attempt]] = {row["execution_id"]: [] for row in rows if views.has_earlier_attempts(row)}
+    if attempts:
+        for record in await connection.fetch(queries.attempts_of, list(attempts)):
+            attempts[record["execution_id"]].append(views.earlier_attempt(record))
     waiting = [row["tenant_id"] for row in rows if row["state"] == "Queued"]
     reason = model.reason_to_wait(await _queue(connection, waiting[0], settings)) if waiting else None
     found = []
@@ -69,7 +74,8 @@ async def view_all(
             position = await connection.fetchval(
                 queries.queue_position, row["tenant_id"], row["priority"], row["accepted_at"]
             )
-        found.append(views.execution(row, cells[row["execution_id"]], position, reason))
+        earlier = attempts.get(row["execution_id"], [])
+        found.append(views.execution(row, cells[row["execution_id"]], position, reason, earlier))
     return found
 
 

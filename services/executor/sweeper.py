@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -65,6 +66,7 @@ class Sweeper(Background):
         async with self._database.connection() as connection:
             overdue = await connection.fetch(queries.overdue_in_queue)
             expired = await connection.fetch(queries.expired_runs, self._lease_s)
+            due = await connection.fetch(queries.due_runs)
             depth = await connection.fetchrow(queries.queue_depth)
             await connection.execute(queries.forget_workers)
         QUEUED.set(depth["queued"])
@@ -78,6 +80,10 @@ class Sweeper(Background):
             await self._recount()
         for row in overdue:
             await self._one(row["execution_id"], self._give_up_waiting)
+        for row in due:
+            await self._one(row["execution_id"], partial(requeueing.requeue_due, tenant_id=row["tenant_id"]))
+        if due:
+            await self._broker.publish_hint()
         if time.monotonic() - self._contact_since < self._lease_s:
             return
         for row in expired:
@@ -127,18 +133,23 @@ class Sweeper(Background):
             return
         if row["cancel_requested_at"] is not None:
             await ending.end_as_found(transaction, row, model.CANCELLED)
-        elif row["attempt"] >= model.MAX_ATTEMPTS:
-            await ending.end_as_found(
-                transaction,
-                row,
-                Verdict(
-                    state="Error",
-                    error_type="WorkerLostError",
-                    error_message=f"The worker was lost {row['attempt']} times while it ran this notebook.",
-                    failed_cell=row["current_cell"],
-                ),
-            )
-        else:
-            await requeueing.requeue(transaction, row, reason="the worker was lost", attempts_back=0)
-            WORKERS_LOST.inc()
-            log.warning("run taken back from a lost worker", execution_id=str(execution_id), attempt=row["attempt"])
+            return
+        losses = row["losses"] + 1
+        times = "" if losses == 1 else f" {losses} times"
+        verdict = Verdict(
+            state="Error",
+            error_type="WorkerLostError",
+            error_message=f"The worker was lost{times} while it ran this notebook.",
+            failed_cell=row["current_cell"],
+            cause="lost",
+        )
+        wait_s = model.retry_wait_s(request_of(row).retry, verdict, row["retries"])
+        if losses < model.MAX_LOSSES:
+            await requeueing.requeue_lost(transaction, row, verdict)
+        elif wait_s is None:
+            await ending.end_as_found(transaction, row, verdict)
+            return
+        elif not await requeueing.retry(transaction, row, row["last_seq"], verdict, wait_s):
+            raise Fenced("The run has been taken over, has ended or is to be cancelled.")
+        WORKERS_LOST.inc()
+        log.warning("run taken back from a lost worker", execution_id=str(execution_id), attempt=row["attempt"])

@@ -10,6 +10,7 @@ import orjson
 
 from services.executor import model, wording
 from shared.contracts.executions import CellResult, Execution, ExecutionRequest, OutputCounts, Progress, Resources
+from shared.contracts.retries import Attempt
 from shared.contracts.schedules import Trigger
 
 Row = Mapping[str, Any]
@@ -21,11 +22,46 @@ def request_of(row: Row) -> ExecutionRequest:
     return ExecutionRequest.model_validate_json(row["request"])
 
 
-def execution(row: Row, cells: list[CellResult], queue_position: int | None, queue_reason: str | None) -> Execution:
-    """The status object; position and reason are those of a run that waits."""
+def has_earlier_attempts(row: Row) -> bool:
+    """Whether attempts of the run are kept beside its row: all but the one that the row tells of."""
+    return bool(row["attempt"] > (1 if row["started_at"] else 0))
+
+
+def earlier_attempt(row: Mapping[str, Any]) -> Attempt:
+    """An attempt that another one follows, from its row in `execution_attempt`."""
+    members = ("attempt", "started_at", "ended_at", "error_type", "error_message", "failed_cell")
+    return Attempt(status="Error", **{name: row[name] for name in members})
+
+
+def _last_attempt(row: Row) -> list[Attempt]:
+    """The attempt that the run's own row tells of; none while it waits to be begun."""
+    if row["started_at"] is None:
+        return []
+    return [
+        Attempt(
+            attempt=row["attempt"],
+            started_at=row["started_at"],
+            ended_at=row["ended_at"],
+            status=model.status_of(row["state"]),
+            error_type=row["error_type"],
+            error_message=row["error_message"],
+            failed_cell=row["failed_cell"],
+        )
+    ]
+
+
+def execution(
+    row: Row, cells: list[CellResult], queue_position: int | None, queue_reason: str | None, earlier: list[Attempt]
+) -> Execution:
+    """The status object; position and reason are those of a run that waits, `earlier` its attempts but the last."""
     request = request_of(row)
     state: model.State = row["state"]
     now = datetime.now(UTC)
+    if state == "Delayed":
+        left_s = (row["retry_at"] - now).total_seconds()
+        queue_reason = model.reason_of_delay(
+            request.retry, attempt=row["attempt"], retries=row["retries"], seconds=left_s
+        )
     started, ended = row["started_at"], row["ended_at"]
     elapsed = _seconds(started, ended or now) if started else None
     waited = _seconds(row["accepted_at"], started or ended or now)
@@ -43,7 +79,7 @@ def execution(row: Row, cells: list[CellResult], queue_position: int | None, que
         total_duration_seconds=elapsed,
         queued_seconds=waited,
         queue_position=queue_position,
-        queue_reason=queue_reason if state == "Queued" else None,
+        queue_reason=queue_reason if state in model.WAITING else None,
         current_cell=row["current_cell"],
         progress=Progress.model_validate_json(row["progress"]),
         parameters=request.parameters,
@@ -63,6 +99,9 @@ def execution(row: Row, cells: list[CellResult], queue_position: int | None, que
         dataset_version=row["dataset_version"],
         rerun_of=row["rerun_of"],
         from_cell=row["from_cell"],
+        attempt=row["attempt"],
+        attempts=[*earlier, *_last_attempt(row)],
+        retry=request.retry,
     )
 
 

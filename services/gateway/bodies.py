@@ -21,6 +21,7 @@ from shared.contracts.notebooks import (
     Word,
 )
 from shared.contracts.results import OutputTypeFilter
+from shared.contracts.retries import Retry
 from shared.contracts.schedules import FireState
 from shared.reports.rendering import Profile
 
@@ -53,6 +54,9 @@ def _in_digits(value: Any) -> Any:
 
 WholeNumber = Annotated[int, BeforeValidator(_in_digits)]
 """A number in a query or form."""
+
+Attempt = Annotated[WholeNumber | None, Field(None, ge=1, le=MAX_PAGE, description="default: the newest that has any")]
+"""Number of an attempt of an execution."""
 
 QueryText = Annotated[str, StringConstraints(max_length=1_000), AfterValidator(_no_nul)]
 OptionalText = Annotated[QueryText | None, BeforeValidator(_empty_is_none)]
@@ -140,6 +144,13 @@ class ResultsQuery(Body):
     output_type: OutputTypeFilter = "all"
     format: Literal["detailed", "summary", "download"] = "detailed"
     cell_id: OptionalText = None
+    attempt: Attempt = None
+
+
+class AttemptQuery(Body):
+    """Which attempt of an execution."""
+
+    attempt: Attempt = None
 
 
 class ReportQuery(Body):
@@ -196,6 +207,7 @@ class IntegrationPatch(Body):
     auto_execution: bool | None = None
     run_after: list[UUID] | None = Field(None, max_length=20)
     error_policy: Literal["stop", "continue"] | None = None
+    retry: Retry | None = None
     schedule_execution: str | None = None
     schedule_time_zone: str | None = None
     schedule_overlap: Literal["skip", "queue", "replace"] | None = None

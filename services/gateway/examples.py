@@ -71,6 +71,7 @@ NOTEBOOK: Json = {
         **INTEGRATION,
         "runAfter": [],
         "errorPolicy": None,
+        "retry": None,
         "scheduleExecution": None,
         "scheduleTimeZone": None,
         "scheduleOverlap": None,
@@ -218,6 +219,7 @@ EXECUTION_REQUEST: Json = {
     "outputOptions": {"captureOutputs": True, "saveIntermediateResults": True, "generateReport": True},
     "timeout": 1800,
     "priority": "Normal",
+    "retry": {"limit": 2, "on": ["timeout", "dead_kernel"], "backoffSeconds": 30},
 }
 RUNNING: Json = {
     "status": "Running",
@@ -312,6 +314,28 @@ EXECUTION: Json = {
     "datasetVersion": 1,
     "rerunOf": None,
     "fromCell": None,
+    "attempt": 2,
+    "attempts": [
+        {
+            "attempt": 1,
+            "startedAt": "2024-01-20T10:30:00.100Z",
+            "endedAt": "2024-01-20T10:31:12.000Z",
+            "status": "Error",
+            "errorType": "DeadKernelError",
+            "errorMessage": "memory limit of 2.0 GB reached in cell-007",
+            "failedCell": "cell-007",
+        },
+        {
+            "attempt": 2,
+            "startedAt": "2024-01-20T10:31:42.000Z",
+            "endedAt": "2024-01-20T10:47:00.000Z",
+            "status": "Completed",
+            "errorType": None,
+            "errorMessage": None,
+            "failedCell": None,
+        },
+    ],
+    "retry": {"limit": 2, "on": ["timeout", "dead_kernel"], "backoffSeconds": 30, "exponential": False},
 }
 STARTED_EXECUTION: Json = {**EXECUTION, **RUNNING}
 RERUN_REQUEST: Json = {"fromCell": "cell-003", "parameters": {"analysis_period": "2024-02"}}

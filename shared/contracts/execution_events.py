@@ -49,7 +49,7 @@ class ExecutionQueued(ExecutionEvent):
 
 
 class ExecutionStarted(ExecutionEvent):
-    """A worker has taken the run. Comes again, with a higher attempt, after a worker was lost."""
+    """A worker has taken the run. Comes again, with a higher attempt, after one has failed or its worker was lost."""
 
     type = "execution.started"
     attempt: int
@@ -132,8 +132,21 @@ class ResultsRegistered(ExecutionEvent):
     artifact_count: int
 
 
+class AttemptFailed(ExecutionEvent):
+    """An attempt has failed and another follows, by the run's policy or since its worker was lost."""
+
+    type = "execution.attempt_failed"
+    attempt: int
+    started_at: Moment
+    ended_at: Moment
+    error_type: str
+    error_message: str | None
+    failed_cell: str | None
+    retry_at: Moment
+
+
 class ExecutionRequeued(ExecutionEvent):
-    """The run went back to the queue: its worker was lost or is being drained."""
+    """The run went back to the queue: an attempt failed and the next is due, or its worker is being drained."""
 
     type = "execution.requeued"
     reason: str

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, JsonValue
 
 from shared.contracts.base import Body, Command, Moment, Nothing, Page, Wire
 from shared.contracts.notebooks import Precondition
+from shared.contracts.retries import Attempt, Retry
 from shared.contracts.schedules import Trigger
 
 ExecutionStatus = Literal["Running", "Completed", "Error", "Cancelled"]
@@ -54,6 +55,7 @@ class ExecutionRequest(Body):
     cell_timeout: int | None = Field(None, ge=1, le=MAX_TIMEOUT_S, description="seconds a cell may take")
     queue_timeout: int | None = Field(None, ge=1, le=MAX_TIMEOUT_S, description="seconds the run may wait")
     error_policy: Literal["stop", "continue"] | None = None
+    retry: Retry | None = Field(None, description="when to begin anew after a failure; default: the notebook's own")
     version: str | None = Field(None, description="the notebook version to run; default: the present one")
     strict_parameters: bool | None = Field(None, description="refuse parameters that the notebook does not declare")
     dry_run: bool = Field(False, description="check the request and run nothing")
@@ -75,6 +77,7 @@ class RerunRequest(Body):
     cell_timeout: int | None = Field(None, ge=1, le=MAX_TIMEOUT_S, description="seconds a cell may take")
     queue_timeout: int | None = Field(None, ge=1, le=MAX_TIMEOUT_S, description="seconds the run may wait")
     error_policy: Literal["stop", "continue"] | None = None
+    retry: Retry | None = None
     strict_parameters: bool | None = None
     dry_run: bool = Field(False, description="check the request and run nothing")
 
@@ -197,6 +200,9 @@ class Execution(Wire):
     dataset_version: int | None = None
     rerun_of: UUID | None = Field(None, description="the run that this one repeats")
     from_cell: str | None = Field(None, description="cells of the range before it were replayed and are not counted")
+    attempt: int = Field(0, description="how often the run was begun; 0 while it waits for the first time")
+    attempts: list[Attempt] = Field(default_factory=list, description="each time it was begun, and how that ended")
+    retry: Retry | None = Field(None, description="when a failure is followed by another attempt")
 
 
 class ExecutionPage(Page):
@@ -438,10 +444,12 @@ class ResultsLocation(Wire):
     status: ExecutionStatus
     epoch: int | None
     cell_ids: list[str]
+    is_earlier_attempt: bool = Field(False, description="the epoch is that of an attempt which another followed")
 
 
 class LocateResults(ControlCommand, Command[ResultsLocation]):
-    """Where to ask artifacts for this run's results (DESIGN.md decision 6)."""
+    """Where to ask artifacts for this run's results (DESIGN.md decision 6), or for those of one of its attempts."""
 
     execution_id: UUID
     notebook_id: UUID
+    attempt: int | None = None

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, JsonValue, StringConstraints
 
 from shared import file_paths
 from shared.contracts.base import Body, Command, Event, Moment, Nothing, OptionalId, Page, Wire, rfc3339
+from shared.contracts.retries import Retry
 
 KernelType = Literal["python3", "r", "scala"]
 NotebookStatus = Literal["Ready", "Running", "Error", "Kernel_Dead"]
@@ -39,6 +40,7 @@ class Integration(Body):
         default_factory=list, max_length=20, description="Run when all of these notebooks have completed."
     )
     error_policy: Literal["stop", "continue"] | None = None
+    retry: Retry | None = Field(None, description="When a failed run is begun anew; `retry` of a request wins.")
     schedule_execution: str | None = Field(None, description="Five-field cron line.", examples=["0 2 * * *"])
     schedule_time_zone: str | None = Field(None, description="Zone of the tz database; default UTC.")
     schedule_overlap: Literal["skip", "queue", "replace"] | None = Field(

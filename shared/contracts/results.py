@@ -58,6 +58,7 @@ class SealManifest(ArtifactsCommand, Command[Nothing]):
     notebook_id: UUID
     epoch: int
     final: bool
+    kept: bool = Field(False, description="of an attempt that another follows: it stays readable beside the run's end")
     entries: list[ArtifactEntry]
 
 

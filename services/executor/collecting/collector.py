@@ -141,8 +141,9 @@ class Collector:
             if todo[0] != "saved" or (todo[1][1].record.kind, todo[1][1].record.name) != same
         ]
 
-    async def register(self, *, final: bool) -> None:
-        """Store what was noted and register it; `final` seals the manifest. Safe to repeat after a failure."""
+    async def register(self, *, final: bool, kept: bool = False) -> None:
+        """Store what was noted and register it; `final` seals the manifest, `kept` that of an attempt which another
+        follows. Safe to repeat after a failure."""
         while self._todo:
             todo = self._todo[0]
             kind, item = todo
@@ -158,7 +159,7 @@ class Collector:
         await self._writer.store_packs()
         while (new := registering.portion(self._writer.entries[self._registered :])) or final:
             last = self._registered + len(new) == len(self._writer.entries)
-            await registering.seal(self._requests, self._identity, new, final=final and last)
+            await registering.seal(self._requests, self._identity, new, final=final and last, kept=kept)
             self._registered += len(new)
             if last:
                 return

@@ -24,8 +24,11 @@ def portion(entries: list[ArtifactEntry]) -> list[ArtifactEntry]:
     return entries[:PORTION_ENTRIES]
 
 
-async def seal(requests: Requests, identity: RunIdentity, entries: list[ArtifactEntry], *, final: bool) -> None:
-    """Register them; `final` closes the manifest. Raises Unavailable, and what artifacts answers."""
+async def seal(
+    requests: Requests, identity: RunIdentity, entries: list[ArtifactEntry], *, final: bool, kept: bool = False
+) -> None:
+    """Register them; `final` closes the manifest, `kept` says that another attempt follows. Raises Unavailable, and
+    what artifacts answers."""
     command = SealManifest(
         scope=identity.scope,
         caller=identity.caller,
@@ -33,6 +36,7 @@ async def seal(requests: Requests, identity: RunIdentity, entries: list[Artifact
         notebook_id=identity.notebook_id,
         epoch=identity.epoch,
         final=final,
+        kept=kept,
         entries=entries,
     )
     try:

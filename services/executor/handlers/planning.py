@@ -130,7 +130,7 @@ async def _checked(
             f"{count} before {from_cell} replayed to prepare: not counted, and without a place among the results."
         )
     return Plan(
-        request=request,
+        request=request.model_copy(update={"retry": request.retry or notebook.integration.retry}),
         notebook=notebook,
         dataset=dataset,
         cell_ids=[cells[position]["id"] for position in covered],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
 import orjson
 
 from services.executor import model, parameter_rules, store
@@ -33,7 +34,7 @@ from shared.contracts.executions import (
     Quota,
     ResultsLocation,
 )
-from shared.errors import NotFound
+from shared.errors import Fault, Invalid, NotFound
 from shared.responder import Context
 
 if TYPE_CHECKING:
@@ -69,10 +70,10 @@ async def list_executions(app: ControlApp, command: ListExecutions, _context: Co
     after, after_id = store.read_cursor(command.cursor)
     states: list[str] | None = None  # null: all
     if command.status is not None:
-        active: list[str] = ["Queued", *sorted(model.ACTIVE)]
+        active: list[str] = sorted(model.ACTIVE | model.WAITING)
         states = active if command.status == "Running" else [command.status]
     elif command.active is not None:
-        states = ["Queued", *sorted(model.ACTIVE)]
+        states = sorted(model.ACTIVE | model.WAITING)
         if not command.active:
             states = [*sorted(model.ENDED)]
     offset = 0 if command.cursor else (command.page - 1) * command.page_size
@@ -188,10 +189,32 @@ async def locate_results(app: ControlApp, command: LocateResults, _context: Cont
     async with app.database.connection() as connection:
         row = await store.find(connection, command.scope, command.execution_id, command.notebook_id)
         cells = await store.cells(connection, command.execution_id)
+        epoch = await _epoch_of(connection, row, command.attempt)
     return ResultsLocation(
         execution_id=row["execution_id"],
         notebook_id=row["notebook_id"],
         status=model.status_of(row["state"]),
-        epoch=row["manifest_epoch"],
+        epoch=epoch,
         cell_ids=[cell.cell_id for cell in cells],
+        is_earlier_attempt=_is_earlier(row, command.attempt),
     )
+
+
+def _is_earlier(row: asyncpg.Record, attempt: int | None) -> bool:
+    return attempt is not None and (attempt != row["attempt"] or row["started_at"] is None)
+
+
+async def _epoch_of(connection: asyncpg.Connection, row: asyncpg.Record, attempt: int | None) -> int | None:
+    """Under which epoch the results of an attempt, or those of the run, are registered. Raises Invalid."""
+    if not _is_earlier(row, attempt):
+        return _epoch_in(row)
+    found = await connection.fetchrow(queries.attempt, row["execution_id"], attempt)
+    if found is None:
+        message = f"names no attempt of this execution, which was begun {row['attempt']} times"
+        raise Invalid(f"attempt {message}.", faults=[Fault(path="attempt", message=message)])
+    return _epoch_in(found)
+
+
+def _epoch_in(row: asyncpg.Record) -> int | None:
+    epoch: int | None = row["manifest_epoch"]
+    return epoch

@@ -70,7 +70,7 @@ async def cancel_in(transaction: Transaction, execution_id: UUID) -> asyncpg.Rec
     row = await transaction.row(queries.lock_execution, execution_id)
     if row is None or row["state"] in model.ENDED:
         return None
-    if row["state"] == "Queued":
+    if row["state"] in model.WAITING:
         return await ending.end_as_found(transaction, row, model.CANCELLED)
     await transaction.execute(queries.request_cancel, execution_id)
     return row

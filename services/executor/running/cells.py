@@ -22,6 +22,7 @@ from services.executor.running.claim import Claim
 from services.executor.running.guard import Guard
 from shared import telemetry
 from shared.contracts.executions import CellResult
+from shared.contracts.retries import RetryCause
 
 
 class NotebookCells:
@@ -213,6 +214,11 @@ def _timeout_in(metadata: NotebookNode) -> float | None:
 def _judge(outcome: CellOutcome, cell_id: str | None) -> Verdict:
     if outcome.status == "Cancelled":
         return model.CANCELLED
+    cause: RetryCause = "timeout" if outcome.timed_out else "dead_kernel" if outcome.kernel_died else "error"
     return Verdict(
-        state="Error", error_type=outcome.error_type, error_message=outcome.error_message, failed_cell=cell_id
+        state="Error",
+        error_type=outcome.error_type,
+        error_message=outcome.error_message,
+        failed_cell=cell_id,
+        cause=cause,
     )

@@ -41,7 +41,7 @@ def verdict_of(error: BaseException, *, doing: str) -> Verdict:
         f"Atelier itself failed while {doing}{reason}. The notebook is not to blame, and the run is not repeated. "
         f"Give this incident id to the operator: {incident}"
     )
-    return Verdict(state="Error", error_type=ERROR_TYPE, error_message=message)
+    return Verdict(state="Error", error_type=ERROR_TYPE, error_message=message, cause=None)
 
 
 async def end_run(database: Database, execution_id: UUID, epoch: int, verdict: Verdict) -> None:

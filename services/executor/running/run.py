@@ -36,6 +36,7 @@ from shared import telemetry
 from shared.contracts.base import Caller
 from shared.contracts.executions import CellResult, OutputCounts, Resources
 from shared.contracts.libraries import PinLibraries, PinnedLibraries
+from shared.contracts.retries import RetryCause
 from shared.errors import AtelierError, NotFound, OutcomeUnknown, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -153,11 +154,12 @@ class Run:
             return model.CANCELLED
         except OutOfTime:
             limit = self.claim.request.timeout
-            return _failed("TimeoutError", f"the run's time limit of {limit} seconds was reached before its first cell")
+            message = f"the run's time limit of {limit} seconds was reached before its first cell"
+            return _failed("TimeoutError", message, cause="timeout")
         except EnvironmentBuildError as error:
             return _failed("EnvironmentBuildError", str(error))
         except KernelStartError as error:
-            return _failed("DeadKernelError", f"The kernel did not start: {error}")
+            return _failed("DeadKernelError", f"The kernel did not start: {error}", cause="dead_kernel")
         except NotFound as error:
             return _failed("ArtifactStoreError", f"What the run reads could not be fetched: {error.detail}")
         except GaveUpOnStore as error:
@@ -291,7 +293,7 @@ class Run:
         epoch, enough = None, asyncio.Event()
         waiting = asyncio.create_task(self._lose_patience(enough))
         try:
-            epoch = await unless_stopped(self._seal(), enough)
+            epoch = await unless_stopped(self._seal(kept=self._retry_wait_s(verdict) is not None), enough)
         except GaveUpOnStore as error:
             if verdict.state == "Completed":
                 verdict = _failed("ArtifactStoreError", str(error))
@@ -315,7 +317,7 @@ class Run:
         await asyncio.sleep(CANCELLED_SEAL_S)
         enough.set()
 
-    async def _seal(self) -> int | None:
+    async def _seal(self, *, kept: bool) -> int | None:
         if self._registering is not None:
             await asyncio.gather(self._registering, return_exceptions=True)
         collector = self._collector
@@ -330,7 +332,7 @@ class Run:
             await patiently(collector.add_notebook, lost=self.lost)
             if self._options.generate_report:
                 await patiently(collector.add_report, lost=self.lost)
-            await patiently(lambda: collector.register(final=True), lost=self.lost)
+            await patiently(lambda: collector.register(final=True, kept=kept), lost=self.lost)
         return self.claim.epoch
 
     async def _commit_end(self, verdict: Verdict, changed: list[CellResult], epoch: int | None) -> None:
@@ -352,6 +354,8 @@ class Run:
         while True:
             await self._writer.drain()
             try:
+                if await self._retried(verdict, epoch):
+                    return
                 async with self._means.database.transaction() as transaction:
                     await ending.end(transaction, self.claim.row, self._writer.sequence, end)
             except (Unavailable, OutcomeUnknown) as error:
@@ -362,6 +366,23 @@ class Run:
                 log.info("run ended", state=verdict.state, error_type=verdict.error_type)
                 return
 
+    def _retry_wait_s(self, verdict: Verdict) -> float | None:
+        """How long the run waits for another attempt, in seconds; None when this one is its last."""
+        return model.retry_wait_s(self.claim.request.retry, verdict, self.claim.row["retries"])
+
+    async def _retried(self, verdict: Verdict, epoch: int | None) -> bool:
+        """Put the run back for another attempt if its policy says so; returns whether it did. A run that is to be
+        cancelled, or is no longer ours, stays as it is."""
+        wait_s = self._retry_wait_s(verdict)
+        if wait_s is None:
+            return False
+        async with self._means.database.transaction() as transaction:
+            row, sequence = self.claim.row, self._writer.sequence
+            done = await requeueing.retry(transaction, row, sequence, verdict, wait_s, manifest_epoch=epoch)
+        if done:
+            log.info("attempt failed, another follows", error_type=verdict.error_type, wait_s=wait_s)
+        return done
+
     async def _hand_over(self) -> None:
         """A drain: give the run back to the queue; it counts no attempt."""
         await self._writer.drain()
@@ -369,7 +390,7 @@ class Run:
             row = await transaction.row(queries.find_claimed, self.claim.id, self.claim.epoch)
             if row is None:
                 raise Fenced("The run has been taken over or has ended.")
-            await requeueing.requeue(transaction, row, reason="the worker is being drained", attempts_back=1)
+            await requeueing.hand_over(transaction, row)
         log.info("run handed over")
 
     async def _close_kernel(self) -> None:
@@ -423,5 +444,5 @@ class Run:
         )
 
 
-def _failed(error_type: str, message: str) -> Verdict:
-    return Verdict(state="Error", error_type=error_type, error_message=message)
+def _failed(error_type: str, message: str, *, cause: RetryCause = "error") -> Verdict:
+    return Verdict(state="Error", error_type=error_type, error_message=message, cause=cause)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from aiohttp import web
 
 from services.gateway import examples, results, transfers
-from services.gateway.bodies import ResultsQuery
+from services.gateway.bodies import AttemptQuery, ResultsQuery
 from services.gateway.calls import OF_DOWNLOADS, Asked, Call
 from services.gateway.model import Role
 from services.gateway.routes.executions import EXECUTION
@@ -98,6 +98,8 @@ async def get_executed_notebook(asked: Asked) -> Any:
         found = await _entries(asked, location, kind="notebook")
         if found:
             return await _bytes(asked, location, found[-1], content_type=transfers.IPYNB)
+        if asked.query.attempt is not None and location.is_earlier_attempt:
+            raise NotFound("This attempt left no executed notebook.")
         notebook = await asked.ask(
             GetExecutionNotebook(
                 scope=asked.scope, caller=asked.caller, execution_id=asked.execution_id, notebook_id=asked.notebook_id
@@ -123,7 +125,11 @@ async def download(asked: Asked) -> Any:
 async def _location(asked: Asked) -> ResultsLocation:
     return await asked.ask(
         LocateResults(
-            scope=asked.scope, caller=asked.caller, execution_id=asked.execution_id, notebook_id=asked.notebook_id
+            scope=asked.scope,
+            caller=asked.caller,
+            execution_id=asked.execution_id,
+            notebook_id=asked.notebook_id,
+            attempt=asked.query.attempt,
         )
     )
 
@@ -198,7 +204,8 @@ CALLS = (
         reply=Results,
         example=examples.RESULTS,
         streams=True,
-        notes="`format=download` answers with one zip instead. Each `downloadUrl` works for 15 minutes.",
+        notes="`format=download` answers with one zip instead. Each `downloadUrl` works for 15 minutes. "
+        "`attempt` asks for what an earlier attempt left behind.",
     ),
     Call(
         method="GET",
@@ -207,6 +214,7 @@ CALLS = (
         summary="Get the executed notebook",
         handler=get_executed_notebook,
         role=Role.viewer,
+        query=AttemptQuery,
         media_type="application/x-ipynb+json",
         example=examples.IPYNB,
         streams=True,
@@ -220,6 +228,7 @@ CALLS = (
         summary="Get an artifact's bytes",
         handler=get_artifact,
         role=Role.viewer,
+        query=AttemptQuery,
         media_type="application/octet-stream",
         example=examples.ROWS,
         streams=True,

@@ -5,6 +5,7 @@ import pytest
 from services.executor import model
 from services.executor.model import Tally, Verdict
 from shared.contracts.executions import CellRange, CellResult, ExecutionRequest, RerunRequest
+from shared.contracts.retries import Retry, RetryCause
 from shared.errors import Invalid
 
 CELLS = [{"id": "a"}, {"id": "b"}, {"id": "c"}]
@@ -163,3 +164,26 @@ def test_a_rerun_changes_only_what_it_names() -> None:
     assert changed.parameters == {"x": 1, "y": None, "z": 2}
     assert (changed.execution_mode, changed.timeout, changed.priority) == ("range", 5, "High")
     assert changed.dry_run is False
+
+
+@pytest.mark.parametrize(
+    ("members", "cause", "used", "wait_s"),
+    [
+        ({"limit": 1, "on": ["error"]}, "error", 0, 0.0),
+        ({"limit": 1, "on": ["error"]}, "error", 1, None),
+        ({"limit": 1}, "error", 0, None),
+        ({"limit": 1, "backoff_seconds": 7}, "timeout", 0, 7.0),
+        ({"limit": 9, "backoff_seconds": 7}, "lost", 5, 7.0),
+        ({"limit": 9, "backoff_seconds": 7, "exponential": True}, "dead_kernel", 5, 224.0),
+        ({"limit": 10, "backoff_seconds": 3600, "exponential": True}, "dead_kernel", 9, 3600.0),
+        ({"limit": 0}, "timeout", 0, None),
+        ({"limit": 10, "on": ["error", "timeout", "dead_kernel", "lost"]}, None, 0, None),
+    ],
+)
+def test_when_the_next_attempt_is_due(
+    members: dict[str, object], cause: RetryCause | None, used: int, wait_s: float | None
+) -> None:
+    verdict = Verdict(state="Error", error_type="E", cause=cause)
+    assert model.retry_wait_s(Retry.model_validate(members), verdict, used) == wait_s
+    assert model.retry_wait_s(Retry.model_validate(members), model.CANCELLED, used) is None
+    assert model.retry_wait_s(None, verdict, used) is None
