@@ -204,4 +204,8 @@ def environment_for(run_dir: Path, python: Path) -> dict[str, str]:
         "JUPYTER_RUNTIME_DIR": str(run_dir / "tmp"),
         "ATELIER_RUN_DIR": str(run_dir),
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        # There is no network: installers say at once what is not there, instead of trying again for a minute.
+        "PIP_NO_INDEX": "1",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "UV_OFFLINE": "1",
     }

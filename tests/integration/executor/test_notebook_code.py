@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from nbformat import NotebookNode
 
+from services.executor.kernels.forked import ForkedKernels
 from services.executor.kernels.port import KernelRequest, KernelSource
 from tests.support.kernels import KERNEL_PYTHON, Session, forked_source
 
@@ -146,12 +147,42 @@ async def test_shell_commands_and_magics(session: Session) -> None:
         "!printf 'a\\303' ; printf '\\251'",
         "import os\nos.system('true')",
         "%history -l 1",
+        "%pip --version",
+        "%pip install numpy",
     )
     assert results[0] == "hi"
     assert results[1:5] == ["you YOU", "inner", "['a', 'b']", "3"]
     assert "made" in results[5]
     assert results[6:9] == ["from bash", "é", "aé"]
     assert "os.system('true')" in results[10]
+    assert results[11].startswith("pip ")
+    assert "Requirement already satisfied: numpy" in results[12]
+    assert "environment.packages" not in results[12]
+
+
+async def test_a_kernel_has_terminals_of_its_own_where_it_has_mounts(
+    session: Session, source: tuple[KernelSource, bool], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Few, unseen by other kernels, and with nothing that reaches beyond them."""
+    ask = "import os, sys\nprint(os.path.exists('/dev/ptmx') and not os.stat('/dev/ptmx').st_mode & 0o002 == 0)"
+    if not isinstance(source[0], ForkedKernels) or not source[0].isolation.holds("mount"):
+        assert await session.says("import os\ntry: os.openpty()\nexcept OSError: print('none')") == "none"
+        return
+    assert await session.says(ask) == "True"
+    opened = "pairs = []\ntry:\n    while True: pairs.append(os.openpty())\nexcept OSError: print(len(pairs))"
+    assert await session.says(opened) == "64"
+    codes = "import fcntl\nfor code in (0x5412, 0x541C, 0x541D, 0x5423):\n"
+    codes += "    try: fcntl.ioctl(pairs[0][1], code, b'x' * 8)\n"
+    assert await session.says(codes + "    except PermissionError: print(code, end=' ')") == "21522 21532 21533 21539"
+    other = await source[0].acquire(KernelRequest(kernel_type="python3", run_dir=tmp_path_factory.mktemp("o") / "run"))
+    try:
+        seen = "import os, pty; print(os.listdir('/dev/pts'), os.ttyname(os.openpty()[1]))"
+        assert await Session(other).says(seen) == "['ptmx'] /dev/pts/0"
+    finally:
+        await other.close()
+    assert (
+        await session.says("for pair in pairs: [os.close(one) for one in pair]\n!tty; stty size") == "/dev/pts/0\n24 80"
+    )
 
 
 async def test_installing_says_where_packages_are_declared(session: Session) -> None:

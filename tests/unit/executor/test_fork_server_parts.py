@@ -34,10 +34,12 @@ def test_a_stream_out_of_step_is_refused() -> None:
         Decoder().feed(b"\xff\xff\xff\xff")
 
 
-def _verdict(number: int, argument: int = 0, architecture: int | None = None, *, counted: bool = True) -> int:
+def _verdict(
+    number: int, argument: int = 0, architecture: int | None = None, *, request: int = 0, counted: bool = True
+) -> int:
     """What the filter answers to a system call: an interpreter of the few instructions it is made of."""
     machine = seccomp.ARCHITECTURES[platform.machine()] if architecture is None else architecture
-    data = struct.pack("=IIQQ", number, machine, 0, argument)
+    data = struct.pack("=IIQQQ", number, machine, 0, argument, request)
     code = list(struct.iter_unpack("=HBBI", seccomp.program(counted=counted)))
     at = accumulator = 0
     while True:
@@ -66,6 +68,11 @@ def test_the_filter_lets_unix_sockets_and_plain_clones_through_and_nothing_else_
     assert _verdict(clone, 0x11) == seccomp.ALLOW
     assert _verdict(clone, 0x10000011) == seccomp.FAIL | 1
     assert _verdict(seccomp.CLONE3) == seccomp.FAIL | 38
+    ioctl, get_size = seccomp.IOCTL[machine], 0x5413
+    assert [_verdict(ioctl, request=wanted) for wanted in (0, get_size, 1 << 32)] == [seccomp.ALLOW] * 3
+    # The system looks at 32 bits of a request, so more must not hide one.
+    bits = [request | high << 32 for request in seccomp.DENIED_IOCTLS.values() for high in (0, 1)]
+    assert {_verdict(ioctl, request=wanted) for wanted in bits} == {seccomp.FAIL | 1}
     denied = {name: number for name, number in seccomp.DENIED[machine].items() if name not in seccomp.UNFILTERED}
     assert {name for name, number in denied.items() if _verdict(number) != seccomp.FAIL | 1} == set()
     assert _verdict(0, architecture=0x40000003) == seccomp.KILL

@@ -199,7 +199,7 @@ def restrict(plan: Plan, spawn: Spawn) -> None:
         # Locks of multiprocessing are made there; without a view it is the machine's own.
         writable.append("/dev/shm")  # noqa: S108
         if plan.has("mount"):
-            writable.append("/tmp")  # noqa: S108 - of this view alone
+            writable += ["/tmp", view.TERMINALS]  # noqa: S108 - of this view alone
         readable = [*view.readable([*plan.environment, *spawn.readable], in_view=plan.has("mount")), spawn.run_dir]
         if not plan.has("mount"):
             readable.append("/sys/fs/cgroup")  # where libraries look how many processors they may use

@@ -13,7 +13,7 @@ from services.executor.kernels.forkserver import system
 LOAD, JEQ, JGE, JSET, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 """Instructions of classic BPF (linux/bpf_common.h): load a word, compare, end."""
 
-OFFSET_NUMBER, OFFSET_ARCHITECTURE, OFFSET_ARGUMENT_0 = 0, 4, 16
+OFFSET_NUMBER, OFFSET_ARCHITECTURE, OFFSET_ARGUMENT_0, OFFSET_ARGUMENT_1 = 0, 4, 16, 24
 """Into struct seccomp_data (seccomp(2)); arguments have 8 bytes, the low half first on these architectures."""
 
 ALLOW, FAIL, KILL = 0x7FFF0000, 0x00050000, 0x80000000
@@ -75,6 +75,11 @@ CLONE = {"x86_64": 56, "aarch64": 220}
 CLONE3 = 435
 """Its flags lie in memory, where a filter cannot look; ENOSYS has the C library use clone instead."""
 
+IOCTL = {"x86_64": 16, "aarch64": 29}
+DENIED_IOCTLS = {"TIOCSTI": 0x5412, "TIOCLINUX": 0x541C, "TIOCCONS": 0x541D, "TIOCSETD": 0x5423}
+"""Requests to a terminal that no notebook needs (ioctl_tty(2)): input in another's name, the console, and line
+disciplines, for which the system loads drivers of devices that nobody has here."""
+
 UNFILTERED = {"mknod", "mknodat"}
 """Named pipes and sockets are made by these too; devices are held off by the missing capability and nodev mounts."""
 
@@ -112,6 +117,12 @@ def program(*, inet: bool = False, counted: bool = True) -> bytes:
         add(JEQ, family, left + 1, 0)
     add(RETURN, FAIL | errno.EACCES)
     add(RETURN, ALLOW)
+    add(JEQ, IOCTL[machine], 0, len(DENIED_IOCTLS) + 3)
+    add(LOAD, OFFSET_ARGUMENT_1)
+    for left, request in zip(reversed(range(len(DENIED_IOCTLS))), DENIED_IOCTLS.values(), strict=True):
+        add(JEQ, request, left + 1, 0)
+    add(RETURN, ALLOW)
+    add(RETURN, FAIL | errno.EPERM)
     add(JEQ, CLONE[machine], 0, 3)
     add(LOAD, OFFSET_ARGUMENT_0)
     add(JSET, system.NAMESPACE_FLAGS, 0, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -35,6 +36,11 @@ ROOT_OPTIONS = "size=1m,nr_inodes=8k,mode=755"
 SHM_OPTIONS = "size=25%,mode=1777"
 TMP_OPTIONS = "size=256m,mode=1777"
 """The view's /tmp is in memory, for programs that know no other place; TMPDIR points into the run folder."""
+
+TERMINALS_OPTIONS = "newinstance,ptmxmode=0666,mode=0600,max=64"
+"""A view has pseudo-terminals of its own, which nobody else can name, and few: a machine has so many for all."""
+
+TERMINALS = "/dev/pts"
 
 KEPT_FLAGS = system.MS_RDONLY | system.MS_NOSUID | system.MS_NODEV | system.MS_NOEXEC | system.MS_NOATIME
 """Flags of statvfs(3) that have the same bit in mount(2)."""
@@ -135,6 +141,11 @@ def begin(stage: str, environment: list[str]) -> int:
         system.mount(f"/dev/{name}", f"{stage}/dev/{name}", None, system.MS_BIND)
     os.mkdir(f"{stage}/dev/shm", 0o1777)  # noqa: S108 - of the view
     system.mount("tmpfs", f"{stage}/dev/shm", "tmpfs", flags | system.MS_NOEXEC, SHM_OPTIONS)  # noqa: S108
+    os.mkdir(stage + TERMINALS, 0o755)
+    # Where it is refused there are no terminals: IPython's shell commands go through pipes then.
+    with contextlib.suppress(OSError):
+        system.mount("devpts", stage + TERMINALS, "devpts", system.MS_NOSUID | system.MS_NOEXEC, TERMINALS_OPTIONS)
+        os.symlink("pts/ptmx", f"{stage}/dev/ptmx")
     for name, target in (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
         os.symlink(target, f"{stage}/dev/{name}")
     system.mount("proc", f"{stage}/proc", "proc", flags | system.MS_NOEXEC)
