@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,8 @@ from services.executor.kernels.plain import PlainKernels, python_command
 from services.executor.kernels.port import Kernel
 from services.executor.running import folder
 
-KERNEL_PYTHON = Path(".venv-kernel/bin/python").absolute()
+KERNEL_PYTHON = Path(os.environ.get("ATELIER_TEST_KERNEL_PYTHON", ".venv-kernel/bin/python")).absolute()
+"""The interpreter of base kernels; the variable names another one, with other releases of ipykernel and IPython."""
 
 IMPORTS = ["numpy", "pandas", "matplotlib.pyplot", "matplotlib.backends.backend_agg"]
 """Enough to see that imports are shared, and quickly had."""
