@@ -26,7 +26,7 @@ from shared.contracts.notebooks import (
     UpdateNotebook,
 )
 from shared.contracts.versions import RestoreVersion
-from shared.errors import Fault, NotFound
+from shared.errors import Conflict, Fault, NotFound
 from shared.responder import Context, WriteTransaction
 
 if TYPE_CHECKING:
@@ -135,6 +135,8 @@ async def apply_change(
     """Lock, check, change, and keep the outcome as a version. Concurrent writers come one after the other."""
     scope, notebook_id = command.scope, command.notebook_id
     locked = await store.found(transaction.sql, store.queries.lock, scope, notebook_id)
+    if locked["reserved"]:
+        raise Conflict("The notebook is being deleted; it takes no change any more.", extra={"deleting": True})
     current = store.definition(await store.found(transaction.sql, store.queries.version, scope, notebook_id, None))
     others = () if other_etags is None else other_etags(current)
     check_precondition(precondition, etag=locked["etag"], modified_at=locked["modified_at"], others=others)

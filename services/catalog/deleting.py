@@ -9,7 +9,7 @@ from services.catalog.automation.fires import queries as automatic
 from services.catalog.model import check_precondition
 from shared.contracts.base import Nothing, Scope
 from shared.contracts.execution_events import NotebookBlocked
-from shared.contracts.notebooks import DeleteNotebook, NotebookDeleted
+from shared.contracts.notebooks import DeleteNotebook, NotebookDeleted, ReserveDeletion
 from shared.envelope import Envelope
 from shared.errors import NotFound
 from shared.responder import Context, WriteTransaction, forget_replies
@@ -19,6 +19,21 @@ if TYPE_CHECKING:
 
     from services.catalog.app import Catalog
     from shared.database import Transaction
+
+
+RESERVED_S = 30.0
+"""How long a deletion keeps changes out, in seconds: longer than one takes, should its gateway die on the way."""
+
+
+async def reserve_deletion(app: Catalog, command: ReserveDeletion, context: Context) -> Nothing:
+    """Let nobody change the notebook while executor ends its runs: the state that the caller saw is what is deleted."""
+    async with app.turns.of(command.notebook_id, context.deadline), context.transaction() as transaction:
+        row = await store.found(transaction.sql, store.queries.lock, command.scope, command.notebook_id)
+        if not command.release:
+            check_precondition(command.precondition, etag=row["etag"], modified_at=row["modified_at"])
+        seconds = None if command.release else RESERVED_S
+        await transaction.sql.execute(store.queries.reserve, command.notebook_id, seconds)
+        return transaction.reply(Nothing())
 
 
 async def delete_notebook(app: Catalog, command: DeleteNotebook, context: Context) -> Nothing:

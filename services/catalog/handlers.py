@@ -27,6 +27,7 @@ COMMANDS: Mapping[type[Command[Any]], Handler] = {
     commands.AddCell: changing.add_cell,
     commands.UpdateCell: changing.update_cell,
     commands.DeleteCell: changing.delete_cell,
+    commands.ReserveDeletion: deleting.reserve_deletion,
     commands.DeleteNotebook: deleting.delete_notebook,
     commands.CheckNotebook: reading.check_notebook,
     commands.CheckDatasetUnbound: reading.check_dataset_unbound,

@@ -16,7 +16,8 @@ WHERE n.notebook_id = $1 AND n.tenant_id = $2 AND n.project_id = $3 AND n.delete
 
 -- name: lock
 -- Take a notebook for a change; others wait. The clock is the database's, one for all replicas.
-SELECT version, etag, modified_at, highest_cell_number, clock_timestamp() AS now
+SELECT version, etag, modified_at, highest_cell_number, clock_timestamp() AS now,
+    reserved_until > clock_timestamp() AS reserved
 FROM notebook
 WHERE notebook_id = $1 AND tenant_id = $2 AND project_id = $3 AND deleted_at IS NULL
 FOR UPDATE
@@ -113,6 +114,10 @@ WHERE notebook_id = $1
 INSERT INTO cell (notebook_id, cell_id, modified_at)
 SELECT $1, unnest($2::text[]), $3
 ON CONFLICT (notebook_id, cell_id) DO UPDATE SET modified_at = excluded.modified_at
+
+-- name: reserve
+-- Nobody may change the notebook for $2 seconds; with null from now on again.
+UPDATE notebook SET reserved_until = clock_timestamp() + $2::float8 * interval '1 s' WHERE notebook_id = $1
 
 -- name: hide
 -- First step of a deletion: no reader sees the notebook from here on.

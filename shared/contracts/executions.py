@@ -8,7 +8,6 @@ from uuid import UUID
 from pydantic import BeforeValidator, Field, JsonValue
 
 from shared.contracts.base import Body, Command, Moment, Nothing, Page, Wire
-from shared.contracts.notebooks import Precondition
 from shared.contracts.retries import Attempt, Retry
 from shared.contracts.schedules import Trigger
 
@@ -390,7 +389,6 @@ class BlockNotebook(ControlCommand, Command[Nothing]):
     write = True
     notebook_id: UUID
     force: bool = False
-    precondition: Precondition = Precondition()
 
 
 class ExecutionEventPage(Wire):

@@ -287,6 +287,16 @@ class DeleteCell(CatalogCommand, Command[Notebook]):
     change_message: str | None = None
 
 
+class ReserveDeletion(CatalogCommand, Command[Nothing]):
+    """Keep a notebook as it is while it is being deleted: a conflict unless the precondition holds, and from then on
+    for every change. `release` gives a deletion up that does not go on."""
+
+    write = True
+    notebook_id: UUID
+    precondition: Precondition = Precondition()
+    release: bool = False
+
+
 class DeleteNotebook(CatalogCommand, Command[Nothing]):
     """Hide the notebook for ever and set its purge going; executor has blocked new runs before."""
 

@@ -27,9 +27,11 @@ from shared.contracts.notebooks import (
     Notebook,
     NotebookDraft,
     NotebookPage,
+    Precondition,
+    ReserveDeletion,
     UpdateNotebook,
 )
-from shared.errors import AtelierError, Fault, NotFound, OutcomeUnknown, Unavailable
+from shared.errors import AtelierError, Conflict, Fault, NotFound, OutcomeUnknown, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -159,9 +161,17 @@ async def delete_notebook(asked: Asked) -> Any:
     query: DeleteQuery = asked.query
     about: dict[str, Any] = {"scope": asked.scope, "caller": asked.caller, "notebook_id": asked.notebook_id}
     precondition = asked.precondition()
-    await asked.ask(CheckNotebook(**about, precondition=precondition))
+    reserved = precondition != Precondition()
+    if reserved:
+        await asked.ask(ReserveDeletion(**about, precondition=precondition))
+    else:
+        await asked.ask(CheckNotebook(**about))
     try:
-        await asked.ask(BlockNotebook(**about, force=query.force, precondition=precondition))
+        await asked.ask(BlockNotebook(**about, force=query.force))
+    except Conflict:
+        if reserved:
+            await asked.ask(ReserveDeletion(**about, release=True))
+        raise
     except Unavailable as error:
         if error.extra.get("outcomeUnknown"):  # it gave up when it had cancelled executions already
             raise OutcomeUnknown(error.detail) from error

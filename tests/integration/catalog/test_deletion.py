@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -19,6 +20,7 @@ from shared.contracts.notebooks import (
     NotebookDraft,
     PinNotebook,
     Precondition,
+    ReserveDeletion,
     UpdateNotebook,
 )
 from shared.errors import Conflict, NotFound
@@ -89,3 +91,26 @@ async def test_a_replica_takes_over_what_another_left(bench: Bench, notebook: No
         await connection.execute("DELETE FROM notebook_version WHERE notebook_id = $1", notebook.notebook_id)
     await asyncio.gather(bench.app.purge.remove_hidden(), bench.app.purge.remove_hidden())
     assert set((await bench.rows(notebook.notebook_id)).values()) == {0}
+
+
+async def test_a_deletion_of_a_state_that_was_seen_keeps_changes_out_until_it_is_given_up(
+    bench: Bench, notebook: Notebook
+) -> None:
+    seen = Precondition(etag=notebook.etag)
+    rename: dict[str, Any] = {"notebook_id": notebook.notebook_id, "patch": {"notebookName": "Changed meanwhile"}}
+    await bench.ask(ReserveDeletion, notebook_id=notebook.notebook_id, precondition=seen)
+    with pytest.raises(Conflict, match="being deleted"):
+        await bench.ask(UpdateNotebook, **rename)
+    await bench.ask(ReserveDeletion, notebook_id=notebook.notebook_id, release=True)
+    await bench.ask(UpdateNotebook, **rename)
+    with pytest.raises(Conflict):
+        await bench.ask(ReserveDeletion, notebook_id=notebook.notebook_id, precondition=seen)
+    await bench.ask(UpdateNotebook, notebook_id=notebook.notebook_id, patch={"notebookName": "Not reserved"})
+
+
+async def test_a_reserved_notebook_can_be_read_and_deleted(bench: Bench, notebook: Notebook) -> None:
+    await bench.ask(ReserveDeletion, notebook_id=notebook.notebook_id)
+    assert (await bench.ask(GetNotebook, notebook_id=notebook.notebook_id)).notebook_name == "Short-lived"
+    await bench.ask(DeleteNotebook, notebook_id=notebook.notebook_id)
+    with pytest.raises(NotFound):
+        await bench.ask(GetNotebook, notebook_id=notebook.notebook_id)

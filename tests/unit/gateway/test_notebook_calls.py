@@ -33,6 +33,7 @@ from shared.contracts.notebooks import (
     ListNotebooks,
     NotebookPage,
     NotebookState,
+    ReserveDeletion,
     UpdateNotebook,
 )
 from shared.errors import Conflict, NotFound, OutcomeUnknown, Unavailable
@@ -211,11 +212,25 @@ async def test_delete_asks_catalog_then_executor_then_catalog(api: Api) -> None:
     api.requests.on(CheckNotebook, NotebookState())
     for command in (BlockNotebook, DeleteNotebook):
         api.requests.on(command, Nothing())
-    answer = await api.call("DELETE", f"{PATH}?force=TRUE", headers={"If-Match": '"e"'})
+    answer = await api.call("DELETE", f"{PATH}?force=TRUE")
     assert (answer.status, answer.body) == (204, b"")
     assert commands(api) == ["CheckNotebook", "BlockNotebook", "DeleteNotebook"]
-    assert api.requests.last(CheckNotebook).precondition.etag == "e"
     assert api.requests.last(BlockNotebook).force is True
+
+
+async def test_delete_of_a_certain_state_keeps_changes_out_from_the_first_step_on(api: Api) -> None:
+    for command in (ReserveDeletion, BlockNotebook, DeleteNotebook):
+        api.requests.on(command, Nothing())
+    assert (await api.call("DELETE", PATH, headers={"If-Match": '"e"'})).status == 204
+    assert commands(api) == ["ReserveDeletion", "BlockNotebook", "DeleteNotebook"]
+    assert api.requests.last(ReserveDeletion).precondition.etag == "e"
+
+
+async def test_a_delete_that_is_refused_lets_changes_in_again(api: Api) -> None:
+    api.requests.on(ReserveDeletion, Nothing())
+    api.requests.on(BlockNotebook, Conflict("A run has not ended."))
+    assert (await api.call("DELETE", PATH, headers={"If-Match": '"e"'})).status == 409
+    assert [command.release for command in api.requests.asked if isinstance(command, ReserveDeletion)] == [False, True]
 
 
 async def test_delete_stops_at_the_first_refusal(api: Api) -> None:
@@ -254,11 +269,10 @@ async def test_a_delete_that_the_event_finished_first_is_done(api: Api) -> None:
 
 
 async def test_the_body_may_say_which_state_is_expected(api: Api) -> None:
-    api.requests.on(CheckNotebook, NotebookState())
-    for command in (BlockNotebook, DeleteNotebook):
+    for command in (ReserveDeletion, BlockNotebook, DeleteNotebook):
         api.requests.on(command, Nothing())
     await api.call("DELETE", PATH, json={"dateModified": "2024-01-20T10:30:00Z"})
-    assert api.requests.last(CheckNotebook).precondition.date_modified == datetime(2024, 1, 20, 10, 30, tzinfo=UTC)
+    assert api.requests.last(ReserveDeletion).precondition.date_modified == datetime(2024, 1, 20, 10, 30, tzinfo=UTC)
     assert (await api.call("DELETE", PATH, json={"dateModified": "yesterday"})).status == 400
     await api.call("DELETE", PATH, headers={"If-Match": "*"}, json={"etag": "ignored"})
     assert api.requests.last(CheckNotebook).precondition.etag is None
