@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from services.catalog import child_calls, handlers, shelf
 from services.catalog.automation.scheduler import Scheduler
 from services.catalog.automation.starter import Starter
-from services.catalog.differences.operations import Differ
 from services.catalog.purge import Purge
 from services.catalog.searches import Searches
 from services.catalog.settings import CatalogSettings
@@ -37,7 +36,6 @@ class Catalog:
     purge: Purge
     starter: Starter
     turns: Turns
-    differ: Differ
     children: ChildPool
     searches: Searches = field(default_factory=Searches)
 
@@ -51,7 +49,6 @@ def build(settings: CatalogSettings, readiness: Readiness) -> list[Part]:
     outbox = Outbox(database, broker, lease_s=settings.lease_s, heartbeat_s=settings.heartbeat_s)
     requests = Requests(broker, payloads, source=SERVICE, key=key)
     purge = Purge(database)
-    differ = Differ()
     children = child_calls.pool()
     starter = Starter(database, requests)
     scheduler = Scheduler(database, on_fire=starter.wake)
@@ -62,7 +59,6 @@ def build(settings: CatalogSettings, readiness: Readiness) -> list[Part]:
         purge=purge,
         starter=starter,
         turns=Turns(),
-        differ=differ,
         children=children,
     )
     responder = Responder(SERVICE, app, handlers.COMMANDS, broker=broker, database=database, payloads=payloads, key=key)
@@ -76,7 +72,6 @@ def build(settings: CatalogSettings, readiness: Readiness) -> list[Part]:
         outbox,
         requests,
         purge,
-        differ,
         children,
         responder,
         subscriber,

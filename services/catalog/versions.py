@@ -12,9 +12,10 @@ import asyncpg
 import orjson
 import structlog
 
-from services.catalog import changing, creating, store
+from services.catalog import changing, child_calls, creating, store
 from services.catalog.cell_ids import Numbering
-from services.catalog.differences import cells, page, settings
+from services.catalog.differences import settings
+from services.catalog.differences.operations import Operations
 from services.catalog.document import metadata_of, tags_of
 from services.catalog.files import file_set
 from services.catalog.files.file_set import FileSet
@@ -25,6 +26,7 @@ from shared.contracts.base import Scope
 from shared.contracts.files import ContentSize, OpenFileUpload
 from shared.contracts.notebooks import Integration, Notebook
 from shared.contracts.versions import (
+    CellDifference,
     CopyNotebook,
     DiffVersions,
     GetVersion,
@@ -98,16 +100,18 @@ async def get_version(app: Catalog, command: GetVersion, _context: Context) -> N
     )
 
 
-async def diff_versions(app: Catalog, command: DiffVersions, _context: Context) -> NotebookDiff:
+async def diff_versions(app: Catalog, command: DiffVersions, context: Context) -> NotebookDiff:
     """How one version differs from another."""
-    diff, _ = await _diff(app, command)
+    diff, _ = await _diff(app, command, context)
     return diff
 
 
-async def show_diff(app: Catalog, command: ShowDiff, _context: Context) -> HtmlPage:
+async def show_diff(app: Catalog, command: ShowDiff, context: Context) -> HtmlPage:
     """The same as a page to read."""
-    diff, name = await _diff(app, command)
-    return HtmlPage(html=await asyncio.to_thread(page.render, diff, name))
+    diff, name = await _diff(app, command, context)
+    owner = str(command.scope.tenant_id)
+    html = await child_calls.render_page(app.children, diff, name, owner=owner, deadline=context.deadline)
+    return HtmlPage(html=html)
 
 
 async def restore_version(app: Catalog, command: RestoreVersion, context: Context) -> Notebook:
@@ -183,17 +187,17 @@ async def _keep_contents(app: Catalog, command: CopyNotebook, context: Context, 
     return frozenset(files.hashes)
 
 
-async def _diff(app: Catalog, command: DiffVersions | ShowDiff) -> tuple[NotebookDiff, str]:
+async def _diff(app: Catalog, command: DiffVersions | ShowDiff, context: Context) -> tuple[NotebookDiff, str]:
     """The diff and the notebook's name in `b`."""
     async with app.database.connection() as connection:
         reader = store.Outside(connection)
         rows = [await _find(reader, command.scope, command.notebook_id, name) for name in (command.a, command.b)]
-    a, b = [await asyncio.to_thread(store.definition, row) for row in rows]
-    before, after = await asyncio.to_thread(
-        lambda: (a.document.export(a.kernel_type), b.document.export(b.kernel_type))
-    )
-    same = a.document.sha256 == b.document.sha256 and a.kernel_type == b.kernel_type
-    operations = [] if same else await app.differ.diff(before, after)
+    a, b = map(store.definition, rows)
+    differences: list[CellDifference] = []
+    operations: Operations = []
+    if a.document.sha256 != b.document.sha256 or a.kernel_type != b.kernel_type:
+        owner = str(command.scope.tenant_id)
+        differences, operations = await child_calls.compare(app.children, a, b, owner=owner, deadline=context.deadline)
     found, files = settings.compare(a, b), file_set.compare(a.files, b.files)
     diff = NotebookDiff(
         notebook_id=command.notebook_id,
@@ -201,7 +205,7 @@ async def _diff(app: Catalog, command: DiffVersions | ShowDiff) -> tuple[Noteboo
         b=command.b,
         equal=not (operations or found or files),
         settings=found,
-        cells=[] if same else await asyncio.to_thread(cells.compare, before["cells"], after["cells"]),
+        cells=differences,
         files=files,
         diff=operations,
     )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from services.catalog.document import Json, same
 from shared.contracts.versions import CellDifference, CellPart
 
-MOST_LINES = 4_000
-"""Lines of a cell that are compared one by one; matching takes the square of them in the worst case."""
+MOST_PAIRS = 2_000_000
+"""Pairs of equal lines in two sources that are matched one by one; a source of blank lines has the square of them."""
 
 NO_NEWLINE = "\\ no newline here"
 """Follows a last line without a newline, where the other source ends with one; in the manner of unified diffs."""
@@ -27,8 +28,9 @@ _PARTS: tuple[tuple[str, CellPart], ...] = (
 )
 
 
-def compare(before: Sequence[Json], after: Sequence[Json]) -> list[CellDifference]:
-    """What differs, in the order of `after`, with removed cells where they were."""
+def compare(before: Sequence[Json], after: Sequence[Json], *, match_lines: bool = True) -> list[CellDifference]:
+    """What differs, in the order of `after`, with removed cells where they were. Without `match_lines` a changed source
+    is told as removed and added: linear, whatever the sources are."""
     old = {cell["id"]: index for index, cell in enumerate(before)}
     new = {cell["id"]: index for index, cell in enumerate(after)}
     unmoved = _longest_rise([old[cell["id"]] for cell in after if cell["id"] in old])
@@ -39,18 +41,26 @@ def compare(before: Sequence[Json], after: Sequence[Json]) -> list[CellDifferenc
         moved = at is not None and at not in unmoved
         if at is not None and not moved:
             place = at
-        difference = _difference(cell, None if at is None else before[at], at, index, moved=moved)
+        difference = _difference(
+            cell, None if at is None else before[at], at, index, moved=moved, match_lines=match_lines
+        )
         if difference is not None:
             found.append(((place, 1, index), difference))
     for at, cell in enumerate(before):
         if cell["id"] not in new:
-            removed = _difference(None, cell, at, None, moved=False)
+            removed = _difference(None, cell, at, None, moved=False, match_lines=False)
             found += [((at, 0, 0), removed)] if removed is not None else []
     return [difference for _, difference in sorted(found, key=lambda entry: entry[0])]
 
 
 def _difference(
-    cell: Json | None, was: Json | None, index_a: int | None, index_b: int | None, *, moved: bool
+    cell: Json | None,
+    was: Json | None,
+    index_a: int | None,
+    index_b: int | None,
+    *,
+    moved: bool,
+    match_lines: bool,
 ) -> CellDifference | None:
     """What there is to say about a cell; None when nothing."""
     shown = cell or was
@@ -61,6 +71,7 @@ def _difference(
         if not parts and not moved:
             return None
     differs = cell is None or was is None or "source" in parts
+    sources = was["source"] if was else None, cell["source"] if cell else None
     return CellDifference(
         cell_id=shown["id"],
         change="added" if was is None else "removed" if cell is None else "moved" if moved else "changed",
@@ -68,17 +79,17 @@ def _difference(
         index_a=index_a,
         index_b=index_b,
         parts=parts,
-        lines=_lines(was["source"] if was else None, cell["source"] if cell else None) if differs else None,
+        lines=_lines(*sources, match=match_lines) if differs else None,
     )
 
 
-def _lines(before: str | None, after: str | None) -> list[str]:
+def _lines(before: str | None, after: str | None, *, match: bool) -> list[str]:
     """Both sources line by line. Ends other than a newline stay in their lines; a newline that only one of the sources
     ends with is told. (Most cells end without one, which is not worth a word.)"""
     texts = [before or "", after or ""]
     told = all(texts) and len({text.endswith("\n") for text in texts}) == 2
     a, b = (_LINE.findall(text if told or not text or text.endswith("\n") else f"{text}\n") for text in texts)
-    if before is None or after is None or max(len(a), len(b)) > MOST_LINES:
+    if before is None or after is None or not match or _pairs(a, b) > MOST_PAIRS:
         return [*_signed("-", a), *_signed("+", b)]
     lines: list[str] = []
     for kind, from_a, to_a, from_b, to_b in difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
@@ -87,6 +98,12 @@ def _lines(before: str | None, after: str | None) -> list[str]:
         else:
             lines += [*_signed("-", a[from_a:to_a]), *_signed("+", b[from_b:to_b])]
     return lines
+
+
+def _pairs(a: Sequence[str], b: Sequence[str]) -> int:
+    """Pairs of equal lines."""
+    counts = Counter(b)
+    return sum(count * counts[line] for line, count in Counter(a).items())
 
 
 def _signed(sign: str, lines: Sequence[str]) -> Iterator[str]:

@@ -19,7 +19,6 @@ from deploy.local import Stack
 from services.catalog import child_calls, handlers, shelf
 from services.catalog.app import Catalog
 from services.catalog.automation.starter import Starter
-from services.catalog.differences.operations import Differ
 from services.catalog.purge import Purge
 from services.catalog.turns import Turns
 from shared import envelope as envelopes
@@ -194,7 +193,6 @@ async def catalog(catalog_database: Database) -> AsyncIterator[SimpleNamespace]:
     sent, datasets = Sent(), Datasets()
     outbox = Outbox(catalog_database, sent, lease_s=8, heartbeat_s=2)
     await outbox.open()
-    differ = Differ(patience_s=60)  # a busy machine must not turn nbdime's answers into plain ones
     children = child_calls.pool()
     app = Catalog(
         database=catalog_database,
@@ -203,11 +201,9 @@ async def catalog(catalog_database: Database) -> AsyncIterator[SimpleNamespace]:
         purge=Purge(catalog_database),
         starter=Starter(catalog_database, datasets),  # type: ignore[arg-type]  # see above
         turns=Turns(),
-        differ=differ,
         children=children,
     )
     yield SimpleNamespace(app=app, datasets=datasets, sent=sent)
-    await differ.close()
     await children.close()
     await outbox.close()
 

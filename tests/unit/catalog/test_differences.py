@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 from uuid import UUID
@@ -13,8 +12,8 @@ import pytest
 from nbdime import patch_notebook
 
 from services.catalog.differences import cells, page, settings
-from services.catalog.differences.child import exact_diff
-from services.catalog.differences.operations import Differ, plain
+from services.catalog.differences.nbdime_diff import exact_diff
+from services.catalog.differences.operations import plain
 from services.catalog.document import Document
 from services.catalog.model import Definition
 from shared.contracts.notebooks import Environment, Integration
@@ -125,37 +124,6 @@ def test_one_diff_leaves_nothing_behind_for_the_next() -> None:
     assert first
     assert exact_diff(lists, words)
     assert exact_diff(*texts) == first
-
-
-async def test_the_child_answers_and_ends() -> None:
-    differ = Differ(patience_s=60)
-    a, b = PAIRS["edited"]
-    try:
-        first, second = await asyncio.gather(differ.diff(a, b), differ.diff(b, a))
-        assert applied(a, first) == b
-        assert applied(b, second) == a
-        assert await differ.diff(a, a) == []
-    finally:
-        await differ.close()
-
-
-async def test_a_diff_that_takes_too_long_is_plain() -> None:
-    differ = Differ(patience_s=0.0)
-    a, b = PAIRS["edited"]
-    assert await differ.diff(a, b) == plain(a, b)
-    await differ.close()
-
-
-async def test_a_child_that_died_is_replaced() -> None:
-    differ = Differ(patience_s=60)
-    a, b = PAIRS["edited"]
-    expected = await differ.diff(a, b)
-    child = differ._child
-    assert child is not None
-    child.kill()
-    await child.wait()
-    assert await differ.diff(a, b) == expected
-    await differ.close()
 
 
 def changes(a: Json, b: Json) -> list[tuple[str, str]]:

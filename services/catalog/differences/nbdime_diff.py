@@ -1,27 +1,18 @@
-"""The process that runs nbdime: `python -m services.catalog.differences.child`, one request after the other on stdin.
+"""nbdime's operations that lead from one notebook to another; called in a child process.
 
-A request and its answer are four bytes of length and JSON: `{"a": notebook, "b": notebook}` in, nbdime's diff out, or
-`null` where nbdime fails or its diff does not lead from a to b exactly.
+nbdime matches cells by trial, which takes the square of their number. Where it takes too long, and where its diff is
+not exact, the answer is plainer, in the same format (`operations.plain`).
 """
 
 from __future__ import annotations
 
 import sys
-from typing import Any, BinaryIO
+from typing import Any
 
 import nbformat
 import orjson
 from nbdime import diff_notebooks, patch_notebook
 from nbdime.diffing.notebooks import notebook_predicates
-
-
-def main(requests: BinaryIO, answers: BinaryIO) -> None:
-    """Answer until the parent closes the pipe."""
-    while len(head := requests.read(4)) == 4:
-        given = orjson.loads(requests.read(int.from_bytes(head)))
-        answer = orjson.dumps(exact_diff(given["a"], given["b"]))
-        answers.write(len(answer).to_bytes(4) + answer)
-        answers.flush()
 
 
 def exact_diff(a: dict[str, Any], b: dict[str, Any]) -> list[dict[str, Any]] | None:
@@ -41,7 +32,3 @@ def exact_diff(a: dict[str, Any], b: dict[str, Any]) -> list[dict[str, Any]] | N
 
 def _text(value: Any) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-
-
-if __name__ == "__main__":
-    main(sys.stdin.buffer, sys.stdout.buffer)
