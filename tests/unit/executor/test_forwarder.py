@@ -43,9 +43,17 @@ def port() -> Iterator[int]:
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    started: list[int] = []
+def started() -> Iterator[list[int]]:
+    """The forwarders of a test."""
+    pids: list[int] = []
+    yield pids
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
+
+@pytest.fixture
+def start(tmp_path: Path, started: list[int]) -> Callable[[int], Path]:
     def begin(port: int) -> Path:
         path = tmp_path / "s-1"
         spawn = Spawn(
@@ -56,15 +64,14 @@ def start(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
         if pid == 0:
             try:
                 forwarder.forward(spawn, -1)
+            except SystemExit as end:
+                os._exit(int(end.code or 0))
             finally:
                 os._exit(1)
         started.append(pid)
         return path
 
-    yield begin
-    for pid in started:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+    return begin
 
 
 def connect(path: Path) -> socket.socket:
@@ -103,6 +110,43 @@ def test_connections_are_apart_and_end_when_the_other_side_ends(start: Callable[
         assert first.recv(10) == b""
         second.sendall(b"still here")
         assert second.recv(20) == b"still here"
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_what_a_kernel_sent_before_its_end_arrives_and_then_the_forwarder_ends(
+    start: Callable[[int], Path], started: list[int]
+) -> None:
+    words = os.urandom(forwarder.MOST_WAITING_BYTES // 2)
+    with socket.socket() as kernel:
+        kernel.bind(("127.0.0.1", 0))
+        kernel.listen()
+        with connect(start(kernel.getsockname()[1])) as client:
+            client.sendall(b"x")
+            kernel.settimeout(10)
+            while True:
+                accepted, _ = kernel.accept()
+                accepted.settimeout(10)
+                if accepted.recv(1):
+                    break
+                accepted.close()
+            accepted.sendall(words)
+            accepted.close()
+            os.kill(started[0], signal.SIGTERM)
+            received = bytearray()
+            while piece := client.recv(1 << 20):
+                received += piece
+            assert bytes(received) == words
+    ended, status = os.waitpid(started.pop(), 0)
+    assert (bool(ended), os.waitstatus_to_exitcode(status)) == (True, 0)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forwarder_without_connections_ends_at_once(
+    start: Callable[[int], Path], started: list[int], port: int
+) -> None:
+    connect(start(port)).close()
+    os.kill(started[0], signal.SIGTERM)
+    assert os.waitstatus_to_exitcode(os.waitpid(started.pop(), 0)[1]) == 0
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

@@ -6,6 +6,7 @@ It stands in the kernel's namespaces, confined as the kernel is and with its use
 from __future__ import annotations
 
 import selectors
+import signal
 import socket
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -35,9 +36,19 @@ class _End:
 
 
 def forward(spawn: Spawn, _bound: int) -> NoReturn:
-    """Serve until the kernel ends, and with it this process."""
+    """Serve until the kernel ends, and with it this process. SIGTERM says that the kernel has ended: what it has sent
+    is still passed on."""
     selector = selectors.DefaultSelector()
     closed = list(spawn.links)
+    is_ending = False
+
+    def end(*_: object) -> None:
+        nonlocal is_ending
+        is_ending = True
+        if not _has_links(selector):
+            raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, end)
     while True:
         for path, port in list(closed):
             if _listens(port):
@@ -50,6 +61,12 @@ def forward(spawn: Spawn, _bound: int) -> NoReturn:
             else:
                 assert isinstance(key.fileobj, socket.socket)  # noqa: S101 - registered so
                 _link(selector, key.fileobj, key.data)
+        if is_ending and not _has_links(selector):
+            raise SystemExit(0)
+
+
+def _has_links(selector: selectors.BaseSelector) -> bool:
+    return any(isinstance(key.data, _End) for key in selector.get_map().values())
 
 
 def _listens(port: int) -> bool:
@@ -89,20 +106,19 @@ def _serve(selector: selectors.BaseSelector, end: _End, events: int) -> None:
     assert other is not None  # noqa: S101 - linked
     if end.socket.fileno() < 0:
         return  # closed a moment ago, by the other end's turn
-    try:
-        if events & selectors.EVENT_READ:
+    if events & selectors.EVENT_READ:
+        try:
             piece = end.socket.recv(PIECE_BYTES)
+        except BlockingIOError:
+            pass  # its turn comes again
+        except OSError:  # it has ended; what it sent before still goes to the other side
+            end.waiting.clear()
+            other.last = True
+        else:
             other.waiting += piece
             other.last = other.last or not piece
-            _send(other)
-        if events & selectors.EVENT_WRITE:
-            _send(end)
-    except BlockingIOError:
-        pass  # its turn comes again
-    except OSError:
-        end.last = other.last = True
-        end.waiting.clear()
-        other.waiting.clear()
+    for each in (end, other):
+        _send(each)
     if any(each.last and not each.waiting for each in (end, other)):
         for each in (end, other):
             if each.socket in selector.get_map():
@@ -118,7 +134,10 @@ def _send(end: _End) -> None:
         try:
             del end.waiting[: end.socket.send(end.waiting)]
         except BlockingIOError:
-            return
+            return  # its turn comes again
+        except OSError:  # nobody takes it any more
+            end.waiting.clear()
+            end.last = True
 
 
 def _watch(selector: selectors.BaseSelector, end: _End) -> None:

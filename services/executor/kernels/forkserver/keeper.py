@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import socket
+import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -24,6 +25,9 @@ Main = Callable[[Spawn, int], None]
 
 BOUND = b"bound"
 """What a kernel writes when it can be connected to; anything else is why it does not start."""
+
+FORWARDER_GRACE_S = 0.5
+"""How long a forwarder may take to pass on what its kernel sent before it ended, in seconds."""
 
 NAMESPACE_FILES = {"mount": "mnt", "net": "net", "ipc": "ipc", "uts": "uts"}
 """Of /proc/self/ns, by layer."""
@@ -110,6 +114,7 @@ class _Keeper:
                     watched.unregister(report)
             status = self._reap(pid)
             if status is not None:
+                self._let_forwarder_end(woken)
                 self._end_rest()
                 return {"status": status, "cpuSeconds": round(self._cpu, 4), "peakMemoryBytes": self._peak_kib * 1024}
 
@@ -171,10 +176,23 @@ class _Keeper:
             if pid == kernel:
                 ended = os.waitstatus_to_exitcode(status)
             elif pid == self._forwarder:
-                assert kernel is not None  # noqa: S101 - a forwarder stands beside one of this process's own
-                # Nobody can reach the kernel any more.
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(kernel, signal.SIGKILL)
+                self._forwarder = None
+                if kernel is not None:
+                    # Nobody can reach the kernel any more.
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(kernel, signal.SIGKILL)
+
+    def _let_forwarder_end(self, woken: int) -> None:
+        """The kernel has ended: let what it has sent get to its reader."""
+        if self._forwarder is not None:
+            os.kill(self._forwarder, signal.SIGTERM)
+        waking = select.poll()
+        waking.register(woken, select.POLLIN)
+        deadline = time.monotonic() + FORWARDER_GRACE_S
+        while self._forwarder is not None and (left_s := deadline - time.monotonic()) > 0:
+            if waking.poll(left_s * 1000):
+                os.read(woken, 512)
+            self._reap(None)
 
     def _end_rest(self) -> None:
         """Without a pid namespace, end what the kernel left: its orphans are this process's children now."""
