@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from services.executor.kernels import available
-from services.executor.kernels.pool import BREATH_S, MEMORY_FLOOR_BYTES, READY, RETRY_S, SIZE
+from services.executor.kernels.pool import MEMORY_FLOOR_BYTES, READY, RETRY_S, SIZE
 from services.executor.kernels.port import KernelStartError
 from services.executor.kernels.start_priority import StartPriority
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from services.executor.kernels.forked_kernel import ForkedKernel
 
 log = structlog.get_logger(__name__)
+
+BREATH_S = 1.0
+"""How long a run that has just got its kernel has the processors to itself before another is started in advance, in
+seconds."""
 
 QUIET_S, QUIET_SHARE = 1.0, 0.1
 """A ready kernel is suspended after so many seconds in which it took less than this share of a processor: until then it
@@ -104,19 +108,21 @@ class SharedPool:
             kernel = self._pop()
             if not kernel.exited.done():
                 await kernel.resume()
-                self._rest(BREATH_S)  # the run has the processors to itself for a moment
+                self._rest(BREATH_S)
                 return kernel, True
             self._discard(kernel)
         waiting: asyncio.Future[ForkedKernel] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiting)
         self.adjust()
         try:
-            return await waiting, False
+            kernel = await waiting
         except asyncio.CancelledError:
             if waiting.done() and not waiting.cancelled() and waiting.exception() is None:
                 self._deliver(waiting.result())  # it came at the same moment
             self.adjust()
             raise
+        self._rest(BREATH_S)
+        return kernel, False
 
     async def drop_all(self) -> None:
         """Let no kernel made so far be used any more."""

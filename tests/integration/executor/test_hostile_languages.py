@@ -15,6 +15,7 @@ import pytest
 from services.executor.kernels.commands import KernelCommand
 from services.executor.kernels.forked import ForkedKernels
 from services.executor.kernels.forkserver.confinement import Limits
+from services.executor.kernels.output_limits import CELL_LIMITS
 from services.executor.kernels.port import KernelRequest
 from tests.support import languages
 from tests.support.kernels import Session, forked_source
@@ -34,9 +35,15 @@ CONFINED = ["pid", "mount", "net", "ipc", "uts", "uid"]
 
 CANARY = "canary-of-the-worker"
 
-PLACES = [("python3", "confined"), ("r", "strong"), ("r", "confined")]
-"""Scala's kernel, which knows only TCP, is not started at `confined`; ("scala", "strong") can be added for a look: its
-Java machine takes minutes to come to its limits. Python at `strong` has the end-to-end tests."""
+PLACES = [
+    ("python3", "confined"),
+    ("r", "strong"),
+    ("r", "confined"),
+    pytest.param(("scala", "strong"), marks=pytest.mark.long),
+]
+"""Scala's kernel, which knows only TCP, is not started at `confined`, and its Java machine takes minutes to come to its
+limits: what it must not reach is seen in test_confined_languages.py as well. Python at `strong` has the end-to-end
+tests."""
 
 
 @dataclass
@@ -171,6 +178,13 @@ HOGGING = {
 }
 
 
+FLOODING = {
+    "python3": "while True: print('x' * 10_000)",
+    "r": "repeat { cat(strrep('x', 10000), '\\n'); flush.console() }",
+    "scala": 'while (true) println("x" * 10000)',
+}
+
+
 async def test_files_ports_and_processes_of_others_are_out_of_reach(place: Place, tmp_path: Path) -> None:
     session = await place.session(tmp_path / "run")
     try:
@@ -214,3 +228,15 @@ async def test_a_memory_hog_ends_with_a_plain_reason(place: Place, tmp_path: Pat
     else:
         assert outcome.error_type == "DeadKernelError"
         assert "memory limit of 0.5 GB reached" in (outcome.error_message or "")
+
+
+async def test_a_flood_of_text_ends_at_the_limit_of_outputs(place: Place, tmp_path: Path) -> None:
+    """The kernel waits for its reader: what is too much lies neither in its memory nor in the worker's."""
+    session = await place.session(tmp_path / "run")
+    try:
+        (outcome,) = await session.run(FLOODING[place.kernel_type], timeout_s=SLOW_S)
+    finally:
+        await session.kernel.close()
+    assert outcome.error_type == "OutputLimitError", outcome
+    assert "output limit" in (outcome.error_message or "")
+    assert sum(len(output.get("text", "")) for output in session.notebook.cells[0].outputs) <= CELL_LIMITS.output_bytes
