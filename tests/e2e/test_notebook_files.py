@@ -17,10 +17,15 @@ from typing import Any
 import aiohttp
 import nbformat
 import orjson
+import pytest
 from nbformat.v4 import new_code_cell, new_notebook
+from pydantic import SecretStr
 
 from deploy.local import Stack
+from shared.objects import S3ObjectStore
+from shared.settings import ObjectStoreSettings
 from tests.conftest import ROOT
+from tests.support import languages
 from tests.support.api import Api
 
 HELPERS = b"def double(x):\n    return 2 * x\n"
@@ -204,7 +209,7 @@ async def test_copies_keep_the_bytes_when_the_original_goes(api: Api) -> None:
     assert orjson.dumps(storage)
 
 
-OTHER = {
+OTHER: dict[str, Any] = {
     "cells": [
         {"cell_type": "markdown", "id": "m", "metadata": {}, "source": "# Other"},
         {
@@ -315,3 +320,103 @@ async def test_a_run_has_the_files_as_under_papermill(api: Api, tmp_path: Path) 
     assert [text_of(cell) for cell in executed["cells"]] == await oracle
     later = await api.run(identity)
     assert (later["status"], later["errorMessage"]) == ("Error", "of a later version")
+
+
+async def test_an_archive_with_one_notebook_is_uploaded_with_its_files(api: Api) -> None:
+    source = orjson.dumps({**OTHER, "cells": [{**OTHER["cells"][1], "source": "import helpers\nhelpers.double(4)"}]})
+    files = {"project/main.ipynb": source, "project/helpers.py": HELPERS, "project/data/a.csv": b"1", "__MACOSX/a": b""}
+
+    async def upload(archive: bytes, **headers: str) -> tuple[int, Any]:
+        data = aiohttp.FormData()
+        data.add_field("file", archive, filename="project.zip", content_type="application/zip")
+        status, answer, _ = await api.post("notebook/upload", data=data, headers=headers)
+        return status, answer
+
+    key = {"Idempotency-Key": "upload-1"}
+    status, notebook = await upload(zipped(files), **key)
+    assert status == 201, notebook
+    assert (notebook["notebookName"], notebook["notebookVersion"]) == ("main", "1.0.0")
+    assert "__MACOSX/a" in str(notebook["parsing"]["warnings"])
+    assert await paths_of(api, notebook) == ["data/a.csv", "helpers.py"]
+    assert (await upload(zipped(files), **key))[1]["notebookId"] == notebook["notebookId"]
+    assert (await upload(zipped({**files, "project/b.txt": b""}), **key))[0] == 409
+    run = await api.run(notebook["notebookId"])
+    assert run["status"] == "Completed", run
+
+    for wrong, reason in (
+        ({"a.py": b""}, "has no notebook"),
+        ({"a.ipynb": source, "b.ipynb": source}, "a.ipynb, b.ipynb"),
+        ({"n/a.ipynb": source, "up.txt": b""}, "outside of the notebook's folder"),
+        ({"a.ipynb": source, "../up.txt": b""}, "'..'"),
+        ({"a.ipynb": b"not a notebook"}, ""),
+    ):
+        status, answer = await upload(zipped(wrong))
+        assert status == 400, answer
+        assert reason in str(answer["errors"])
+
+
+async def test_a_built_environment_has_the_files(api: Api) -> None:
+    notebook = await api.create(
+        "import inflection, helpers\nprint(helpers.double(inflection.pluralize('octopus')))",
+        "%run prepare.py\nopen('config.yaml', 'a').write('x: 1')",
+        environment={"packages": ["inflection"]},
+    )
+    status, answer, _ = await api.put(f"notebook/{notebook['notebookId']}/files", data=form(FOLDER))
+    assert status == 200, answer
+    run = await api.run(notebook["notebookId"])
+    assert run["status"] == "Completed", run
+    assert [file["name"] for file in (await api.results(run))["files"]] == ["config.yaml"]
+
+
+LANGUAGES = {
+    "r": [
+        "source('helpers.R')\nprint(double(21))",
+        "lookup <- read.csv('data/lookup.csv')\nstopifnot(nrow(lookup) == 2)",
+        "write.csv(lookup, 'made.csv')\ncat('more', file = 'config.yaml', append = TRUE)",
+    ],
+    "scala": [
+        'val lines = scala.io.Source.fromFile("data/lookup.csv").getLines.toList\nassert(lines.size == 3)',
+        'import java.nio.file._\nassert(Files.readString(Paths.get("config.yaml")).startsWith("threshold"))',
+        (
+            'Files.writeString(Paths.get("made.csv"), "1")\n'
+            'Files.writeString(Paths.get("config.yaml"), "more", StandardOpenOption.APPEND)'
+        ),
+    ],
+}
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("kernel_type", list(LANGUAGES))
+async def test_other_languages_have_the_files(api: Api, kernel_type: str) -> None:
+    languages.command(kernel_type)  # skips, or fails in CI, without that kernel
+    notebook = await api.create(*LANGUAGES[kernel_type], kernelType=kernel_type)
+    files = {**FOLDER, "helpers.R": b"double <- function(x) 2 * x\n"}
+    status, answer, _ = await api.put(f"notebook/{notebook['notebookId']}/files", data=form(files))
+    assert status == 200, answer
+    execution = await api.start(notebook["notebookId"])
+    run = await api.wait(notebook["notebookId"], execution["executionId"], timeout_s=600)
+    assert run["status"] == "Completed", run
+    names = [file["name"] for file in (await api.results(run))["files"]]
+    assert names == ["config.yaml", "made.csv"]
+
+
+async def test_a_content_that_is_gone_ends_the_run_with_its_reason(api: Api, stack: Stack) -> None:
+    notebook = await api.create("1")
+    body = f"of {notebook['notebookId']}".encode()
+    await put(api, notebook, "lost.txt", body)
+    access = stack.s3
+    objects = S3ObjectStore(
+        ObjectStoreSettings(
+            endpoint=access.endpoint,
+            access_key=access.access_key,
+            secret_key=SecretStr(access.secret_key),
+            bucket=access.bucket,
+            region=access.region,
+        )
+    )
+    await objects.remove(await objects.keys(f"{api.tenant}/{api.project}/files/"))
+    await objects.close()
+    run = await api.run(notebook["notebookId"])
+    assert (run["status"], run["errorType"], run["failedCell"]) == ("Error", "ArtifactStoreError", None)
+    assert "lost.txt" in run["errorMessage"]
+    assert (await api.get(f"notebook/{notebook['notebookId']}/files/lost.txt"))[0] == 404

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
+from uuid import uuid4
 
-from services.gateway import examples, mending
+from services.gateway import examples, mending, reading
+from services.gateway.archives import ARCHIVE_BYTES, SIGNATURES
 from services.gateway.bodies import NotebookUpload
 from services.gateway.calls import SCOPE, Answered, Asked, Call, Form
 from services.gateway.decoding import refuse
@@ -14,37 +18,105 @@ from services.gateway.dispatch import further_faults
 from services.gateway.forms import FormFields, parts
 from services.gateway.model import Role
 from services.gateway.notebook_files import text_of
+from services.gateway.routes.files import send_contents
 from services.gateway.routes.notebooks import created
-from shared.contracts.notebooks import CheckImport, ImportNotebook, Integration, Notebook
-from shared.errors import Fault
+from services.gateway.staging import Staging
+from shared.contracts.notebooks import CheckImport, FileReference, ImportNotebook, Integration, Notebook
+from shared.errors import Fault, Invalid
+
+
+@dataclass
+class _Uploaded:
+    """The notebook in the form, and what came with it."""
+
+    content: bytes | None = None
+    warnings: list[str] = field(default_factory=list)
 
 
 async def upload_notebook(asked: Asked) -> Answered:
     """`POST notebook/upload`."""
     form = FormFields()
-    content: bytes | None = None
-    async for file in parts(asked.request, form, file_limit=asked.gateway.settings.notebook_max_bytes):
-        content = b"".join([piece async for piece in file.pieces()])
-    fields = form.checked(NotebookUpload)
-    text = ""
-    if content is None:
-        form.faults.append(Fault(path="file", message="is required"))
-    else:
-        text = await asyncio.to_thread(text_of, content, form.faults)
-    about: dict[str, Any] = {"scope": asked.scope, "caller": asked.caller}
-    if form.faults and text:
-        rest = NotebookUpload.model_validate(mending.mended(NotebookUpload, form.values) or {})
-        form.faults += await further_faults(form.faults, asked.ask(CheckImport(**about, **_members(form, rest, text))))
-    refuse(form.faults)
-    if fields is None or content is None:
-        raise LookupError("an upload without faults has its fields and its file")
-    command = ImportNotebook(
-        **about,
-        **_members(form, fields, text),
-        idempotency=asked.idempotency(fields, file_sha256=hashlib.sha256(content).hexdigest()),
-        change_message=asked.change_message(),
-    )
-    return await created(asked, await asked.ask(command))
+    async with Staging(asked.gateway.settings.work_dir) as staging:
+        uploaded = await _read(asked, form, staging)
+        fields = form.checked(NotebookUpload)
+        content, text = uploaded.content, ""
+        if content is not None:
+            text = await asyncio.to_thread(text_of, content, form.faults)
+        elif not form.faults:
+            form.faults.append(Fault(path="file", message="is required"))
+        about: dict[str, Any] = {"scope": asked.scope, "caller": asked.caller}
+        if form.faults and text:
+            rest = NotebookUpload.model_validate(mending.mended(NotebookUpload, form.values) or {})
+            check = CheckImport(**about, **_members(form, rest, text))
+            form.faults += await further_faults(form.faults, asked.ask(check))
+        refuse(form.faults)
+        if fields is None or content is None:
+            raise LookupError("an upload without faults has its fields and its file")
+        files, notebook_id = [file.reference() for file in staging.files], uuid4()
+        if files:
+            await asked.ask(CheckImport(**about, **_members(form, fields, text)))
+            await send_contents(asked, staging, notebook_id)
+        command = ImportNotebook(
+            **about,
+            **_members(form, fields, text),
+            notebook_id=notebook_id,
+            files=files,
+            idempotency=asked.idempotency(fields, file_sha256=_fingerprint(content, files)),
+            change_message=asked.change_message(),
+        )
+        notebook = await asked.ask(command)
+    if uploaded.warnings and notebook.parsing is not None:
+        told = notebook.parsing.model_copy(update={"warnings": [*notebook.parsing.warnings, *uploaded.warnings]})
+        notebook = notebook.model_copy(update={"parsing": told})
+    return await created(asked, notebook)
+
+
+async def _read(asked: Asked, form: FormFields, staging: Staging) -> _Uploaded:
+    """Read the form to its end: the notebook's bytes, and the files beside it into the staging area."""
+    found, limit = _Uploaded(), asked.gateway.settings.notebook_max_bytes
+    async for file in parts(asked.request, form, file_limit=max(limit, ARCHIVE_BYTES)):
+        pieces = file.pieces()
+        head = b""
+        while len(head) < len(SIGNATURES[0]) and (piece := await anext(pieces, b"")):
+            head += piece
+        if not head.startswith(SIGNATURES):
+            found.content = await _whole(head, pieces, limit)
+            continue
+        try:
+            unpacked = await asked.gateway.archives.unpack(_joined(head, pieces), staging, with_notebook=True)
+        except Invalid as error:
+            form.faults += error.faults
+            continue
+        found.warnings = unpacked.warnings
+        if unpacked.notebook is not None:
+            form.file_name = unpacked.notebook.path
+            found.content = await staging.whole(unpacked.notebook)
+    return found
+
+
+async def _whole(head: bytes, pieces: AsyncIterator[bytes], limit: int) -> bytes:
+    """Return all bytes of a file that is no archive. Raises TooLarge as soon as they are over the limit."""
+    parts_read, size = [head], len(head)
+    async for piece in pieces:
+        size += len(piece)
+        parts_read.append(piece)
+        if size > limit:
+            raise reading.too_large(limit)
+    return b"".join(parts_read)
+
+
+async def _joined(head: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield head
+    async for piece in pieces:
+        yield piece
+
+
+def _fingerprint(content: bytes, files: Sequence[FileReference]) -> str:
+    """The hash of what was uploaded; that of the notebook alone where it came alone."""
+    digest = hashlib.sha256(content)
+    for file in files:
+        digest.update(f"\n{file.sha256} {file.path}".encode())
+    return digest.hexdigest()
 
 
 def _members(form: FormFields, fields: NotebookUpload, text: str) -> dict[str, Any]:
@@ -69,7 +141,8 @@ CALLS = (
         role=Role.editor,
         body=Form(
             model=NotebookUpload,
-            file="an .ipynb file, or a script, Markdown, R Markdown or Quarto file that Jupytext reads",
+            file="an .ipynb file, or a script, Markdown, R Markdown or Quarto file that Jupytext reads; or a zip with "
+            "one .ipynb, and the files beside it",
             example=examples.UPLOAD,
             held_whole=True,
         ),
