@@ -42,7 +42,7 @@ async def upload_notebook(asked: Asked) -> Answered:
         content, text = uploaded.content, ""
         if content is not None:
             text = await asyncio.to_thread(text_of, content, form.faults)
-        elif not form.faults:
+        elif form.file_name is None:
             form.faults.append(Fault(path="file", message="is required"))
         about: dict[str, Any] = {"scope": asked.scope, "caller": asked.caller}
         if form.faults and text:
@@ -96,13 +96,13 @@ async def _read(asked: Asked, form: FormFields, staging: Staging) -> _Uploaded:
 
 async def _whole(head: bytes, pieces: AsyncIterator[bytes], limit: int) -> bytes:
     """Return all bytes of a file that is no archive. Raises TooLarge as soon as they are over the limit."""
-    parts_read, size = [head], len(head)
-    async for piece in pieces:
+    gathered, size = [], 0
+    async for piece in _joined(head, pieces):
         size += len(piece)
-        parts_read.append(piece)
         if size > limit:
             raise reading.too_large(limit)
-    return b"".join(parts_read)
+        gathered.append(piece)
+    return b"".join(gathered)
 
 
 async def _joined(head: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

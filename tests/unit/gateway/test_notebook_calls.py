@@ -107,10 +107,11 @@ async def test_a_file_over_the_limit_is_413_and_nothing_is_asked(api: Api) -> No
     answer = await api.call("POST", "notebook/upload", data=form(file=b"x" * 200_001))
     assert answer.status == 413
     assert "200,000" in answer.json["detail"]
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.ipynb"\r\n\r\n'
     far_over = await api.call(
         "POST",
         "notebook/upload",
-        data=io.BytesIO(b"x" * 2_000_000),
+        data=io.BytesIO(head + b"x" * 2_000_000 + b"\r\n--b--\r\n"),
         headers={"Content-Type": "multipart/form-data; boundary=b"},
     )
     assert far_over.status == 413
