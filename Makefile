@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status logs reset test test-long unit check image lint types format bench promises soak \
+.PHONY: help setup demo up down status key logs reset test test-long unit check image lint types format bench promises soak \
 	kernels clean
 
 PYTHON_IN_VENV := .venv/bin/python
@@ -30,6 +30,10 @@ down: ## end every process of this checkout's stack; data stays
 status: ## show every component's state, pid, port, uptime and memory
 	@test -x $(PYTHON_IN_VENV) || { echo "nothing is installed yet; run: make up"; exit 1; }
 	@$(STACK) status
+
+key: ## make an API key for the development project (role=viewer|runner|editor|admin, name=…)
+	@test -x $(PYTHON_IN_VENV) || { echo "nothing is installed yet; run: make up"; exit 1; }
+	@$(STACK) key $(if $(role),--role "$(role)") $(if $(name),--name "$(name)")
 
 logs: ## show the logs, follow them on a terminal (service=NAME: only one)
 	@test -x $(PYTHON_IN_VENV) || { echo "nothing is installed yet; run: make up"; exit 1; }

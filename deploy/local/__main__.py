@@ -35,6 +35,9 @@ def main() -> int:
     logs.add_argument("--service", default="", help="only this component")
     logs.add_argument("--lines", type=int, default=20, help="of each log, to begin with")
     logs.add_argument("--follow", action="store_true", default=sys.stdout.isatty(), help="go on until interrupted")
+    key = commands.add_parser("key", help="make an API key for the development tenant and project, and print it")
+    key.add_argument("--role", default="admin", choices=("viewer", "runner", "editor", "admin"))
+    key.add_argument("--name", default="development", help="who or what uses the key; shows as createdBy")
     args = parser.parse_args()
     try:
         stack = Stack(args.folder, external=External.from_environment())
@@ -45,6 +48,9 @@ def main() -> int:
                 return _down(stack, reset=False)
             case "reset":
                 return _down(stack, reset=True)
+            case "key":
+                print(dev_access.new_key(stack, role=args.role, name=args.name))
+                return 0
             case "status":
                 return _status(stack)
             case "guard":

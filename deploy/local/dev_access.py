@@ -74,6 +74,13 @@ def ensure(stack: Stack) -> DevAccess:
     return access
 
 
+def new_key(stack: Stack, *, role: str, name: str) -> str:
+    """Makes another key for the developer's tenant and project. Raises StartFailed."""
+    tenant = stack.folder.fact("tenant", lambda: str(uuid.uuid4()))
+    project = stack.folder.fact("project", lambda: str(uuid.uuid4()))
+    return stack.create_key(tenant=tenant, project=project, role=role, name=name)
+
+
 def read(path: Path) -> dict[str, str]:
     """The variables of a dev.env; empty when there is none."""
     if not path.exists():

@@ -91,9 +91,8 @@ def update(
     if settings is not None:
         found += schedule.faults_of(settings.integration, "integration")
     document = current.document
-    if "cells" in patch:
-        given = patch["cells"] if patch["cells"] is not None else []
-        document = cell_changes.replaced(document, given, numbering, found)
+    if patch.get("cells") is not None:
+        document = cell_changes.replaced(document, patch["cells"], numbering, found)
     faults.refuse(found, "The request")
     check_size(document)
     assert settings is not None  # noqa: S101 - without faults there are settings

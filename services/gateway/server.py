@@ -25,12 +25,18 @@ def application(gateway: Gateway) -> web.Application:
     app = web.Application(middlewares=[frame.middleware(origins)])
     app.on_response_prepare.append(frame.on_prepare(origins))
     app.on_response_prepare.append(ops.close_unless_read)
+    app.router.add_get("/", lead_to_docs)
     for call in CALLS:
         if call.method == "GET":
             app.router.add_get(call.route, handler_of(call, gateway))
         else:
             app.router.add_route(call.method, call.route, handler_of(call, gateway))
     return app
+
+
+async def lead_to_docs(_request: web.Request) -> web.Response:
+    """`GET /`: whoever opens the address in a browser wants to read about it."""
+    return web.Response(status=307, headers={"Location": "/docs"})
 
 
 class PublicServer:

@@ -100,6 +100,12 @@ async def test_cells_and_settings_together_raise_the_minor_number(bench: Bench, 
     assert changed.cells == []
 
 
+async def test_null_for_the_cells_leaves_them_as_they_are(bench: Bench, notebook: Notebook) -> None:
+    kept = await put(bench, notebook, cells=None)
+    assert (kept.notebook_version, kept.cells) == (notebook.notebook_version, notebook.cells)
+    assert notebook.cells
+
+
 async def test_ids_are_never_given_twice(bench: Bench, notebook: Notebook) -> None:
     emptied = await put(bench, notebook, cells=[])
     filled = await put(bench, emptied, cells=[{"cellType": "code", "content": "new"}, {"cellType": "raw"}])

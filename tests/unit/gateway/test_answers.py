@@ -106,3 +106,8 @@ async def test_an_empty_version_is_the_present_one(api: Api, stored: dict[str, A
     stored["answer"] = answer
     answered = await api.call("GET", f"dataset/{DATASET.dataset_id}/{call}?version=")
     assert answered.status in {200, 404}, answered.body
+
+
+async def test_the_bare_address_leads_to_the_documentation(api: Api) -> None:
+    answer = await api.call("GET", "/", role=None, allow_redirects=False)
+    assert (answer.status, answer.headers["Location"]) == (307, "/docs")
