@@ -57,7 +57,7 @@ def recognise(metadata: dict[str, Any]) -> Recognised:
         return Recognised("r")
     if _SCALA_NAMES.match(name):
         return Recognised("scala")
-    known = _LANGUAGES.get(re.sub(r"[\d. ]+$", "", language))
+    known = _LANGUAGES.get(language.rstrip("0123456789. "))
     if known is not None:
         return Recognised(known)
     if not name and not language:

@@ -15,7 +15,8 @@ from shared.reports import formulas, widgets
 PLOTLY = re.compile(r"^application/vnd\.plotly\.")
 VEGA = re.compile(r"^application/vnd\.vega(lite)?\.")
 _USES_PLOTLY = re.compile(r"\bPlotly\.(newPlot|react|plot)\b")
-_PLOTLY_PROGRAM = re.compile(r"<script[^>]*>\s*/\*\*\s*\* plotly\.js.*?</script>", re.DOTALL)
+_PLOTLY_PROGRAM = re.compile(r"<script[^<>]*+>\s*+/\*\*\s*+\* plotly\.js")
+_PROGRAM_END = "</script>"
 
 MAX_TEXT = 2_000_000
 """Characters of one stream or text that are shown; the rest is in the results."""
@@ -88,9 +89,9 @@ class Shown:
             return {"text/html": f'<div class="formula">{formulas.of_latex(_cut(text))}</div>'}
         if mime == "text/html":
             # The program that Plotly puts into the first output of a notebook: ours is there already.
-            if _PLOTLY_PROGRAM.search(text):
-                self.plotly = True
-                text = _PLOTLY_PROGRAM.sub("", text)
+            shown = _without_plotly_program(text)
+            self.plotly = self.plotly or shown != text
+            text = shown
             self.plotly = self.plotly or _USES_PLOTLY.search(text) is not None
         if mime in ("image/gif", "image/webp"):
             return {"text/html": f'<img alt="" src="data:{mime};base64,{html.escape(text)}">'}
@@ -139,6 +140,19 @@ def _as_html(mime: str, text: str) -> str:
     if mime == "image/svg+xml":
         return text
     return f"<pre>{html.escape(text)}</pre>"
+
+
+def _without_plotly_program(text: str) -> str:
+    """`text` without the scripts that are Plotly's own program."""
+    parts, at = [], 0
+    for program in _PLOTLY_PROGRAM.finditer(text):
+        end = text.find(_PROGRAM_END, program.end())
+        if end < 0:
+            break  # nor is there an end for any later one
+        if program.start() >= at:
+            parts.append(text[at : program.start()])
+            at = end + len(_PROGRAM_END)
+    return "".join([*parts, text[at:]])
 
 
 def _joined(value: Any) -> str:

@@ -56,7 +56,7 @@ EXTENSION = {
 _TABLE = re.compile(rb'class="dataframe"|<table id="T_')
 """What the HTML of pandas tables holds: of data frames, and of those with a style."""
 
-_HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*\s*$", re.MULTILINE)
+_HEADING = re.compile(r"^#{1,6}[^\S\n]++(\S.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,8 @@ def heading_above(notebook: NotebookNode, index: int) -> str | None:
         if cell["cell_type"] == "markdown":
             headings = _HEADING.findall(cell["source"])
             if headings:
-                return str(headings[-1])
+                text = str(headings[-1]).rstrip()
+                return text.rstrip("#").rstrip() or text  # hashes may close a heading
     return None
 
 

@@ -16,7 +16,7 @@ Size = tuple[int | None, int | None]
 _PIXELS = {"": 1.0, "px": 1.0, "pt": 96 / 72, "pc": 16.0, "in": 96.0, "cm": 96 / 2.54, "mm": 96 / 25.4}
 """Pixels a unit of length has (CSS Values, absolute lengths)."""
 
-_SVG_LENGTH = re.compile(r"\b(width|height)\s*=\s*[\"']\s*([\d.]+)\s*([a-z]*)\s*[\"']")
+_SVG_LENGTH = re.compile(r"\b(width|height)\s*+=\s*+[\"']\s*+([\d.]++)\s*+([a-z]{0,20})\s*+[\"']")
 _SVG_VIEW = re.compile(r"\bviewBox\s*=\s*[\"'][\s,]*[-\d.e]+[\s,]+[-\d.e]+[\s,]+([\d.]+)[\s,]+([\d.]+)")
 
 _NO_SIZE_MARKERS = frozenset({0xC4, 0xC8, 0xCC})

@@ -31,7 +31,7 @@ _NOISE = re.compile(r"^(warning: |Using (Python|CPython) |Resolved \d|Prepared \
 _LABEL = re.compile(r"^\s*(?:(?:error|cause|caused by|hint): *|[\u00d7\u2570\u251c]\S* +)", re.IGNORECASE)
 """What uv begins a sentence with: a word, or a cross or branch drawn before it."""
 
-_URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s)`'\"]+", re.IGNORECASE)
+_URL = re.compile(r"\b[a-z][a-z0-9+.-]{0,30}+://[^\s)`'\"]++", re.IGNORECASE)
 _PATH = re.compile(r"(?<![\w/.])/(?:[^\s/`'\":()]+/)*([^\s/`'\":()]+)/?")
 
 
