@@ -27,7 +27,7 @@ from shared.contracts.files import (
 from shared.contracts.notebooks import CheckNotebook, FileReference
 from shared.contracts.transfers import FILE_DOWNLOAD, FileDownload
 from shared.errors import Fault, Invalid, NotFound, UnsupportedMediaType
-from shared.file_limits import MAX_FILE_BYTES
+from shared.file_limits import MAX_FILE_BYTES, MAX_FILES_BYTES
 
 FILES = f"{SCOPE}/notebook/{{notebookId}}/files"
 FILE = f"{FILES}/{{path}}"
@@ -199,20 +199,21 @@ async def _admit(asked: Asked) -> None:
 
 async def _stage_parts(asked: Asked, staging: Staging, warnings: list[str]) -> None:
     faults: list[Fault] = []
+    left_out = 0
     async for part in forms.files(asked.request, **_limits(asked)):
-        try:
-            path = file_paths.checked(part.name)
-        except ValueError as error:
-            faults.append(Fault(path=part.name[:200] or "filename", message=str(error)))
-            async for _ in part.pieces():
-                continue
+        name = file_paths.normalized(part.name)
+        fault = None if file_paths.is_leftover(name) else file_paths.fault_of(name)
+        if fault is None and not file_paths.is_leftover(name):
+            await _stage(staging, name, part.pieces())
             continue
-        if file_paths.is_leftover(path):
-            warnings.append(f"Left out, since only file managers make such files: {path}.")
-            async for _ in part.pieces():
-                continue
-            continue
-        await _stage(staging, path, part.pieces())
+        if fault is not None:
+            faults.append(Fault(path=name[:200] or "filename", message=fault))
+        else:
+            warnings.append(f"Left out, since only file managers and caches make such files: {name[:200]}.")
+        async for piece in part.pieces():  # read, so that the faults of other parts can be told as well
+            left_out += len(piece)
+            if left_out + staging.total > MAX_FILES_BYTES:
+                raise reading.too_large(MAX_FILES_BYTES)
     if faults:
         raise Invalid(f"{faults[0].path} {faults[0].message}.", faults=faults[:100])
 

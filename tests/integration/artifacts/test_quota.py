@@ -39,5 +39,10 @@ async def test_what_a_project_stores_is_added_up_and_bounded(client: Client) -> 
         await storage.require_room(full, Scope(tenant_id=client.scope.tenant_id, project_id=first.dataset_id))  # type: ignore[arg-type]
         await storage.require_room(Quota(database, first.size_bytes + 1), client.scope)  # type: ignore[arg-type]
         await storage.require_room(Quota(database, None), client.scope)  # type: ignore[arg-type]
+        # Of an upload whose size is known all of it has to fit.
+        roomy = Quota(database, first.size_bytes + 10)
+        await storage.require_room(roomy, client.scope, wanted_bytes=10)  # type: ignore[arg-type]
+        with pytest.raises(TooLarge, match="this needs 11 more"):
+            await storage.require_room(roomy, client.scope, wanted_bytes=11)  # type: ignore[arg-type]
     finally:
         await database.close()

@@ -359,6 +359,23 @@ def test_local_run_from_csv(tmp_path: Path) -> None:
     assert [record["value"] for record in records(tmp_path / "run")] == [1, 2]
 
 
+def test_a_local_run_finds_the_files_beside_the_notebook(tmp_path: Path) -> None:
+    (tmp_path / "helpers.py").write_text("def double(x):\n    return 2 * x\n")
+    (tmp_path / "config.yaml").write_text("threshold: 0.8")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "lookup.csv").write_text("case,step\na,x\n")
+    program = (
+        "from mindzie_sdk import ProcessMiningClient\n"
+        "client = ProcessMiningClient.local(dataset='data/lookup.csv', folder='./run')\n"
+        "import helpers\n"
+        "client.save_value('config', [open('config.yaml').read(), helpers.double(len(client.load_dataset()))])\n"
+    )
+    (tmp_path / "notebook.py").write_text(program)
+    subprocess.run([sys.executable, "notebook.py"], cwd=tmp_path, check=True)
+    (record,) = (tmp_path / "run" / "outputs" / ".atelier").glob("*.json")
+    assert json.loads(record.read_text())["value"] == ["threshold: 0.8", 2]
+
+
 def test_local_run_refuses_what_it_cannot_read(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"use a \.csv or .parquet file"):
         ProcessMiningClient.local(tmp_path / "log.xlsx", folder=tmp_path / "run")
