@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from deploy.local import Stack
 from tests.support import durations, groups
 from tests.support.api import Api
 from tests.support.collector import TraceCollector
+from tests.support.stacks import private_stack
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -56,13 +55,8 @@ def collector() -> Iterator[TraceCollector]:
 @pytest.fixture(scope="session")
 def stack(collector: TraceCollector) -> Iterator[Stack]:
     """A whole stack, up and ready."""
-    folder = Path(tempfile.mkdtemp(prefix="atelier-"))
-    folder.chmod(0o755)  # PostgreSQL's own user must be able to enter
-    try:
-        with Stack(folder / "s", slots=3, env={"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}) as running:
-            yield running
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with private_stack(slots=3, env={"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
-from deploy.local import S3Access, Stack
+from deploy.local import S3Access
 from shared.objects import S3ObjectStore
 from shared.settings import ObjectStoreSettings
 from tests.contract.memory_object_store import MemoryObjectStore
+from tests.support.stacks import private_stack
 
 Store = MemoryObjectStore | S3ObjectStore
 
@@ -21,16 +19,8 @@ Store = MemoryObjectStore | S3ObjectStore
 @pytest.fixture(scope="session")
 def s3_access() -> Iterator[S3Access]:
     """A private S3 server."""
-    folder = Path(tempfile.mkdtemp(prefix="atelier-contract-"))
-    folder.chmod(0o755)
-    stack = Stack(folder / "stack")
-    stack.end_with_this_process()
-    try:
-        stack.up(only=["s3"])
+    with private_stack(only=["s3"]) as stack:
         yield stack.s3
-    finally:
-        stack.delete()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def settings_for(access: S3Access, bucket: str) -> ObjectStoreSettings:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 
 from deploy.local import Stack
 from tests.support.api import Api
+from tests.support.stacks import private_folder, private_stack
 from tests.support.standstill import environment_to_hold_up, interpreter_to_hold_up
 
 SLOTS = 2
@@ -31,18 +30,14 @@ class Controlled:
 @pytest.fixture(scope="package", params=["forked"])
 def controlled(request: pytest.FixtureRequest) -> Iterator[Controlled]:
     """See the module. Kernels are forked, with all isolation that the machine allows, unless "plain" is asked for."""
-    folder = Path(tempfile.mkdtemp(prefix="atelier-"))
-    folder.chmod(0o755)  # PostgreSQL's own user must be able to enter
-    try:
+    with private_folder() as folder:
         if request.param == "forked":
             settings, hold = environment_to_hold_up(folder)
         else:
             python, hold = interpreter_to_hold_up(folder)
             settings = {"ATELIER_KERNEL_PYTHON": str(python), "ATELIER_ISOLATION_MINIMUM": "none"}
-        with Stack(folder / "c", slots=SLOTS, service_env={"worker": settings}) as running:
+        with private_stack(slots=SLOTS, service_env={"worker": settings}) as running:
             yield Controlled(running, hold)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

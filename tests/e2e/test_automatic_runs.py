@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import asyncpg
 import pytest
 
+from deploy.local import Stack
 from tests.support.api import Api
 
 SOON_S = 90.0
@@ -29,12 +31,27 @@ async def first_fire(api: Api, notebook: dict[str, Any]) -> dict[str, Any]:
     return found[-1]
 
 
-async def test_a_schedule_run_now_paused_and_at_its_next_time(api: Api) -> None:
+async def a_minute_passes(stack: Stack, notebook: dict[str, Any]) -> None:
+    """Move the schedule's next time back instead of waiting for it."""
+    connection = await asyncpg.connect(stack.postgres_dsn)
+    try:
+        moved = await connection.execute(
+            "UPDATE catalog.automation SET next_fire_at = next_fire_at - interval '1 min', "
+            "due_at = due_at - interval '1 min' WHERE notebook_id = $1 AND due_at > clock_timestamp()",
+            notebook["notebookId"],
+        )
+    finally:
+        await connection.close()
+    assert moved in {"UPDATE 1", "UPDATE 0"}  # 0: the minute has come meanwhile
+
+
+async def test_a_schedule_run_now_paused_and_at_its_next_time(api: Api, stack: Stack) -> None:
     integration = {"scheduleExecution": "* * * * *", "scheduleOverlap": "queue", "scheduleParameters": {"days": 7}}
     notebook = await api.create("print(days)", integration=integration)
     path = f"notebook/{notebook['notebookId']}/schedule"
     status, schedule, _ = await api.get(path)
     assert (status, schedule["state"], len(schedule["nextTimes"])) == (200, "Active", 10)
+    await a_minute_passes(stack, notebook)
     first = await first_fire(api, notebook)
     assert (first["state"], first["kind"], first["fireTime"][-5:]) == ("Started", "schedule", ".000Z")
     ended = await api.wait(notebook["notebookId"], first["executionId"])

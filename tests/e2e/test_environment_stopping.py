@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import aiohttp
 import psutil
 import pytest
 
-from deploy.local import Stack
 from tests.support.api import Api
 from tests.support.runs import address, terminal_events
+from tests.support.stacks import private_folder, private_stack
 from tests.support.standstill import uv_without_end
 
 
 @pytest.fixture(scope="module")
 async def slow_api(http: aiohttp.ClientSession) -> AsyncIterator[Api]:
     """The API of a stack that can build nothing."""
-    folder = Path(tempfile.mkdtemp(prefix="atelier-"))
-    folder.chmod(0o755)  # PostgreSQL's own user must be able to enter
-    stack = Stack(folder / "s", slots=2, env={"ATELIER_UV": str(uv_without_end(folder))})
-    try:
-        await asyncio.to_thread(stack.__enter__)
+    with private_folder() as folder, private_stack(slots=2, env={"ATELIER_UV": str(uv_without_end(folder))}) as stack:
         yield await Api.of(stack, http)
-    finally:
-        await asyncio.to_thread(stack.__exit__, None, None, None)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def sleepers() -> list[int]:

@@ -7,8 +7,6 @@ import asyncio
 import json
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from deploy.local import Stack
 from tests.integration.executor.hostile_notebooks import ENVIRONMENT, FLOOD, NOTEBOOKS, Hostile
 from tests.support.api import Api
 from tests.support.leftovers import Leftovers
+from tests.support.stacks import private_stack
 
 AT_ONCE = 4
 """Hostile runs at a time."""
@@ -63,10 +62,8 @@ class Fortress:
 @pytest.fixture(scope="module")
 def fortress() -> Iterator[Fortress]:
     """See the module."""
-    folder = Path(tempfile.mkdtemp(prefix="atelier-"))
-    folder.chmod(0o755)  # PostgreSQL's own user must be able to enter
     try:
-        with Stack(folder / "h", slots=SLOTS, env=ENVIRONMENT) as stack:
+        with private_stack(slots=SLOTS, env=ENVIRONMENT) as stack:
             canary = stack.folder.data("worker") / "canary"
             canary.write_text("canary-of-the-worker")
             canary.chmod(0o644)
@@ -77,8 +74,6 @@ def fortress() -> Iterator[Fortress]:
         if MISSING in str(error) and os.environ.get("CI") != "true":
             pytest.skip(MISSING)
         raise
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -13,6 +10,7 @@ import pytest
 from deploy.local import Stack
 from tests.support.api import Api
 from tests.support.soaking import Soak, lost
+from tests.support.stacks import private_stack
 
 SLOTS = 3
 
@@ -23,13 +21,8 @@ SEQUENTIAL, CONCURRENT = 30, 30
 @pytest.fixture
 def own_stack() -> Iterator[Stack]:
     """Nobody else runs anything there."""
-    folder = Path(tempfile.mkdtemp(prefix="atelier-"))
-    folder.chmod(0o755)  # PostgreSQL's own user must be able to enter
-    try:
-        with Stack(folder / "l", slots=SLOTS) as running:
-            yield running
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with private_stack(slots=SLOTS) as running:
+        yield running
 
 
 async def test_executions_leave_no_process_socket_file_or_descriptor(

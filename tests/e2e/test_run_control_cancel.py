@@ -15,10 +15,18 @@ import pytest
 
 from tests.e2e.conftest import SLOTS, Controlled
 from tests.support.api import Api
+from tests.support.long import others_are_long
 from tests.support.runs import address, counters, status, terminal_events, until
 from tests.support.standstill import frozen
 
-pytestmark = pytest.mark.parametrize("controlled", ["forked", "plain"], indirect=True, scope="package")
+KERNELS = ("forked", "plain")
+
+in_both = pytest.mark.parametrize("controlled", KERNELS, indirect=True, scope="package")
+
+usually_forked = pytest.mark.parametrize(
+    "controlled", others_are_long(KERNELS, ["forked"]), indirect=True, scope="package"
+)
+"""For phases that know nothing of the sort of kernel: plain ones are left to the long run."""
 
 STUCK_S = 40.0
 """A cancellation that takes longer is stuck, on a busy machine too, in seconds."""
@@ -60,6 +68,7 @@ async def check_ended_once(api: Api, execution: dict[str, Any], database: asyncp
     assert code == 409
 
 
+@usually_forked
 async def test_while_it_waits(tenant: Api, database: asyncpg.Connection) -> None:
     notebook = await tenant.create("import time; time.sleep(60)")
     running = [await tenant.start(notebook["notebookId"]) for _ in range(SLOTS)]
@@ -73,6 +82,7 @@ async def test_while_it_waits(tenant: Api, database: asyncpg.Connection) -> None
     await check_ended_once(tenant, waiting, database)
 
 
+@usually_forked
 async def test_while_its_dataset_is_fetched(
     controlled: Controlled, tenant: Api, database: asyncpg.Connection, tmp_path: Path
 ) -> None:
@@ -91,6 +101,7 @@ async def test_while_its_dataset_is_fetched(
     assert (await tenant.run(notebook["notebookId"]))["status"] == "Completed"
 
 
+@in_both
 async def test_while_its_kernel_starts(controlled: Controlled, tenant: Api, database: asyncpg.Connection) -> None:
     notebook = await tenant.create("print(1)")
     controlled.hold.touch()
@@ -103,6 +114,7 @@ async def test_while_its_kernel_starts(controlled: Controlled, tenant: Api, data
     await check_ended_once(tenant, execution, database)
 
 
+@in_both
 @pytest.mark.parametrize(
     "source",
     [
@@ -126,6 +138,7 @@ async def test_while_a_cell_runs(tenant: Api, database: asyncpg.Connection, sour
     await check_ended_once(tenant, execution, database)
 
 
+@usually_forked
 @pytest.mark.parametrize("down", ["artifacts", "object_store"])
 async def test_while_results_are_collected(
     controlled: Controlled, tenant: Api, database: asyncpg.Connection, down: str
@@ -143,6 +156,7 @@ async def test_while_results_are_collected(
     assert await tenant.results(ended) == results
 
 
+@usually_forked
 async def test_while_a_cell_runs_and_the_results_cannot_be_stored(
     controlled: Controlled, tenant: Api, database: asyncpg.Connection
 ) -> None:
@@ -154,6 +168,7 @@ async def test_while_a_cell_runs_and_the_results_cannot_be_stored(
     await check_ended_once(tenant, execution, database)
 
 
+@usually_forked
 async def test_while_a_report_is_rendered(tenant: Api, database: asyncpg.Connection) -> None:
     notebook = await tenant.create("print(1)")
     execution = await tenant.start(notebook["notebookId"], {"outputOptions": {"generateReport": True}})
@@ -162,6 +177,7 @@ async def test_while_a_report_is_rendered(tenant: Api, database: asyncpg.Connect
     await check_ended_once(tenant, execution, database)
 
 
+@usually_forked
 async def test_at_any_moment(tenant: Api, database: asyncpg.Connection) -> None:
     """A promised cancellation holds, whatever the run was just about to do."""
     notebook = await tenant.create("print(1)")

@@ -1,29 +1,32 @@
-"""Every template runs on every log at hand, over the API; a notebook becomes a template and begins another."""
+"""Every template runs over the API; a notebook becomes a template and begins another."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from pathlib import Path
 
 from tests.support.api import Api
+from tests.support.long import LONG
 
 ANALYSES = ("process_mining_starter", "customer_segmentation", "anomaly_detection", "throughput_prediction")
 
 
-async def test_every_template_runs_on_every_log(api: Api, simulated_log: Path, sample_data: Path) -> None:
+async def test_every_template_runs(api: Api, simulated_log: Path, sample_data: Path) -> None:
+    """Each on a log of its own; on every log in the long run. All with all, without the API: tests/unit/templates."""
     logs = [simulated_log, *(sample_data / name for name in (
         "receipt.csv", "roadtraffic100traces.csv", "running-example.xes"))]  # fmt: skip
     datasets = [await api.upload_dataset(path, path.stem) for path in logs]
-    for template in ANALYSES:
-        for dataset in datasets:
-            binding = {"enrichmentMode": True, "datasetBinding": dataset["datasetId"]}
-            notebook = await api.create(template=template, integration=binding)
-            execution = await api.run(notebook["notebookId"])
-            assert execution["status"] == "Completed", (template, dataset["datasetName"], execution["errorMessage"])
-            results = await api.results(execution, format="summary")
-            (enriched,) = results["enrichedDatasets"]
-            assert enriched["recordCount"] == dataset["recordCount"]
-            assert len(results["reports"]) == 1
+    pairs = itertools.product(ANALYSES, datasets) if LONG else zip(ANALYSES, datasets, strict=True)
+    for template, dataset in pairs:
+        binding = {"enrichmentMode": True, "datasetBinding": dataset["datasetId"]}
+        notebook = await api.create(template=template, integration=binding)
+        execution = await api.run(notebook["notebookId"])
+        assert execution["status"] == "Completed", (template, dataset["datasetName"], execution["errorMessage"])
+        results = await api.results(execution, format="summary")
+        (enriched,) = results["enrichedDatasets"]
+        assert enriched["recordCount"] == dataset["recordCount"]
+        assert len(results["reports"]) == 1
 
 
 async def test_a_notebook_becomes_a_template(api: Api) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import aiohttp
 import asyncpg
@@ -21,6 +18,7 @@ from shared.requests import Requests
 from shared.settings import ObjectStoreSettings
 from tests.integration.artifacts.client import Client
 from tests.support.api import Api
+from tests.support.stacks import private_stack
 
 SHORT_LEASES = {"ATELIER_LEASE_S": "3", "ATELIER_HEARTBEAT_S": "0.5"}
 """So that work of killed processes is soon taken over; long enough that a busy machine's living ones keep theirs."""
@@ -29,13 +27,8 @@ SHORT_LEASES = {"ATELIER_LEASE_S": "3", "ATELIER_HEARTBEAT_S": "0.5"}
 @pytest.fixture(scope="package")
 def fault_stack() -> Iterator[Stack]:
     """A whole stack, up and ready, to be broken. On SIGTERM its worker soon hands over."""
-    folder = Path(tempfile.mkdtemp(prefix="atelier-"))
-    folder.chmod(0o755)  # PostgreSQL's own user must be able to enter
-    try:
-        with Stack(folder / "f", slots=4, env={**SHORT_LEASES, "ATELIER_DRAIN_TIMEOUT": "1"}) as running:
-            yield running
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with private_stack(slots=4, env={**SHORT_LEASES, "ATELIER_DRAIN_TIMEOUT": "1"}) as running:
+        yield running
 
 
 @pytest.fixture

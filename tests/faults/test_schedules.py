@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from uuid import uuid4
 
 import aiohttp
@@ -22,6 +19,7 @@ from tests.faults.conftest import SHORT_LEASES
 from tests.support.api import Api
 from tests.support.clock import Clock
 from tests.support.recorder import Recorder
+from tests.support.stacks import private_stack
 
 EVENING = datetime(2026, 10, 24, 18, 0, tzinfo=UTC)
 """The clocks of Europe go back within the ten hours that follow, at 01:00 UTC."""
@@ -39,13 +37,8 @@ SCHEDULES = {
 
 @pytest.fixture(scope="module")
 def three_catalogs() -> Iterator[Stack]:
-    folder = Path(tempfile.mkdtemp(prefix="atelier-"))
-    folder.chmod(0o755)  # PostgreSQL's own user must be able to enter
-    try:
-        with Stack(folder / "c", slots=4, env=SHORT_LEASES, replicas={"catalog": len(REPLICAS)}) as running:
-            yield running
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with private_stack(slots=4, env=SHORT_LEASES, replicas={"catalog": len(REPLICAS)}) as running:
+        yield running
 
 
 @pytest.fixture

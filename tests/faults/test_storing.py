@@ -26,15 +26,17 @@ from deploy.local import Stack
 from shared.errors import AtelierError
 from tests.faults.storing import Storing, patiently, referred, sweep
 from tests.integration.artifacts.client import Client
-from tests.support.long import count
+from tests.support.long import count, others_are_long
 
 KILLS = count("ATELIER_KILLS", usual=1, long=20)
 STEPS = ["receiving", "announcing", "storing", "committing", "committed"]
+CASES = [(victim, step) for victim in ("artifacts", "s3") for step in STEPS]
+USUAL = [*(("artifacts", step) for step in STEPS), ("s3", "storing"), ("s3", "committed")]
+"""The store has an object in hand at one step alone, and has just had one at another."""
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("victim", ["artifacts", "s3"])
+@pytest.mark.parametrize(("victim", "step"), others_are_long(CASES, USUAL, several=True))
 async def test_nothing_partial_shows_and_nothing_is_left(
     fault_stack: Stack, client: Client, connection: asyncpg.Connection, victim: str, step: str
 ) -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -19,6 +16,7 @@ from shared.payloads import HttpPayloadStore
 from shared.requests import Requests
 from shared.settings import ObjectStoreSettings
 from tests.integration.artifacts.client import Client
+from tests.support.stacks import private_stack
 
 SERVERS = ["rabbitmq", "postgres", "s3"]
 
@@ -26,19 +24,11 @@ SERVERS = ["rabbitmq", "postgres", "s3"]
 @pytest.fixture(scope="package")
 def stack() -> Iterator[Stack]:
     """The servers and the one service, which is told that clients reach the object store under another name."""
-    folder = Path(tempfile.mkdtemp(prefix="atelier-artifacts-"))
-    folder.chmod(0o755)
     settings: dict[str, str] = {}
-    stack = Stack(folder / "stack", service_env={"artifacts": settings})
-    stack.end_with_this_process()
-    try:
-        stack.up(only=SERVERS)
+    with private_stack(only=SERVERS, service_env={"artifacts": settings}) as stack:
         settings["ATELIER_S3_PUBLIC_ENDPOINT"] = f"http://localhost:{stack['s3'].port}"
         stack.up(only=["artifacts"])
         yield stack
-    finally:
-        stack.delete()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="package")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +13,6 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from deploy.local import Stack
 from services.catalog import child_calls, handlers, shelf
 from services.catalog.app import Catalog
 from services.catalog.automation.starter import Starter
@@ -32,21 +29,6 @@ from shared.outbox import Outbox
 from shared.responder import AlreadyDone, Context
 
 ROLE, PASSWORD = "atelier_catalog", "a-password-of-the-tests"
-
-
-@pytest.fixture(scope="session")
-def postgres_dsn() -> Iterator[str]:
-    """A database of its own, as its owner sees it."""
-    folder = Path(tempfile.mkdtemp(prefix="atelier-catalog-"))
-    folder.chmod(0o755)
-    stack = Stack(folder / "stack")
-    stack.end_with_this_process()
-    try:
-        stack.up(only=["postgres"])
-        yield stack.postgres.dsn
-    finally:
-        stack.delete()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from services.executor.kernels.output_limits import CELL_LIMITS
 from services.executor.kernels.port import KernelRequest
 from tests.support import languages
 from tests.support.kernels import Session, forked_source
+from tests.support.long import others_are_long
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -35,15 +36,12 @@ CONFINED = ["pid", "mount", "net", "ipc", "uts", "uid"]
 
 CANARY = "canary-of-the-worker"
 
-PLACES = [
-    ("python3", "confined"),
-    ("r", "strong"),
-    ("r", "confined"),
-    pytest.param(("scala", "strong"), marks=pytest.mark.long),
-]
-"""Scala's kernel, which knows only TCP, is not started at `confined`, and its Java machine takes minutes to come to its
-limits: what it must not reach is seen in test_confined_languages.py as well. Python at `strong` has the end-to-end
-tests."""
+PLACES = [("python3", "confined"), ("r", "strong"), ("r", "confined"), ("scala", "strong")]
+"""Scala's kernel, which knows only TCP, is not started at `confined`: what it must not reach is seen in
+test_confined_languages.py as well. Python at `strong` has the end-to-end tests."""
+
+USUAL = [("python3", "confined"), ("r", "strong")]
+"""Each level once; Scala's Java machine takes minutes to come to its limits."""
 
 
 @dataclass
@@ -79,7 +77,7 @@ def listening() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-@pytest.fixture(scope="module", params=PLACES, ids="-".join)
+@pytest.fixture(scope="module", params=others_are_long(PLACES, USUAL), ids="-".join)
 async def place(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, listening: int
 ) -> AsyncIterator[Place]:

@@ -17,9 +17,17 @@ from services.executor.kernels.plain import PlainKernels
 from services.executor.kernels.port import KernelRequest, KernelSource, KernelStartError
 from services.executor.running import folder
 from tests.support.kernels import KERNEL_PYTHON, Session, forked_source, plain_source, until
+from tests.support.long import others_are_long
+
+SOURCES = ("plain", "forked", "pooled", "confined")
 
 
-@pytest.fixture(scope="module", params=["plain", "forked", "pooled", "confined"])
+def usually_in(*usual: str) -> pytest.MarkDecorator:
+    """For tests of what does not differ in the other sources: those are left to the long run."""
+    return pytest.mark.parametrize("source", others_are_long(SOURCES, usual), indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module", params=SOURCES)
 async def source(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[KernelSource]:
@@ -90,6 +98,7 @@ async def test_a_kernel_has_folders_of_its_own_and_magics_and_a_main_module(sess
     assert session.text(0).split() == list(map(str, told))
 
 
+@usually_in("forked")
 async def test_no_output_of_many_quick_cells_comes_too_late(session: Session) -> None:
     """Outputs are sent by another thread than the one that ends the cell; some cells take as long as its own timer."""
     source = "import sys, time\ntime.sleep({} % 3 * 0.1)\nprint({})\nprint('to stderr', file=sys.stderr)"
@@ -99,6 +108,7 @@ async def test_no_output_of_many_quick_cells_comes_too_late(session: Session) ->
     assert shown == [{"stdout": f"{number}\n", "stderr": "to stderr\n"} for number in range(60)]
 
 
+@usually_in("plain", "forked")
 async def test_20000_outputs_arrive_up_to_the_cap_and_then_the_cell_is_stopped(session: Session) -> None:
     (some,) = await session.run("from IPython.display import display\nfor i in range(5000): display(i)")
     assert some.status == "Success"
@@ -108,6 +118,7 @@ async def test_20000_outputs_arrive_up_to_the_cap_and_then_the_cell_is_stopped(s
     assert len(session.notebook.cells[0].outputs) <= MAX_CELL_OUTPUTS + 1
 
 
+@usually_in("forked")
 async def test_one_message_that_is_too_large_ends_its_cell_and_its_kernel(session: Session) -> None:
     code = "from IPython.display import publish_display_data as p\np({'text/plain': 'x' * 70_000_000})\n"
     (outcome,) = await session.run(code + "import time; time.sleep(60)", timeout_s=50)
@@ -116,6 +127,7 @@ async def test_one_message_that_is_too_large_ends_its_cell_and_its_kernel(sessio
     assert "the limit of 64 MB for one output" in outcome.error_message
 
 
+@usually_in("forked")
 async def test_a_flood_that_hears_no_interrupt_is_ended_before_it_fills_the_memory(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +138,7 @@ async def test_a_flood_that_hears_no_interrupt_is_ended_before_it_fills_the_memo
     assert (outcome.error_type, outcome.kernel_died) == ("OutputLimitError", True)
 
 
+@usually_in("plain", "forked")
 async def test_a_cell_over_its_time_is_interrupted_and_keeps_its_output(session: Session) -> None:
     (outcome,) = await session.run("print('before', flush=True)\nimport time\ntime.sleep(60)", timeout_s=1)
     assert (outcome.status, outcome.error_type) == ("Error", "TimeoutError")
@@ -133,6 +146,7 @@ async def test_a_cell_over_its_time_is_interrupted_and_keeps_its_output(session:
     assert not outcome.kernel_died
 
 
+@usually_in("plain", "confined")
 async def test_cancelling_interrupts_the_cell(session: Session) -> None:
     cancel = asyncio.Event()
     asyncio.get_running_loop().call_later(0.5, cancel.set)
@@ -141,6 +155,7 @@ async def test_cancelling_interrupts_the_cell(session: Session) -> None:
     assert outcome.seconds < 10
 
 
+@usually_in("plain", "pooled")
 async def test_a_cell_that_ignores_interrupts_is_killed(session: Session) -> None:
     code = "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: time.sleep(1)"
     (outcome,) = await session.run(code, timeout_s=1)
@@ -200,6 +215,7 @@ def _running(mark: str) -> int:
     )
 
 
+@usually_in("pooled")
 async def test_plots_and_tables_are_outputs(session: Session) -> None:
     code = (
         "import pandas as pd\nimport matplotlib.pyplot as plt\n"
@@ -227,6 +243,7 @@ CALLED = {
 """Code that shows one figure, and what that is called."""
 
 
+@usually_in("plain", "pooled")
 async def test_a_figure_is_called_what_it_calls_itself(session: Session) -> None:
     names = "print([name for name in dir() if not name.startswith('_')])"
     outcomes = await session.run(names, "import matplotlib.pyplot as plt", *CALLED)
@@ -248,6 +265,7 @@ async def test_what_forked_children_print_is_seen(session: Session) -> None:
     assert "from the child" in await session.says(code)
 
 
+@usually_in("pooled", "confined")
 async def test_libraries_that_use_processes_work(session: Session) -> None:
     code = (
         "from joblib import Parallel, delayed\nimport multiprocessing\n"
@@ -257,6 +275,7 @@ async def test_libraries_that_use_processes_work(session: Session) -> None:
     assert (await session.says(code)).split() == ["14", "3"]
 
 
+@usually_in("pooled")
 async def test_random_numbers_differ_without_a_seed_and_agree_with_one(
     source: KernelSource, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

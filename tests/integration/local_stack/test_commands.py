@@ -13,6 +13,7 @@ import pytest
 
 from deploy.local import External, Stack, processes
 from tests.integration.local_stack.checkout import Checkout
+from tests.support.long import others_are_long
 
 ALL = ["artifacts", "catalog", "control", "gateway", "postgres", "rabbitmq", "s3", "worker"]
 INSTANT_SECONDS = 3.0  # asked for: under one second; a machine that runs other tests beside it gets more
@@ -57,7 +58,7 @@ def test_no_secret_is_on_a_command_line_or_readable_by_others(checkout: Checkout
     assert [path for path in holders if _others_can_read(path, folder)] == []
 
 
-@pytest.mark.parametrize("victim", [*ALL, "epmd"])
+@pytest.mark.parametrize("victim", others_are_long([*ALL, "epmd"], ["epmd", "postgres", "rabbitmq", "worker"]))
 def test_a_killed_part_is_started_again_and_the_others_are_left_alone(checkout: Checkout, victim: str) -> None:
     checkout.up()
     before = checkout.pids

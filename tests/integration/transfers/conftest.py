@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import AsyncIterator
-from pathlib import Path
+from contextlib import ExitStack
 
 import aiohttp
 import pytest
@@ -14,8 +12,9 @@ import pytest
 from deploy.local import Stack
 from tests.integration.transfers.gate import Gate
 from tests.support.api import Api
+from tests.support.stacks import private_stack
 
-MEMBERS = ["rabbitmq", "postgres", "s3", "artifacts", "gateway", "gateway-2"]
+SERVERS, SERVICES = ["rabbitmq", "postgres", "s3"], ["artifacts", "gateway", "gateway-2"]
 
 SILENCE_S = 1.5
 """How long the second gateway puts up with silence, in seconds."""
@@ -33,21 +32,21 @@ async def gate() -> AsyncIterator[Gate]:
 @pytest.fixture(scope="package")
 async def transfers_stack(gate: Gate) -> AsyncIterator[Stack]:
     """The servers and the two services. The second gateway has little patience."""
-    folder = Path(tempfile.mkdtemp(prefix="atelier-transfers-"))
-    folder.chmod(0o755)  # PostgreSQL's own user must be able to enter
     own = {
         "gateway-2": {"ATELIER_UPLOAD_SILENCE_S": str(SILENCE_S)},
         "artifacts": {"ATELIER_S3_ENDPOINT": gate.url},
     }
-    stack = Stack(folder / "t", service_env=own, replicas={"gateway": 2})
+    # In a thread: the gate lets requests pass in this one's loop.
+    opened = ExitStack()
+    stack = await asyncio.to_thread(
+        opened.enter_context, private_stack(only=SERVERS, service_env=own, replicas={"gateway": 2})
+    )
     gate.behind = lambda: stack.object_store.access.endpoint
-    stack.end_with_this_process()
     try:
-        await asyncio.to_thread(stack.up, only=MEMBERS)
+        await asyncio.to_thread(stack.up, only=SERVICES)
         yield stack
     finally:
-        await asyncio.to_thread(stack.delete)
-        shutil.rmtree(folder, ignore_errors=True)
+        await asyncio.to_thread(opened.close)
 
 
 @pytest.fixture(scope="package")
