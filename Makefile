@@ -47,7 +47,7 @@ PYTEST := $(PYTHON_IN_VENV) -m pytest -n 2
 test: setup kernels ## run the tests (ARGS="tests/unit -k name": some)
 	@$(PYTHON_IN_VENV) -I deploy/local/debian.py rabbitmq postgresql curl chromium
 	@deploy/k8s/tools/install.sh
-	@$(PYTEST) $(ARGS)
+	@$(PYTEST) --longest-s 15 $(ARGS)
 
 test-long: setup kernels ## run everything: all cases, every kill, the image, 1,200 runs (up to 90 minutes; as root)
 	@$(PYTHON_IN_VENV) -I deploy/local/debian.py rabbitmq postgresql curl chromium buildah debootstrap

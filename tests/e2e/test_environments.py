@@ -120,6 +120,7 @@ print(packaging.__version__, pandas.DataFrame({"a": [1, 2]}).a.sum())
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.slow(reason="a whole environment is built")
 async def test_another_version_than_the_base_one_gets_an_environment_of_its_own(api: Api) -> None:
     notebook = await api.create(CLASHING, environment={"packages": [OLDER]})
     execution = await api.start(notebook["notebookId"])
@@ -137,6 +138,7 @@ async def test_another_version_than_the_base_one_gets_an_environment_of_its_own(
     assert versions["numpy"] == usual["numpy"]
 
 
+@pytest.mark.slow(reason="an environment is built")
 async def test_its_kernel_can_be_cancelled_while_it_starts(api: Api) -> None:
     """A library hangs in the interpreter's first line: only the kernel's end ends that."""
     name, wheel = library_never_ready()

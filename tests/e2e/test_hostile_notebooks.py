@@ -21,6 +21,8 @@ from tests.support.api import Api
 from tests.support.leftovers import Leftovers
 from tests.support.stacks import private_stack
 
+pytestmark = pytest.mark.slow(reason="four notebooks at once that use up all they may")
+
 AT_ONCE = 4
 """Hostile runs at a time."""
 

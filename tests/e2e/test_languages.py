@@ -16,7 +16,7 @@ from tests.support.api import Api
 from tests.support.runs import address, terminal_events, until
 from tests.unit.docs import documents
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.slow(reason="Scala's Java machine and Spark start")]
 
 RUN_S = 600.0
 """How long a run may take on a busy machine: a Scala kernel alone takes a minute to start there, in seconds."""

@@ -202,6 +202,7 @@ def chromium() -> str:
     return program
 
 
+@pytest.mark.slow(reason="a browser prints")
 async def test_a_pdf_is_printed_where_there_is_a_chromium(api: Api, corpus: dict[str, Any]) -> None:
     chromium()
     async with asyncio.timeout(240):
@@ -227,6 +228,7 @@ print(json.dumps({name: sum(n for n, seen in shown if near(seen, colour)) for na
 
 
 @pytest.mark.parametrize("profile", ["full", "no-code"])
+@pytest.mark.slow(reason="a browser draws")
 async def test_the_report_shows_its_plots_in_a_browser_without_a_network(
     api: Api, corpus: dict[str, Any], tmp_path: Path, profile: str
 ) -> None:

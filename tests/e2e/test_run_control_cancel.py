@@ -178,6 +178,7 @@ async def test_while_a_report_is_rendered(tenant: Api, database: asyncpg.Connect
 
 
 @usually_forked
+@pytest.mark.slow(reason="thirty moments, up to a second and a half into a run")
 async def test_at_any_moment(tenant: Api, database: asyncpg.Connection) -> None:
     """A promised cancellation holds, whatever the run was just about to do."""
     notebook = await tenant.create("print(1)")

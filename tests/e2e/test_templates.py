@@ -6,12 +6,15 @@ import asyncio
 import itertools
 from pathlib import Path
 
+import pytest
+
 from tests.support.api import Api
 from tests.support.long import LONG
 
 ANALYSES = ("process_mining_starter", "customer_segmentation", "anomaly_detection", "throughput_prediction")
 
 
+@pytest.mark.slow(reason="four whole analyses")
 async def test_every_template_runs(api: Api, simulated_log: Path, sample_data: Path) -> None:
     """Each on a log of its own; on every log in the long run. All with all, without the API: tests/unit/templates."""
     logs = [simulated_log, *(sample_data / name for name in (

@@ -19,6 +19,8 @@ from deploy.local import Stack
 from tests.support.api import Api, asks_again
 from tests.support.long import count
 
+pytestmark = pytest.mark.slow(reason="60 deletions, with services killed meanwhile")
+
 DELETIONS = count("ATELIER_DELETIONS", usual=60, long=500)
 KIND = DELETIONS // 3
 AT_ONCE = 4

@@ -12,6 +12,8 @@ from deploy.local import Stack
 from tests.support.api import Api
 from tests.support.recorder import TERMINAL, Recorder
 
+pytestmark = pytest.mark.slow(reason="twenty runs, and a service that is killed and started again")
+
 RUNS = 20
 ALL_ENDED_S = 150.0
 """Twenty runs, a lost lease and a restart included, in seconds."""

@@ -11,7 +11,7 @@ from tests.support import languages, vanishing
 from tests.support.api import Api
 from tests.support.runs import address
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.slow(reason="kernels of every kind start, and a lease runs out")]
 
 GONE_S = 30.0
 """When a kernel counts as having outlived its worker, on a busy machine; `make promises` measures how soon they end."""

@@ -31,6 +31,8 @@ from tests.integration.artifacts.client import Client
 from tests.support.api import Api
 from tests.support.long import count, others_are_long
 
+pytestmark = pytest.mark.slow(reason="800 outputs and 20 MB are saved twice, around a kill")
+
 RUNS = count("ATELIER_KILLS", usual=1, long=20)
 AT_ONCE = 4
 """As many as the stack has slots."""

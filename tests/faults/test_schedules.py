@@ -21,6 +21,8 @@ from tests.support.clock import Clock
 from tests.support.recorder import Recorder
 from tests.support.stacks import private_stack
 
+pytestmark = pytest.mark.slow(reason="ten hours of schedules pass, with catalogs killed meanwhile")
+
 EVENING = datetime(2026, 10, 24, 18, 0, tzinfo=UTC)
 """The clocks of Europe go back within the ten hours that follow, at 01:00 UTC."""
 

@@ -16,6 +16,8 @@ import pytest
 from deploy.local import Stack
 from tests.support.api import Api, asks_again
 
+pytestmark = pytest.mark.slow(reason="a server stays away for a while")
+
 DOWN_S = 6.0
 """How long the dependency stays down under load, in seconds."""
 

@@ -15,7 +15,7 @@ from services.executor.kernels.port import KernelRequest
 from tests.support import languages
 from tests.support.kernels import Session, forked_source, until
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.slow(reason="Scala's Java machine and Spark start")]
 
 SLOW_S = 300.0
 """How long Toree may take on a busy machine, in seconds."""

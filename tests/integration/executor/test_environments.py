@@ -30,6 +30,8 @@ from services.executor.kernels.forkserver.confinement import Limits
 from shared.contracts.libraries import Library, PinnedLibrary
 from shared.contracts.notebooks import Environment
 
+pytestmark = pytest.mark.slow(reason="uv resolves and builds environments")
+
 FAKE_UV = """#!{python}
 import os, pathlib, subprocess, sys, time
 root = pathlib.Path({root!r})

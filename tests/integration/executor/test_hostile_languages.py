@@ -21,7 +21,7 @@ from tests.support import languages
 from tests.support.kernels import Session, forked_source
 from tests.support.long import others_are_long
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.slow(reason="kernels use up all they may")]
 
 SLOW_S = 300.0
 """How long a Scala kernel or a cell of it may take on a busy machine, in seconds."""

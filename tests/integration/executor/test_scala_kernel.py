@@ -19,7 +19,7 @@ from services.executor.running import parameters
 from tests.support import languages
 from tests.support.kernels import Session
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow(reason="Scala's Java machine and Spark start")]
 
 TEXT = 'it\'s "quoted"\n\\ and é ü 日本 😀 ${x} %s\u0007\t'
 

@@ -92,6 +92,7 @@ async def test_who_pauses_for_less_is_waited_for(impatient: Api) -> None:
     assert (answer.status, answer.problem["recordCount"]) == (201, 4)
 
 
+@pytest.mark.slow(reason="forty senders of 6 MB, and one of 600,000 rows")
 async def test_stalled_senders_keep_nobody_waiting(transfers_stack: Stack, patient: Api) -> None:
     async with asyncio.TaskGroup() as group:
         ended = asyncio.Event()

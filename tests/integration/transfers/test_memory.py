@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from deploy.local import Stack
 from tests.bench.big_logs import generate
 from tests.integration.transfers.sending import sender
@@ -14,6 +16,7 @@ LARGE_ROWS, SMALL_ROWS = 600_000, 50_000
 MOST_MB = 400.0
 
 
+@pytest.mark.slow(reason="2 million rows are converted")
 async def test_uploads_at_the_same_time_stay_within_bounds(
     transfers_stack: Stack, patient: Api, tmp_path: Path
 ) -> None:
