@@ -63,6 +63,12 @@ class Unauthorized(AtelierError):
     kind = "unauthorized"
 
 
+class ExecutionFailed(AtelierError):
+    """A run that was made for its values has none: it failed or was cancelled; `extra` says how."""
+
+    kind = "execution_failed"
+
+
 class TooLarge(AtelierError):
     """The body is over a limit; the detail names the limit."""
 
@@ -112,6 +118,7 @@ FAMILY: dict[str, type[AtelierError]] = {
         NotFound,
         Invalid,
         Conflict,
+        ExecutionFailed,
         Forbidden,
         Unauthorized,
         TooLarge,

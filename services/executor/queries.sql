@@ -60,6 +60,13 @@ SELECT e.* FROM execution e WHERE execution_id = $1 AND tenant_id = $2 AND proje
 AND ($4::uuid IS NULL OR notebook_id = $4)
 AND NOT EXISTS (SELECT 1 FROM notebook n WHERE n.notebook_id = e.notebook_id AND n.deleting_at IS NOT NULL)
 
+-- name: find_completed
+-- The newest completed run, or the given one.
+SELECT e.* FROM execution e WHERE notebook_id = $1 AND tenant_id = $2 AND project_id = $3 AND state = 'Completed'
+AND ($4::uuid IS NULL OR execution_id = $4)
+AND NOT EXISTS (SELECT 1 FROM notebook n WHERE n.notebook_id = e.notebook_id AND n.deleting_at IS NOT NULL)
+ORDER BY accepted_at DESC, execution_id DESC LIMIT 1
+
 -- name: find_latest
 SELECT e.* FROM execution e WHERE notebook_id = $1 AND tenant_id = $2 AND project_id = $3
 AND NOT EXISTS (SELECT 1 FROM notebook n WHERE n.notebook_id = e.notebook_id AND n.deleting_at IS NOT NULL)

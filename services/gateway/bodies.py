@@ -138,6 +138,12 @@ class StatusQuery(Body):
     wait: WholeNumber = Field(0, ge=0, le=MAX_WAIT_S, description="seconds to wait for the next change")
 
 
+class ValueQuery(Body):
+    """How long to wait for the end of a run."""
+
+    wait: WholeNumber = Field(MAX_WAIT_S, ge=0, le=MAX_WAIT_S, description="seconds to wait for its end")
+
+
 class ResultsQuery(Body):
     """Which results, in which form."""
 

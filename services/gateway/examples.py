@@ -363,6 +363,15 @@ RERUN: Json = {
     "rerunOf": EXECUTION_ID,
     "fromCell": "cell-003",
 }
+NOTEBOOK_VALUE: Json = {
+    "executionId": EXECUTION_ID,
+    "notebookId": NOTEBOOK_ID,
+    "notebookVersion": "1.3.2",
+    "dateEnded": "2024-01-20T10:47:00.000Z",
+    "values": {"avg_cycle_time_hours": 4.2, "bottlenecks": ["Approve", "Ship"]},
+    "largeValues": {},
+    "parameters": PARAMETERS,
+}
 EXECUTION_PAGE: Json = {"executions": [EXECUTION], **PAGE}
 EXECUTION_ENVIRONMENT: Json = {
     "executionId": EXECUTION_ID,

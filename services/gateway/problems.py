@@ -13,6 +13,7 @@ from shared.errors import (
     AtelierError,
     Conflict,
     DeadlineExceeded,
+    ExecutionFailed,
     Fault,
     Forbidden,
     Invalid,
@@ -64,6 +65,12 @@ KINDS: dict[type[AtelierError], Kind] = {
     ),
     UnsupportedMediaType: Kind(
         status=415, title="Wrong media type", meaning="The body is not in a format that the call takes."
+    ),
+    ExecutionFailed: Kind(
+        status=422,
+        title="Execution failed",
+        meaning="The notebook was executed and gave no value; `executionId`, `executionStatus`, `errorType`, "
+        "`errorMessage` and `failedCell` say why.",
     ),
     TooManyRequests: Kind(status=429, title="Too many requests", meaning="A quota is used up; see `Retry-After`."),
     Unavailable: Kind(

@@ -54,5 +54,31 @@ async def status_after_change(asked: Asked, command: GetExecution, wait_s: int) 
         return await status(asked, command)
 
 
+async def status_at_end(asked: Asked, execution: Execution, wait_s: int) -> Execution:
+    """The status object of a run that was accepted, once it has ended or `wait_s` seconds have passed. The run is under
+    way: where its status cannot be read again in time, the last one known is answered."""
+    began, known = time.monotonic(), execution
+    command = GetExecution(
+        scope=asked.scope,
+        caller=asked.caller,
+        execution_id=execution.execution_id,
+        notebook_id=execution.notebook_id,
+    )
+    try:
+        async with (
+            asyncio.timeout(ANSWER_S - RESERVE_S - (began - asked.began)),
+            asked.gateway.feeds.listen(asked.scope, execution.notebook_id, execution.execution_id) as live,
+        ):
+            while True:
+                known = await asked.ask(command)
+                if known.status != "Running":
+                    return known
+                heard = await live.next(wait_s - (time.monotonic() - began))
+                if heard is None or heard is Notice.CLOSING:
+                    return known
+    except (TimeoutError, Unavailable):
+        return known
+
+
 def _steady(execution: Execution) -> dict[str, Any]:
     return execution.model_dump(exclude=_MOVING)

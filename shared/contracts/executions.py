@@ -445,6 +445,24 @@ class ResultsLocation(Wire):
     is_earlier_attempt: bool = Field(False, description="the epoch is that of an attempt which another followed")
 
 
+class ValueSource(Wire):
+    """A completed run whose saved values are asked for, and under which epoch they are registered."""
+
+    execution_id: UUID
+    notebook_id: UUID
+    notebook_version: str
+    date_ended: Moment
+    epoch: int | None
+    parameters: dict[str, Any]
+
+
+class LocateValue(ControlCommand, Command[ValueSource]):
+    """The newest completed run of a notebook, or the given one if it is completed; not found when there is none."""
+
+    notebook_id: UUID
+    execution_id: UUID | None = None
+
+
 class LocateResults(ControlCommand, Command[ResultsLocation]):
     """Where to ask artifacts for this run's results (DESIGN.md decision 6), or for those of one of its attempts."""
 

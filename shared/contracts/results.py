@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from shared.contracts.base import Command, Event, Nothing, Wire
+from shared.contracts.base import Command, Event, Moment, Nothing, Wire
 from shared.contracts.datasets import ArtifactsCommand
 from shared.contracts.executions import ExecutionStatus
 
@@ -206,6 +206,25 @@ class Results(Wire):
     models: list[Model]
     reports: list[Report]
     files: list[ResultFile]
+
+
+class LargeValue(Wire):
+    """A saved value that is too large for the answer."""
+
+    size_bytes: int
+    download_url: str
+
+
+class NotebookValue(Wire):
+    """What a completed run saved under names, and what it ran with."""
+
+    execution_id: UUID
+    notebook_id: UUID
+    notebook_version: str
+    date_ended: Moment
+    values: dict[str, Any] = Field(description="by the names under which they were saved; of one name the last counts")
+    large_values: dict[str, LargeValue] = Field(description="those that are too large for this answer")
+    parameters: dict[str, Any] = Field(description="what the run was given, defaults included")
 
 
 class ArtifactsPurged(Event):

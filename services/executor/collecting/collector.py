@@ -16,7 +16,8 @@ from services.executor.collecting import charts, loose_files, pictures, register
 from services.executor.collecting import outputs as cell_outputs
 from services.executor.collecting.artifact_writer import ArtifactWriter, FileChanged, RunIdentity, safe_name
 from services.executor.collecting.beneath import OpenFile, Refused
-from services.executor.collecting.saved import Saved, SavedFiles
+from services.executor.collecting.saved import MAX_RECORDS, Saved, SavedFiles, saved_value
+from services.executor.collecting.scraps import scrap_in
 from services.executor.collecting.work_folder import WorkFolder
 from services.executor.running.work_files import Laid
 from shared.contracts.executions import EnrichedData, OutputCounts
@@ -74,6 +75,7 @@ class Collector:
         self._work = WorkFolder(run_dir / "work", laid or {}, self._saved.warnings)
         self._registered = 0
         self._todo: list[tuple[str, Any]] = []
+        self._glued_values = 0
         self._files: list[tuple[loose_files.LooseFile, Callable[[str], OpenFile]]] | None = None
         self.counts = Counts()
 
@@ -104,18 +106,16 @@ class Collector:
     async def note_cell(self, index: int) -> bool:
         """Take down what a cell that has just ended put out and saved; returns whether there was anything."""
         charts.add_descriptions(self._notebook.cells[index])
+        cell = self._notebook.cells[index]
         found: list[tuple[str, Any]] = [("output", out) for out in cell_outputs.of_cell(self._notebook, index)]
-        for saved in await self._new():
-            self._supersede(saved)
-            found.append(("saved", (self._notebook.cells[index].id, saved)))
+        newest = self._newest([*await self._new(), *self._glued(cell)])
+        found += [("saved", (cell.id, saved)) for saved in newest]
         self._todo += found
         return bool(found)
 
     async def note_result(self) -> bool:
         """Take down what was saved after the last cell; returns whether an enriched dataset was."""
-        for saved in await self._new():
-            self._supersede(saved)
-            self._todo.append(("saved", (None, saved)))
+        self._todo += [("saved", (None, saved)) for saved in self._newest(await self._new())]
         return self.has_dataset
 
     @property
@@ -131,15 +131,26 @@ class Collector:
     async def _new(self) -> list[Saved]:
         return await asyncio.to_thread(self._saved.new) if self._saved.may_have_new() else []
 
-    def _supersede(self, newer: Saved) -> None:
+    def _glued(self, cell: NotebookNode) -> list[Saved]:
+        """Values among a cell's outputs (scrapbook)."""
+        scraps = list(filter(None, map(scrap_in, cell.get("outputs", []))))
+        room = MAX_RECORDS - self._glued_values
+        if len(scraps) > room >= 0:
+            self.warnings.append(f"Only the first {MAX_RECORDS} values that were glued with scrapbook were kept.")
+        self._glued_values += len(scraps)
+        return [saved_value(name, value) for name, value in scraps[: max(room, 0)]]
+
+    def _newest(self, saved: list[Saved]) -> list[Saved]:
         """Of several things saved under one kind and name the last counts; an earlier one that nobody has seen goes."""
-        same = (newer.record.kind, newer.record.name)
-        # The same objects, not their like: `register` tells by them what it has just stored.
-        self._todo = [
-            todo
-            for todo in self._todo
-            if todo[0] != "saved" or (todo[1][1].record.kind, todo[1][1].record.name) != same
-        ]
+        newest = {(new.record.kind, new.record.name): new for new in saved}
+        if newest:
+            # The same objects, not their like: `register` tells by them what it has just stored.
+            self._todo = [
+                todo
+                for todo in self._todo
+                if todo[0] != "saved" or (todo[1][1].record.kind, todo[1][1].record.name) not in newest
+            ]
+        return list(newest.values())
 
     async def register(self, *, final: bool, kept: bool = False) -> None:
         """Store what was noted and register it; `final` seals the manifest, `kept` that of an attempt which another

@@ -14,6 +14,7 @@ from nbformat import NotebookNode
 
 from services.executor.collecting import charts, pictures
 from services.executor.collecting.charts import INTERACTIVE
+from services.executor.collecting.scraps import scrap_in
 
 INLINE_CONTENT_BYTES = 1024 * 1024
 """Content over this size is shown truncated in `detailed` results (SPEC.md: Results), in bytes."""
@@ -125,6 +126,8 @@ def _word(output: NotebookNode) -> str | None:
 
 
 def _read(output: NotebookNode, cell_id: str, heading: str | None) -> CellOutput | None:
+    if scrap_in(output) is not None:
+        return None  # it is kept as a value
     if output.output_type == "stream":
         return _text(output, cell_id, heading, "text/plain", output.text)
     if output.output_type == "error":

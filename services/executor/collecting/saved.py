@@ -81,6 +81,11 @@ class Saved:
         )
 
 
+def saved_value(name: str, value: Any) -> Saved:
+    """A value that was handed back by other means than a record."""
+    return Saved(number="", record=_Record(kind="value", name=name, value=value))
+
+
 class SavedFiles:
     """Reads the records of one run folder, each once. `max_bytes`: what the files handed back may come to."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from services.executor.handlers import draft, history, reading, retention, start, stopping, tracing
+from services.executor.handlers import draft, history, reading, retention, start, stopping, tracing, values
 from shared.contracts import executions as commands
 from shared.contracts.base import Command, Event
 from shared.contracts.comparisons import GetExecutionInputs
@@ -35,6 +35,7 @@ COMMANDS: Mapping[type[Command[Any]], Handler] = {
     TraceExecution: tracing.trace_execution,
     TraceDataset: tracing.trace_dataset,
     commands.LocateResults: reading.locate_results,
+    commands.LocateValue: values.locate_value,
     commands.CancelExecution: stopping.cancel_execution,
     commands.BlockNotebook: stopping.block_notebook,
     commands.PurgeExecution: stopping.purge_execution,

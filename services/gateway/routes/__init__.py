@@ -21,6 +21,7 @@ from services.gateway.routes import (
     starting,
     storage,
     templates,
+    values,
     vendor,
     versions,
 )
@@ -35,6 +36,7 @@ CALLS: tuple[Call, ...] = (
     *versions.CALLS,
     *schedules.CALLS,
     *starting.CALLS,
+    *values.CALLS,
     *executions.CALLS,
     *comparing.CALLS,
     *artifacts.CALLS,
