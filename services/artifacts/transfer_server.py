@@ -12,6 +12,7 @@ from aiohttp import web
 from opentelemetry.trace import SpanKind
 
 from services.artifacts import archive, claim_checks, downloads, ticketed, uploads
+from services.artifacts.files import archive as file_archive
 from services.artifacts.files import transfers as file_transfers
 from services.artifacts.metrics import BYTES_IN, BYTES_OUT
 from services.artifacts.reports import sending
@@ -74,6 +75,7 @@ class TransferServer:
                 web.get("/internal/artifacts/{id}", self._route(downloads.send_artifact)),
                 web.put(f"/internal/files/{_SHA256}", self._route(file_transfers.receive_content)),
                 web.get(f"/internal/files/{_SHA256}", self._route(file_transfers.send_content)),
+                web.post("/internal/file-archives/{id}", self._route(file_archive.send_file_archive)),
                 web.get("/internal/executions/{id}/archive", self._route(archive.send_archive)),
                 web.get("/internal/executions/{id}/report", self._route(sending.send_report)),
                 web.put("/internal/payloads/{id}", self._route(_put_payload)),

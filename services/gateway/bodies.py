@@ -103,8 +103,10 @@ class VersionQuery(Body):
 class ExportQuery(VersionQuery):
     """Which version, in which form."""
 
-    format: ExportFormat = Field(
-        "ipynb", description="`script` is in the notebook's language with `# %%` cells; text formats have no outputs"
+    format: ExportFormat | Literal["zip"] = Field(
+        "ipynb",
+        description="`zip` holds the .ipynb and the files beside it; `script` is in the notebook's language with "
+        "`# %%` cells; text formats have no outputs",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from io import BytesIO
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote, urljoin
@@ -102,14 +103,18 @@ class Transfers:
         content_type: str | None = None,
         policy: str | None = None,
         inline: bool = False,
+        body: bytes | None = None,
     ) -> web.StreamResponse:
-        """Stream what artifacts has at `path` to the client, as an attachment unless `inline`, under the content policy
-        of files unless `policy` is another. Raises what artifacts answers."""
+        """Stream what artifacts has at `path`, or makes of `body` there, to the client, as an attachment unless
+        `inline`, under the content policy of files unless `policy` is another. Raises what artifacts answers."""
         headers = self._headers(purpose, claims)
         headers |= {name: request.headers[name] for name in _ASKED_ALONG if name in request.headers}
         try:
             async with asyncio.timeout(FIRST_BYTE_TIMEOUT_S):
-                answer = await self._open_session.get(urljoin(self._base_url, path), headers=headers)
+                method, data = ("GET", None) if body is None else ("POST", BytesIO(body))
+                answer = await self._open_session.request(
+                    method, urljoin(self._base_url, path), headers=headers, data=data
+                )
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable(_AWAY) from error
         async with answer:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from shared.contracts.base import Caller, Idempotency, Scope, Wire
 from shared.contracts.datasets import AdoptedArtifact, TextWriting
-from shared.contracts.notebooks import Precondition
+from shared.contracts.notebooks import FileReference, Precondition
 from shared.contracts.results import OutputTypeFilter
 from shared.reports.rendering import Profile
 
@@ -36,6 +36,9 @@ FILE_UPLOAD = "file-upload"
 
 FILE_DOWNLOAD = "file-download"
 """`GET /internal/files/{sha256}`: the bytes; `Range`, `If-Range` and `If-None-Match` are honoured."""
+
+FILE_ARCHIVE = "file-archive"
+"""`POST /internal/file-archives/{notebookId}`: a FileArchiveBody in, one zip out, streamed."""
 
 REPORT_DOWNLOAD = "report-download"
 """`GET /internal/executions/{executionId}/report`: the executed notebook, rendered; `If-None-Match` is honoured."""
@@ -94,6 +97,21 @@ class FileDownload(Wire):
     sha256: str
     file_name: str
     media_type: str
+
+
+class FileArchive(Wire):
+    """Claims of FILE_ARCHIVE."""
+
+    scope: Scope
+    notebook_id: UUID
+
+
+class FileArchiveBody(Wire):
+    """The body of FILE_ARCHIVE: the notebook itself, and the files beside it in one of its versions."""
+
+    notebook_path: str
+    notebook: str
+    files: list[FileReference]
 
 
 class ArchiveDownload(Wire):

@@ -343,6 +343,16 @@ async def test_an_archive_with_one_notebook_is_uploaded_with_its_files(api: Api)
     run = await api.run(notebook["notebookId"])
     assert run["status"] == "Completed", run
 
+    status, exported, headers = await api.get(f"notebook/{notebook['notebookId']}/export", params={"format": "zip"})
+    assert (status, headers["Content-Type"], int(headers["Content-Length"])) == (200, "application/zip", len(exported))
+    with zipfile.ZipFile(io.BytesIO(exported)) as archive:
+        assert archive.testzip() is None
+        assert sorted(archive.namelist()) == ["data/a.csv", "helpers.py", "main.ipynb"]
+        assert archive.read("helpers.py") == HELPERS
+    status, again = await upload(exported)
+    assert status == 201, again
+    assert await paths_of(api, again) == ["data/a.csv", "helpers.py"]
+
     for wrong, reason in (
         ({"a.py": b""}, "has no notebook"),
         ({"a.ipynb": source, "b.ipynb": source}, "a.ipynb, b.ipynb"),

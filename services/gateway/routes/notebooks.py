@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import orjson
 import structlog
 
 from services.gateway import examples, transfers
@@ -15,6 +16,7 @@ from services.gateway.decoding import refuse
 from services.gateway.dispatch import json_response
 from services.gateway.model import Role
 from shared.contracts.executions import BlockNotebook, GetNotebookActivity, NotebookActivity
+from shared.contracts.files import ListFiles
 from shared.contracts.notebooks import (
     CheckDraft,
     CheckNotebook,
@@ -22,7 +24,9 @@ from shared.contracts.notebooks import (
     CreateNotebook,
     DeleteNotebook,
     ExportNotebook,
+    FileReference,
     GetNotebook,
+    IpynbFile,
     ListNotebooks,
     Notebook,
     NotebookDraft,
@@ -31,6 +35,7 @@ from shared.contracts.notebooks import (
     ReserveDeletion,
     UpdateNotebook,
 )
+from shared.contracts.transfers import FILE_ARCHIVE, FileArchive, FileArchiveBody
 from shared.errors import AtelierError, Conflict, Fault, NotFound, OutcomeUnknown, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -196,10 +201,34 @@ async def export_notebook(asked: Asked) -> Any:
             caller=asked.caller,
             notebook_id=asked.notebook_id,
             version=query.version,
-            format=query.format,
+            format="ipynb" if query.format == "zip" else query.format,
         )
     )
+    if query.format == "zip":
+        return await _exported_with_files(asked, file, query.version)
     return transfers.notebook_response(file)
+
+
+async def _exported_with_files(asked: Asked, file: IpynbFile, version: str | None) -> Any:
+    """The .ipynb and the files beside it, as one zip."""
+    about: dict[str, Any] = {"scope": asked.scope, "caller": asked.caller, "notebook_id": asked.notebook_id}
+    listed = await asked.ask(ListFiles(**about, version=version))
+    taken, name = {one.path for one in listed.files}, file.file_name
+    while name in taken:
+        name = f"_{name}"
+    body = FileArchiveBody(
+        notebook_path=name,
+        notebook=orjson.dumps(file.content, option=orjson.OPT_INDENT_2).decode(),
+        files=[FileReference(path=one.path, sha256=one.sha256, size_bytes=one.size_bytes) for one in listed.files],
+    )
+    return await asked.gateway.transfers.download(
+        asked.request,
+        path=f"internal/file-archives/{asked.notebook_id}",
+        purpose=FILE_ARCHIVE,
+        claims=FileArchive(scope=asked.scope, notebook_id=asked.notebook_id),
+        file_name=f"{file.file_name.removesuffix('.ipynb')}.zip",
+        body=body.model_dump_json(by_alias=True).encode(),
+    )
 
 
 async def created(asked: Asked, notebook: Notebook) -> Answered:
