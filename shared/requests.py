@@ -156,7 +156,7 @@ class Requests:
             return command.reply_type().model_validate(reply.data)
         body = await self._payloads.get(reply.dataref)
         self._payloads.drop(reply.dataref)
-        return command.reply_type().model_validate_json(body)
+        return await asyncio.to_thread(command.reply_type().model_validate_json, body)
 
     async def _message(
         self,

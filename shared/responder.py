@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -57,18 +57,33 @@ class AlreadyDone(Exception):
         self.reply = reply
 
 
+class Held(AsyncExitStack):
+    """What an answer takes of something scarce until it is sent; `is_large` when it takes anything."""
+
+    is_large = False
+
+
 class Context:
     """What a handler knows of the message it handles, and its way to the one transaction of a write."""
 
-    def __init__(self, envelope: Envelope, command: Command[Any], database: Database) -> None:
+    def __init__(self, envelope: Envelope, command: Command[Any], database: Database, held: Held | None = None) -> None:
         self.envelope = envelope
         self._command = command
         self._database = database
+        self._held = held
 
     @property
     def deadline(self) -> datetime | None:
         """When the caller stops waiting."""
         return self.envelope.deadline
+
+    async def hold(self, what: AbstractAsyncContextManager[Any]) -> None:
+        """Enter what the answer takes of something scarce, such as memory, and leave it when the reply has been sent.
+        The answer counts as large: it is encoded in a thread."""
+        if self._held is None:
+            raise RuntimeError("nobody would let go of what is held")
+        self._held.is_large = True
+        await self._held.enter_async_context(what)
 
     async def recall(self) -> None:
         """Raise AlreadyDone when the Idempotency-Key has been answered before, or Conflict: for a handler that asks
@@ -209,8 +224,12 @@ class Responder:
         task.add_done_callback(self._running.discard)
 
     async def _handle(self, message: AbstractIncomingMessage) -> None:
+        async with Held() as held:
+            await self._answer(message, held)
+
+    async def _answer(self, message: AbstractIncomingMessage, held: Held) -> None:
         if signatures.is_ours(message.headers.get(signatures.HEADER), message.body, key=self._key):
-            reply = await self._reply_to(message.body)
+            reply = await self._reply_to(message.body, held)
         else:
             log.error("command refused: it is not signed by Atelier", user=message.user_id, app=message.app_id)
             telemetry.COMMANDS_HANDLED.labels("forged", "unauthorized").inc()
@@ -220,7 +239,7 @@ class Responder:
                 await self._broker.publish_reply(
                     message.reply_to,
                     Message(
-                        await self._encoded(reply),
+                        await self._encoded(reply, held),
                         content_type=CONTENT_TYPE,
                         correlation_id=message.correlation_id,
                         delivery_mode=DeliveryMode.NOT_PERSISTENT,
@@ -231,16 +250,18 @@ class Responder:
             # The caller asks again under the same id; the broker delivers an unacknowledged command again.
             log.warning("reply not sent", reason=type(error).__name__)
 
-    async def _encoded(self, reply: replies.Reply) -> bytes:
-        body = reply.encode()
+    async def _encoded(self, reply: replies.Reply, held: Held) -> bytes:
+        body = await asyncio.to_thread(reply.encode) if held.is_large else reply.encode()
         if len(body) <= BUS_BODY_LIMIT:
             return body
+        del body
         try:
-            return replies.Reply(dataref=await self._payloads.put(orjson.dumps(reply.data))).encode()
+            data = await asyncio.to_thread(orjson.dumps, reply.data)
+            return replies.Reply(dataref=await self._payloads.put(data)).encode()
         except Unavailable as error:
             return replies.Reply.of_error(error).encode()
 
-    async def _reply_to(self, body: bytes) -> replies.Reply:
+    async def _reply_to(self, body: bytes, held: Held) -> replies.Reply:
         started = time.monotonic()
         name = "undecodable"
         try:
@@ -250,7 +271,7 @@ class Responder:
                 telemetry.span(f"handle {name}", kind=SpanKind.SERVER, traceparent=envelope.traceparent),
                 structlog.contextvars.bound_contextvars(command=name, correlation_id=str(envelope.correlationid)),
             ):
-                reply = await self._run(envelope)
+                reply = await self._run(envelope, held)
         except Undecodable as error:
             log.error("command not understood", reason=error.reason)
             reply = replies.Reply.of_error(Invalid("The command could not be read."))
@@ -258,20 +279,22 @@ class Responder:
         telemetry.COMMAND_SECONDS.labels(name).observe(time.monotonic() - started)
         return reply
 
-    async def _run(self, envelope: Envelope) -> replies.Reply:
+    async def _run(self, envelope: Envelope, held: Held) -> replies.Reply:
         entry = self._handlers.get(envelope.type)
         if entry is None:
             log.error("no handler for command", type=envelope.type)
             return replies.Reply.of_error(AtelierError("The service does not know this command."))
         model, handler = entry
         try:
-            data = envelope.data
             if envelope.dataref is not None:
-                data = orjson.loads(await self._payloads.get(envelope.dataref))
-            command = model.model_validate(data)
+                body = await self._payloads.get(envelope.dataref)
+                command = await asyncio.to_thread(lambda: model.model_validate(orjson.loads(body)))
+            else:
+                command = model.model_validate(envelope.data)
             if not model.write and envelope.deadline and envelope.deadline < datetime.now(UTC):
                 raise DeadlineExceeded("The request waited too long.")
-            return replies.Reply.of(await handler(self._app, command, Context(envelope, command, self._database)))
+            answer = await handler(self._app, command, Context(envelope, command, self._database, held))
+            return await asyncio.to_thread(replies.Reply.of, answer) if held.is_large else replies.Reply.of(answer)
         except AlreadyDone as done:
             return done.reply
         except ValidationError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from services.catalog import child_calls, handlers, shelf
+from services.catalog import child_calls, handlers, large_contents, shelf
 from services.catalog.automation.scheduler import Scheduler
 from services.catalog.automation.starter import Starter
 from services.catalog.purge import Purge
@@ -13,6 +13,7 @@ from services.catalog.settings import CatalogSettings
 from services.catalog.shelf import Template
 from services.catalog.turns import Turns
 from shared.broker import Broker
+from shared.byte_budget import ByteBudget
 from shared.child_pool import ChildPool
 from shared.database import Database
 from shared.ops import Readiness
@@ -37,6 +38,7 @@ class Catalog:
     starter: Starter
     turns: Turns
     children: ChildPool
+    large_contents: ByteBudget = field(default_factory=large_contents.budget)
     searches: Searches = field(default_factory=Searches)
 
 

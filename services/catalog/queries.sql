@@ -46,6 +46,15 @@ WHERE n.notebook_id = $1 AND n.tenant_id = $2 AND n.project_id = $3 AND n.delete
 SELECT c.sha256 FROM file_content c JOIN notebook n USING (notebook_id)
 WHERE c.notebook_id = $1 AND n.tenant_id = $2 AND n.project_id = $3 AND n.deleted_at IS NULL AND c.sha256 = ANY($4::text[])
 
+-- name: content_size
+-- Bytes of the contents of some versions as stored; null in $4 is the present one.
+SELECT COALESCE(sum(octet_length(c.body) + COALESCE(octet_length(c.outputs), 0)), 0)::bigint
+FROM notebook n
+CROSS JOIN unnest($4::text[]) AS wanted (version)
+JOIN notebook_version v ON v.notebook_id = n.notebook_id AND v.version = COALESCE(wanted.version, n.version)
+JOIN content c ON c.notebook_id = n.notebook_id AND c.sha256 = v.content_sha256
+WHERE n.notebook_id = $1 AND n.tenant_id = $2 AND n.project_id = $3 AND n.deleted_at IS NULL
+
 -- name: versions
 -- A stretch of a notebook's history, newest first, before an ordinal. Read along the index on (notebook_id, ordinal).
 SELECT version, ordinal, name, kernel_type, content_sha256, created_at, created_by, change_message, restored_from

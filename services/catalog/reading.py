@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from services.catalog import child_calls, listing, store
+from services.catalog import child_calls, large_contents, listing, store
 from services.catalog.model import check_precondition, is_version
 from services.catalog.parameters import form
 from shared.contracts.base import Nothing
@@ -40,10 +40,13 @@ FILE_NAME_LENGTH = 120
 _NOT_IN_FILE_NAMES = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]+')
 
 
-async def get_notebook(app: Catalog, command: GetNotebook, _context: Context) -> Notebook:
+async def get_notebook(app: Catalog, command: GetNotebook, context: Context) -> Notebook:
     """The notebook object, its run members from the projection."""
-    async with app.database.connection() as connection:
-        return await store.get(store.Outside(connection), command.scope, command.notebook_id)
+
+    async def reading(reader: store.Reader) -> Notebook:
+        return await store.get(reader, command.scope, command.notebook_id)
+
+    return await large_contents.read(app, context, command.scope, command.notebook_id, [None], reading)
 
 
 async def list_notebooks(app: Catalog, command: ListNotebooks, _context: Context) -> NotebookPage:
@@ -75,7 +78,7 @@ async def check_dataset_unbound(app: Catalog, command: CheckDatasetUnbound, _con
 
 async def export_notebook(app: Catalog, command: ExportNotebook, context: Context) -> IpynbFile:
     """A version as a file: as .ipynb with the outputs an uploaded file came with, else as text without any."""
-    row = await _version(app, command)
+    row = await _version(app, command, context)
     definition = store.definition(row)
     name = _NOT_IN_FILE_NAMES.sub("_", definition.name)[:FILE_NAME_LENGTH].strip(" .") or "notebook"
     if command.format == "ipynb":
@@ -92,10 +95,11 @@ async def export_notebook(app: Catalog, command: ExportNotebook, context: Contex
     return IpynbFile(file_name=name + ending, text=text)
 
 
-async def pin_notebook(app: Catalog, command: PinNotebook, _context: Context) -> PinnedNotebook:
+async def pin_notebook(app: Catalog, command: PinNotebook, context: Context) -> PinnedNotebook:
     """A version as a run needs it."""
-    row = await _version(app, command)
+    row = await _version(app, command, context)
     definition = store.definition(row)
+    content = await store.off_loop(row, lambda: definition.document.pinned(definition.kernel_type))
     return PinnedNotebook(
         notebook_id=command.notebook_id,
         notebook_name=definition.name,
@@ -104,26 +108,32 @@ async def pin_notebook(app: Catalog, command: PinNotebook, _context: Context) ->
         integration=definition.integration,
         environment=definition.environment,
         parameters=orjson.loads(row["parameters"]),
-        content=definition.document.pinned(definition.kernel_type),
+        content=content,
         files=definition.files.references(),
     )
 
 
-async def get_parameters(app: Catalog, command: GetParameters, _context: Context) -> ParameterSchema:
+async def get_parameters(app: Catalog, command: GetParameters, context: Context) -> ParameterSchema:
     """The schema of a version's parameters, ready to be shown as a form."""
-    row = await _version(app, command)
+    row = await _version(app, command, context)
     return ParameterSchema(form.ready(orjson.loads(row["parameters"]), row["name"]))
 
 
-async def _version(app: Catalog, command: ExportNotebook | PinNotebook | GetParameters) -> asyncpg.Record:
-    """The version asked for. Raises NotFound without the notebook, Invalid without the version."""
-    async with app.database.connection() as connection:
-        reader = store.Outside(connection)
-        scope, notebook_id, version = command.scope, command.notebook_id, command.version
+async def _version(
+    app: Catalog, command: ExportNotebook | PinNotebook | GetParameters, context: Context
+) -> asyncpg.Record:
+    """The version asked for. Raises NotFound without the notebook, Invalid without the version, Unavailable when there
+    is no memory for it."""
+    scope, notebook_id, version = command.scope, command.notebook_id, command.version
+
+    async def reading(reader: store.Reader) -> asyncpg.Record:
         if version is None or is_version(version):
             row = await reader.row(store.queries.version, notebook_id, scope.tenant_id, scope.project_id, version)
             if row is not None:
                 return row
         present = await store.found(reader, store.queries.standing, scope, notebook_id)
-    message = f"there is no such version; the present one is {present['version']}"
-    raise Invalid(f"For this notebook {message}.", faults=[Fault(path="version", message=message)])
+        message = f"there is no such version; the present one is {present['version']}"
+        raise Invalid(f"For this notebook {message}.", faults=[Fault(path="version", message=message)])
+
+    wanted = [version] if version is None or is_version(version) else []
+    return await large_contents.read(app, context, scope, notebook_id, wanted, reading)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -23,6 +23,11 @@ from shared.contracts.notebooks import Cell, Environment, Integration, Notebook
 from shared.database import Transaction
 from shared.errors import NotFound
 from shared.sql import Queries
+
+IN_LOOP_BYTES = 128 * 1024
+"""Larger bodies are made objects of in a thread, in bytes: so many take a few milliseconds."""
+
+T = TypeVar("T")
 
 queries = Queries(Path(__file__).parent / "queries.sql")
 
@@ -55,7 +60,13 @@ async def found(reader: Reader, statement: str, scope: Scope, notebook_id: UUID,
 
 async def get(reader: Reader, scope: Scope, notebook_id: UUID) -> Notebook:
     """The notebook object; raises NotFound."""
-    return _notebook(await found(reader, queries.get, scope, notebook_id))
+    row = await found(reader, queries.get, scope, notebook_id)
+    return await off_loop(row, lambda: _notebook(row))
+
+
+async def off_loop(row: asyncpg.Record, work: Callable[[], T]) -> T:
+    """The result of work on the content of a row: of a large one in a thread."""
+    return work() if len(row["body"]) <= IN_LOOP_BYTES else await asyncio.to_thread(work)
 
 
 def definition(row: asyncpg.Record) -> Definition:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
+from itertools import islice
 from typing import Any
 
 from jsonschema import Draft4Validator
@@ -27,7 +28,8 @@ def faults_of(body: dict[str, Any], prefix: str = "") -> list[Fault]:
         pass  # said better, and for every place, below
     else:
         return []
-    found = [Fault(path=path_of(path, prefix), message=message) for path, message in _slowly(body)][:MOST_FAULTS]
+    named = islice(_slowly(body), MOST_FAULTS)
+    found = [Fault(path=path_of(path, prefix), message=message) for path, message in named]
     return found or [Fault(path=prefix or "cells", message="is not valid nbformat 4.5")]
 
 

@@ -12,7 +12,7 @@ import asyncpg
 import orjson
 import structlog
 
-from services.catalog import changing, child_calls, creating, store
+from services.catalog import changing, child_calls, creating, large_contents, store
 from services.catalog.cell_ids import Numbering
 from services.catalog.differences import settings
 from services.catalog.differences.operations import Operations
@@ -74,10 +74,9 @@ async def list_versions(app: Catalog, command: ListVersions, _context: Context) 
     )
 
 
-async def get_version(app: Catalog, command: GetVersion, _context: Context) -> NotebookVersion:
+async def get_version(app: Catalog, command: GetVersion, context: Context) -> NotebookVersion:
     """One version, whole."""
-    async with app.database.connection() as connection:
-        row = await _find(store.Outside(connection), command.scope, command.notebook_id, command.version)
+    (row,) = await _contents(app, command, context, [command.version])
     definition = await asyncio.to_thread(store.definition, row)
     return NotebookVersion(
         **_summary(row),
@@ -189,9 +188,7 @@ async def _keep_contents(app: Catalog, command: CopyNotebook, context: Context, 
 
 async def _diff(app: Catalog, command: DiffVersions | ShowDiff, context: Context) -> tuple[NotebookDiff, str]:
     """The diff and the notebook's name in `b`."""
-    async with app.database.connection() as connection:
-        reader = store.Outside(connection)
-        rows = [await _find(reader, command.scope, command.notebook_id, name) for name in (command.a, command.b)]
+    rows = await _contents(app, command, context, [command.a, command.b])
     a, b = map(store.definition, rows)
     differences: list[CellDifference] = []
     operations: Operations = []
@@ -210,6 +207,18 @@ async def _diff(app: Catalog, command: DiffVersions | ShowDiff, context: Context
         diff=operations,
     )
     return diff, b.name
+
+
+async def _contents(
+    app: Catalog, command: GetVersion | DiffVersions | ShowDiff, context: Context, versions: list[str]
+) -> list[asyncpg.Record]:
+    """Versions named in an address, with memory for them. Raises NotFound and Unavailable."""
+
+    async def reading(reader: store.Reader) -> list[asyncpg.Record]:
+        return [await _find(reader, command.scope, command.notebook_id, version) for version in versions]
+
+    known = [version for version in versions if is_version(version)]
+    return await large_contents.read(app, context, command.scope, command.notebook_id, known, reading)
 
 
 async def _find(reader: store.Reader, scope: Scope, notebook_id: UUID, version: str) -> asyncpg.Record:

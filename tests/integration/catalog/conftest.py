@@ -26,7 +26,7 @@ from shared.contracts.files import FileUploadTicket, OpenFileUpload
 from shared.database import Database
 from shared.errors import AtelierError, NotFound
 from shared.outbox import Outbox
-from shared.responder import AlreadyDone, Context
+from shared.responder import AlreadyDone, Context, Held
 
 ROLE, PASSWORD = "atelier_catalog", "a-password-of-the-tests"
 
@@ -144,11 +144,12 @@ class Bench:
         full = command.model_validate_json(full.model_dump_json(by_alias=True))
         deadline = datetime.now(UTC) + timedelta(seconds=10)
         envelope = envelopes.of_command(full, source="test", identity=command_id or uuid4(), deadline=deadline)
-        context = Context(envelope, full, self.app.database)
-        try:
-            reply = replies.Reply.of(await handlers.COMMANDS[command](self.app, full, context))
-        except AlreadyDone as done:
-            reply = done.reply
+        async with Held() as held:
+            context = Context(envelope, full, self.app.database, held)
+            try:
+                reply = replies.Reply.of(await handlers.COMMANDS[command](self.app, full, context))
+            except AlreadyDone as done:
+                reply = done.reply
         decoded = replies.decode(reply.encode())
         decoded.raise_error()
         return command.reply_type().model_validate(decoded.data)
