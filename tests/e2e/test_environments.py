@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from deploy.local import Stack
-from tests.support import kernels
+from tests.support import kernels, polling
 from tests.support.api import Api
 from tests.support.runs import address, terminal_events, until
 from tests.support.standstill import NEVER_READY, library_never_ready
@@ -147,11 +147,11 @@ async def test_its_kernel_can_be_cancelled_while_it_starts(api: Api) -> None:
     assert (await api.post("library", data=form))[0] == 201
     notebook = await api.create("print(1)", environment={"customLibraries": [NEVER_READY]})
     run = await api.start(notebook["notebookId"])
-    await kernels.until(lambda: bool(kernels.processes_named(NEVER_READY)), within_s=90, what="the kernel's start")
+    await polling.until(lambda: bool(kernels.processes_named(NEVER_READY)), within_s=90, what="the kernel's start")
     await until(api, run, phase="StartingKernel")
     assert (await api.post(f"{address(run)}/cancel"))[0] == 202
     ended = await api.wait(notebook["notebookId"], run["executionId"])
     assert (ended["status"], [cell["status"] for cell in ended["cellResults"]]) == ("Cancelled", ["Cancelled"])
     assert await terminal_events(api, run) == ["execution.cancelled"]
-    await kernels.until(lambda: not kernels.processes_named(NEVER_READY), within_s=20, what="the kernel's end")
+    await polling.until(lambda: not kernels.processes_named(NEVER_READY), within_s=20, what="the kernel's end")
     assert (await api.delete(f"library/{NEVER_READY}"))[0] == 204

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from services.executor.kernels.isolation import Level
 from services.executor.kernels.plain import PlainKernels, python_command
 from services.executor.kernels.port import Kernel
 from services.executor.running import folder
+from tests.support.users import SOURCE_UIDS
 
 KERNEL_PYTHON = Path(os.environ.get("ATELIER_TEST_KERNEL_PYTHON", ".venv-kernel/bin/python")).absolute()
 """The interpreter of base kernels; the variable names another one, with other releases of ipykernel and IPython."""
@@ -61,7 +62,7 @@ def forked_source(
         ForkOptions(
             python=python,
             imports=IMPORTS if imports is None else imports,
-            uids=(300_000, 10_000),
+            uids=SOURCE_UIDS,
             limits=limits,
             pool_size=pool_size,
             minimum=minimum,
@@ -113,14 +114,6 @@ class Session:
         (outcome,) = await self.run(code)
         assert outcome.status == "Success", (outcome.error_type, outcome.error_message, outcome.traceback)
         return self.text().strip()
-
-
-async def until(condition: Callable[[], bool], *, within_s: float = 5.0, what: str = "it") -> None:
-    """Wait for a condition; fails when the time is over."""
-    deadline = asyncio.get_running_loop().time() + within_s
-    while not condition():
-        assert asyncio.get_running_loop().time() < deadline, f"{what} did not happen within {within_s} s"
-        await asyncio.sleep(0.01)
 
 
 def processes_named(name: str) -> list[int]:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deploy.local import Stack
+from tests.support.users import stack_users
 
 
 @contextmanager
@@ -36,7 +37,8 @@ def private_stack(
     Starting it blocks: call it in a thread where the event loop is needed meanwhile.
     """
     with private_folder() as folder:
-        stack = Stack(folder / "s", slots=slots, env=env, service_env=service_env, replicas=replicas)
+        settings = {**stack_users(), **(env or {})}
+        stack = Stack(folder / "s", slots=slots, env=settings, service_env=service_env, replicas=replicas)
         stack.end_with_this_process()
         try:
             stack.up(only=only)

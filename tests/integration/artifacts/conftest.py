@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import aiohttp
@@ -16,6 +15,7 @@ from shared.payloads import HttpPayloadStore
 from shared.requests import Requests
 from shared.settings import ObjectStoreSettings
 from tests.integration.artifacts.client import Client
+from tests.support.polling import until
 from tests.support.stacks import private_stack
 
 SERVERS = ["rabbitmq", "postgres", "s3"]
@@ -79,10 +79,4 @@ async def client(stack: Stack, broker: Broker, requests: Requests, objects: S3Ob
 @pytest.fixture
 def eventually() -> Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]:
     """Waits until something is so; fails after a while."""
-
-    async def wait(is_so: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:
-        async with asyncio.timeout(seconds):
-            while not await is_so():
-                await asyncio.sleep(0.05)
-
-    return wait
+    return until

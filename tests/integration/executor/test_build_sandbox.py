@@ -16,7 +16,8 @@ from services.executor.environments.rules import EnvironmentBuildError
 from services.executor.environments.sandbox import BuildSandbox
 from services.executor.environments.uv import PackageIndex, Uv
 from services.executor.kernels.forkserver.confinement import Limits
-from tests.support.kernels import processes_named, until
+from tests.support.kernels import processes_named
+from tests.support.polling import until
 
 LIMITS = Limits(memory_bytes=300_000_000, processes=60, file_bytes=5_000_000)
 

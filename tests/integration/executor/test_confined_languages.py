@@ -13,7 +13,8 @@ from services.executor.kernels.forked import ForkedKernels
 from services.executor.kernels.forkserver.confinement import Limits
 from services.executor.kernels.port import KernelRequest
 from tests.support import languages
-from tests.support.kernels import Session, forked_source, until
+from tests.support.kernels import Session, forked_source
+from tests.support.polling import until
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.slow(reason="Scala's Java machine and Spark start")]
 

@@ -19,7 +19,8 @@ from services.executor.kernels.commands import KernelCommand
 from services.executor.kernels.forked import ForkedKernels
 from services.executor.kernels.forkserver.confinement import Limits
 from services.executor.kernels.port import BUILT, KernelRequest, KernelStartError
-from tests.support.kernels import KERNEL_PYTHON, Session, forked_source, plain_source, processes_named, until
+from tests.support.kernels import KERNEL_PYTHON, Session, forked_source, plain_source, processes_named
+from tests.support.polling import until
 
 LIMITS = Limits(memory_bytes=500_000_000, processes=60, open_files=512, file_bytes=10_000_000, cpu_seconds=30)
 

@@ -21,7 +21,8 @@ from services.executor.kernels.forkserver.confinement import Limits
 from services.executor.kernels.isolation import Level, TooLittleIsolation
 from services.executor.kernels.plain import PlainKernel
 from services.executor.kernels.port import KernelRequest, KernelStartError
-from tests.support.kernels import KERNEL_PYTHON, Session, forked_source, until
+from tests.support.kernels import KERNEL_PYTHON, Session, forked_source
+from tests.support.polling import until
 from tests.support.vanishing import living
 
 MEMORY = 300_000_000
@@ -302,7 +303,7 @@ async def test_a_killed_server_takes_every_kernel_with_it_within_a_second_and_co
         assert len(family) >= 3
         running = asyncio.create_task(session.run("import time; time.sleep(60)"))
         os.kill(first, signal.SIGKILL)
-        await until(lambda: not living(family), within_s=1, what="the kernels' end")
+        await until(lambda: not living(family), what="the kernels' end")
         (outcome,) = await running
         assert outcome.error_type == "DeadKernelError"
         assert "the fork server ended" in (outcome.error_message or "")

@@ -16,8 +16,9 @@ from services.executor.kernels.output_limits import MAX_CELL_OUTPUTS
 from services.executor.kernels.plain import PlainKernels
 from services.executor.kernels.port import KernelRequest, KernelSource, KernelStartError
 from services.executor.running import folder
-from tests.support.kernels import KERNEL_PYTHON, Session, forked_source, plain_source, until
+from tests.support.kernels import KERNEL_PYTHON, Session, forked_source, plain_source
 from tests.support.long import others_are_long
+from tests.support.polling import until
 
 SOURCES = ("plain", "forked", "pooled", "confined")
 
@@ -201,7 +202,7 @@ async def test_nothing_is_left_after_close(source: KernelSource, run_dir: Path) 
     assert await session.says(code) == "started"
     await until(lambda: _running(mark) == 1, what="the child's start")
     await kernel.close()
-    await until(lambda: _running(mark) == 0, within_s=1, what="the child's end")
+    await until(lambda: _running(mark) == 0, what="the child's end")
     assert [path.name for path in kernel.run_dir.rglob("*") if path.is_socket()] == []
     usage = kernel.usage()
     assert usage is not None

@@ -14,7 +14,7 @@ from services.executor.kernels.forked_kernel import ForkedKernel
 from services.executor.kernels.port import KernelStartError
 from services.executor.kernels.shared_pool import SharedPool, Starts
 from services.executor.kernels.start_priority import StartPriority
-from tests.support.kernels import until
+from tests.support.polling import until
 
 
 class Meter:

@@ -13,7 +13,7 @@ from services.executor.kernels.commands import KernelCommand
 from services.executor.kernels.forked_kernel import ForkedKernel
 from services.executor.kernels.spares import Origin, Spares, fingerprint
 from services.executor.kernels.start_priority import StartPriority
-from tests.support.kernels import until
+from tests.support.polling import until
 
 
 class Standin:
