@@ -19,6 +19,9 @@ from mindzie_sdk.errors import NotSavableError
 MAX_DEPTH = 64
 """Levels of nesting: deeper than any result people read, and far below what JSON parsers refuse."""
 
+INTEGERS = range(-(2**63), 2**64)
+"""Whole numbers that every reader of the saved JSON keeps."""
+
 
 def to_json(value: Any) -> Any:
     """Returns `value` as None, bool, int, float, str, list or dict with text keys.
@@ -26,8 +29,8 @@ def to_json(value: Any) -> Any:
     NaN, infinities and NaT become null. Times become RFC 3339 text (those with a time zone in UTC with `Z`), durations
     seconds, arrays and sets lists, a Series an object by its index, a DataFrame a list of records, an enum its value.
 
-    Raises NotSavableError, naming the place, for anything else, for two keys that become one, and for nesting deeper
-    than MAX_DEPTH (a value that contains itself).
+    Raises NotSavableError, naming the place, for anything else, for whole numbers of more than 64 bits, for two keys
+    that become one, and for nesting deeper than MAX_DEPTH (a value that contains itself).
     """
     return _convert(value, "value", 0)
 
@@ -40,6 +43,10 @@ def _convert(value: Any, place: str, depth: int) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
+        if int(value) not in INTEGERS:
+            raise NotSavableError(
+                f"{place} is a whole number of more than 64 bits, which JSON readers round: save its text, str(…)"
+            )
         return int(value)
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
@@ -119,6 +126,8 @@ def _object(items: Any, place: str, depth: int) -> dict[str, Any]:
 def _key(key: Any, place: str) -> str:
     if isinstance(key, tuple):  # the rows of a grouped table
         return " / ".join(_key(part, place) for part in key)
+    if isinstance(key, int) and not isinstance(key, bool):
+        return str(int(key))
     plain = _convert(key, f"a key of {place}", 0)
     if plain is None:
         return "null"

@@ -70,6 +70,8 @@ async def _seal(tx: WriteTransaction, command: SealManifest) -> None:
             raise Conflict("The manifest of this execution is closed; nothing can be added to it.")
         return
     await store.upsert_artifacts(tx.sql, command.execution_id, command.epoch, command.entries)
+    if command.withdrawn:
+        await tx.sql.execute(queries.withdraw_artifacts, command.execution_id, command.epoch, command.withdrawn)
     if command.final:
         await tx.sql.execute(queries.close_manifest, command.execution_id, command.epoch, command.kept)
 

@@ -260,6 +260,10 @@ ON CONFLICT (execution_id, epoch, artifact_id) DO UPDATE SET
     content = excluded.content, content_truncated = excluded.content_truncated, details = excluded.details,
     pack_key = excluded.pack_key, pack_offset = excluded.pack_offset, crc32 = excluded.crc32;
 
+-- name: withdraw_artifacts
+-- What a run showed while it went on and has taken back. The objects are swept once nothing refers to them.
+DELETE FROM artifact WHERE execution_id = $1 AND epoch = $2 AND artifact_id = ANY($3::uuid[]);
+
 -- name: count_missing_artifacts
 -- How many of these ids the manifest does not hold: a closed one takes what it has already, and nothing else.
 SELECT count(*) FROM unnest($3::uuid[]) AS wanted (id)

@@ -87,6 +87,8 @@ class Verdict:
     error_type: str | None = None
     error_message: str | None = None
     failed_cell: str | None = None
+    skip_reason: str | None = None
+    """Why the cells that did not run were skipped."""
     cause: RetryCause | None = "error"
     """Under which word of a retry policy the failure falls; None: it is never followed by another attempt."""
 
@@ -215,12 +217,14 @@ class Tally:
         self._counts[result.status] += 1
         self.results[place] = result
 
-    def leave_rest(self, status: Literal["Skipped", "Cancelled"]) -> list[CellResult]:
-        """Mark every cell that has not ended; returns those."""
+    def leave_rest(self, status: Literal["Skipped", "Cancelled"], reason: str | None = None) -> list[CellResult]:
+        """Mark every cell that has not ended, with the reason why it was skipped; returns those."""
         changed = []
         for result in self.results:
             if result.status in ("Pending", "Running"):
-                left = result.model_copy(update={"status": status})
+                left = result.model_copy(
+                    update={"status": status, "skip_reason": reason if status == "Skipped" else None}
+                )
                 self.put(left)
                 changed.append(left)
         return changed

@@ -77,6 +77,9 @@ class WorkerSettings(ExecutorSettings):
     environments_max_bytes: int = Field(
         20_000_000_000, ge=1, description="what built environments may take before the longest unused are removed"
     )
+    kernel_shutdown_grace: float = Field(
+        2.0, ge=0, description="seconds that a kernel may take to end by itself after its last cell"
+    )
     drain_timeout: float = Field(30.0, ge=0, description="seconds that runs may take to finish on SIGTERM")
     isolation_minimum: Literal["strong", "confined", "none"] = Field(
         "strong", description="the worker refuses to start where kernels cannot be isolated this well"

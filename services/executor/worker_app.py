@@ -128,6 +128,7 @@ def build_worker(settings: WorkerSettings, readiness: Readiness) -> list[Part]:
             cpu_seconds=settings.kernel_cpu_seconds,
         ),
         reading=FairReading(),
+        shutdown_grace_s=settings.kernel_shutdown_grace,
     )
     worker = Worker(settings, means, bones.broker, folder)
     return [*bones.parts(), objects, environments, folder, fonts, kernels, worker]

@@ -284,6 +284,7 @@ EXECUTION: Json = {
                 "diskUsageBytes": 0,
                 "method": "cgroup",
             },
+            "skipReason": None,
         }
     ],
     "outputs": {

@@ -132,6 +132,7 @@ class CellResult(Wire):
     error_message: str | None = None
     traceback: str | None = None
     resources: CellResources | None = Field(None, description="null for a cell that was not run")
+    skip_reason: str | None = Field(None, description="why the cell was skipped; null for one that was not")
 
 
 class EnrichedData(Wire):

@@ -50,8 +50,9 @@ class ArtifactEntry(Wire):
 
 
 class SealManifest(ArtifactsCommand, Command[Nothing]):
-    """Register a run's artifacts under (execution, epoch). `final` closes the manifest; before that, entries add up.
-    Nothing is published and no object is visible until executor's terminal commit names the epoch."""
+    """Register a run's artifacts under (execution, epoch). `final` closes the manifest; before that, entries add up,
+    one of a known id replaces what was registered under it, and `withdrawn` ones go. Nothing is published and no object
+    is visible until executor's terminal commit names the epoch."""
 
     write = True
     execution_id: UUID
@@ -60,6 +61,7 @@ class SealManifest(ArtifactsCommand, Command[Nothing]):
     final: bool
     kept: bool = Field(False, description="of an attempt that another follows: it stays readable beside the run's end")
     entries: list[ArtifactEntry]
+    withdrawn: list[UUID] = Field(default_factory=list, description="registered while the run went on, and no more")
 
 
 class ArtifactList(Wire):

@@ -13,13 +13,14 @@ import nbformat
 import psutil
 from nbformat.v4 import new_code_cell, new_notebook
 
-from services.executor.kernels.cells import CellOutcome, CellRunner
+from services.executor.kernels.cells import CellRunner
 from services.executor.kernels.commands import KernelCommand
 from services.executor.kernels.fair_reading import Turn
 from services.executor.kernels.fork_options import ForkOptions
 from services.executor.kernels.forked import ForkedKernels
 from services.executor.kernels.forkserver.confinement import Limits
 from services.executor.kernels.isolation import Level
+from services.executor.kernels.outcomes import CellOutcome
 from services.executor.kernels.plain import PlainKernels, python_command
 from services.executor.kernels.port import Kernel
 from services.executor.running import folder
@@ -94,7 +95,7 @@ class Session:
         self, *sources: str, cancel: asyncio.Event | None = None, timeout_s: float = 60, turn: Turn | None = None
     ) -> list[CellOutcome]:
         self.notebook = nbformat.from_dict(new_notebook(cells=[new_code_cell(source) for source in sources]))
-        runner = CellRunner(
+        self.runner = runner = CellRunner(
             self.notebook,
             self.kernel,
             cancel=cancel or asyncio.Event(),
@@ -105,6 +106,7 @@ class Session:
             return [await runner.run(i, timeout_s=timeout_s, timeout_name="limit") for i in range(len(sources))]
         finally:
             runner.close()
+            runner.catch_up()
 
     def text(self, index: int = 0) -> str:
         return "".join(output.get("text", "") for output in self.notebook.cells[index].outputs)

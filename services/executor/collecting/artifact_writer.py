@@ -99,6 +99,10 @@ class ArtifactWriter:
             **members,
         )
 
+    def adopt(self, entry: ArtifactEntry) -> None:
+        """Take an entry whose bytes were stored before, at the next position."""
+        self.entries.append(entry.model_copy(update={"position": len(self.entries) + 1}))
+
     async def store_packs(self) -> None:
         """Store what the entries name that is not stored yet; to be done before they are registered, and safe to
         repeat. Raises Unavailable."""

@@ -13,10 +13,12 @@ from typing import Any
 
 from nbformat import NotebookNode
 
+from services.executor.kernels import messages
+
 INTERACTIVE = re.compile(r"^application/vnd\.(plotly|vega|vegalite|bokehjs_exec)\b")
 """MIME types of interactive charts."""
 
-_VEGA_LITE = re.compile(r"vega-lite/v(\d+)")
+_VEGA_LITE = re.compile(r"vega-lite/v(\d{1,3})")
 _ALTAIR_MARK = 'id="altair-viz-'
 _SPEC_START = "})({"
 """Where the description begins in Altair's page: the arguments of a function that is called where it is written."""
@@ -31,9 +33,10 @@ def add_descriptions(cell: NotebookNode) -> None:
         data = output.get("data")
         if not isinstance(data, dict) or any(map(INTERACTIVE.match, data)):
             continue
-        spec = _altair_spec("".join(data.get("text/html", "")))
-        if spec is not None:
-            data[_mime_of(spec)] = NotebookNode(spec)
+        page = data.get("text/html")
+        spec = _altair_spec(page) if isinstance(page, str) else None
+        if spec is not None and isinstance(kept := messages.cleaned(spec), dict):
+            data[_mime_of(kept)] = kept
 
 
 def title_of(chart: Any) -> str | None:
@@ -57,7 +60,7 @@ def _altair_spec(page: str) -> dict[str, Any] | None:
         return None
     try:
         spec, _ = json.JSONDecoder().raw_decode(page, start + len(_SPEC_START) - 1)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return spec if isinstance(spec, dict) else None
 

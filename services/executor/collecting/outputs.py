@@ -1,11 +1,12 @@
-"""A cell's outputs as artifact entries: which form counts, what it is called, how large the picture is."""
+"""An output of a cell as an artifact: which form counts, what it is called, how large the picture is."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
+import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from nbformat import NotebookNode
 from services.executor.collecting import charts, pictures
 from services.executor.collecting.charts import INTERACTIVE
 from services.executor.collecting.scraps import scrap_in
+from shared import exact_numbers
 
 INLINE_CONTENT_BYTES = 1024 * 1024
 """Content over this size is shown truncated in `detailed` results (SPEC.md: Results), in bytes."""
@@ -57,7 +59,11 @@ EXTENSION = {
 _TABLE = re.compile(rb'class="dataframe"|<table id="T_')
 """What the HTML of pandas tables holds: of data frames, and of those with a style."""
 
-_HEADING = re.compile(r"^#{1,6}[^\S\n]++(\S.*)$", re.MULTILINE)
+_MIME_TYPE = re.compile(r"\w[\w!#$&^.+-]{0,126}/\w[\w!#$&^.+-]{0,126}(;[ -~]{1,100})?", re.ASCII)
+"""A media type (RFC 6838), perhaps with parameters: it is part of headers."""
+
+TITLE_LENGTH = 300
+"""Longest title of an output, in characters."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,16 +82,12 @@ class CellOutput:
     content_truncated: bool
     is_plot: bool
     is_table: bool
+    warning: str | None = None
 
-
-def of_cell(notebook: NotebookNode, index: int) -> Iterator[CellOutput]:
-    """The outputs of the cell at `index`, in order."""
-    cell = notebook.cells[index]
-    heading = heading_above(notebook, index)
-    for output in cell.get("outputs", []):
-        found = _read(output, cell.id, heading)
-        if found is not None:
-            yield found
+    @property
+    def sha256(self) -> str:
+        """Of the bytes."""
+        return hashlib.sha256(self.data).hexdigest()
 
 
 def type_of(cell: NotebookNode) -> str | None:
@@ -95,25 +97,14 @@ def type_of(cell: NotebookNode) -> str | None:
     return next(iter(shown), next(iter(word for word in words if word), None))
 
 
-def heading_above(notebook: NotebookNode, index: int) -> str | None:
-    """The nearest Markdown heading above a cell."""
-    for place in range(index - 1, -1, -1):
-        cell = notebook.cells[place]
-        if cell["cell_type"] == "markdown":
-            headings = _HEADING.findall(cell["source"])
-            if headings:
-                text = str(headings[-1]).rstrip()
-                return text.rstrip("#").rstrip() or text  # hashes may close a heading
-    return None
-
-
 def _form(data: dict[str, Any]) -> str | None:
     # sympy shows a formula's picture beside it: that is no plot.
     formula = ("text/latex",) if "text/html" not in data else ()
     for mime in (*filter(INTERACTIVE.match, data), *formula, *PREFERRED):
-        if mime in data:
+        if mime in data and _MIME_TYPE.fullmatch(mime):
             return str(mime)
-    return next((mime for mime in sorted(data) if mime != WIDGET_VIEW), None)
+    others = sorted(str(mime) for mime in data if mime != WIDGET_VIEW)
+    return next(filter(_MIME_TYPE.fullmatch, others), next(iter(others), None))
 
 
 def _word(output: NotebookNode) -> str | None:
@@ -122,10 +113,12 @@ def _word(output: NotebookNode) -> str | None:
     form = _form(output.get("data", {}))
     if form is None:
         return None
-    return form if form.startswith("image/") or form.endswith("json") else str(output.output_type)
+    is_named = (form.startswith("image/") or form.endswith("json")) and _MIME_TYPE.fullmatch(form)
+    return form if is_named else str(output.output_type)
 
 
-def _read(output: NotebookNode, cell_id: str, heading: str | None) -> CellOutput | None:
+def read(output: NotebookNode, cell_id: str, heading: str | None) -> CellOutput | None:
+    """An output in the form that counts; None for one that has nothing to show. `heading`: the one above its cell."""
     if scrap_in(output) is not None:
         return None  # it is kept as a value
     if output.output_type == "stream":
@@ -137,12 +130,23 @@ def _read(output: NotebookNode, cell_id: str, heading: str | None) -> CellOutput
     if form is None:
         return None
     metadata = output.get("metadata", {})
-    own = metadata.get("title") or (metadata.get(form) or {}).get("title")
+    own = metadata.get("title") or _members(metadata, form).get("title")
     chart = charts.title_of(data[form]) if INTERACTIVE.match(form) else None
-    title = str(own) if own else chart or heading
+    title = str(own)[:TITLE_LENGTH] if own else chart or heading
+    if not _MIME_TYPE.fullmatch(form):
+        # The notebook's own word for something; no header takes it.
+        return _text(
+            output, cell_id, title, "text/plain" if isinstance(data[form], str) else "application/json", data[form]
+        )
     if BINARY.match(form):
         return _binary(output, cell_id, title, form, data[form])
     return _text(output, cell_id, title, form, data[form])
+
+
+def _members(metadata: dict[str, Any], form: str) -> dict[str, Any]:
+    """What an output's metadata say of one of its forms."""
+    said = metadata.get(form)
+    return said if isinstance(said, dict) else {}
 
 
 def _binary(output: NotebookNode, cell_id: str, title: str | None, form: str, encoded: Any) -> CellOutput | None:
@@ -150,7 +154,7 @@ def _binary(output: NotebookNode, cell_id: str, title: str | None, form: str, en
         raw = base64.b64decode("".join(encoded) if isinstance(encoded, list) else encoded)
     except (binascii.Error, TypeError, ValueError):
         return None  # the notebook called something a picture that is none
-    width, height = _dimensions(form, raw, output.get("metadata", {}).get(form) or {})
+    width, height = _dimensions(form, raw, _members(output.get("metadata", {}), form))
     is_image = form.startswith("image/")
     return CellOutput(
         cell_id=cell_id,
@@ -170,9 +174,14 @@ def _binary(output: NotebookNode, cell_id: str, title: str | None, form: str, en
 
 def _text(output: NotebookNode, cell_id: str, title: str | None, form: str, value: Any) -> CellOutput:
     is_json = form.endswith("json")
-    raw = orjson.dumps(value) if is_json else str("".join(value) if isinstance(value, list) else value).encode()
+    if isinstance(value, list) and not is_json and all(isinstance(line, str) for line in value):
+        value = "".join(value)
+    raw, rounded = _json(value) if is_json else (str(value).encode(errors="replace"), None)
     is_image = form.startswith("image/")
-    truncated = len(raw) > INLINE_CONTENT_BYTES
+    truncated = len(raw) > INLINE_CONTENT_BYTES or rounded is not None
+    warning = None
+    if rounded is not None:
+        warning = f"An output of {cell_id} has a whole number of more than 64 bits ({rounded}); download it to have it."
     content: Any = None
     if is_json and not truncated:
         content = value
@@ -192,7 +201,18 @@ def _text(output: NotebookNode, cell_id: str, title: str | None, form: str, valu
         content_truncated=truncated and not is_image,
         is_plot=is_image or bool(INTERACTIVE.match(form)),
         is_table=form == "text/html" and _TABLE.search(raw) is not None,
+        warning=warning,
     )
+
+
+def _json(value: Any) -> tuple[bytes, str | None]:
+    """JSON text of a value, and where it has a whole number that other readers of it would round."""
+    try:
+        return orjson.dumps(value), None
+    except TypeError:
+        raw = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+        places = exact_numbers.large_integers(raw, 1)
+        return raw, ".".join(map(str, places[0])) or "the whole of it" if places else None
 
 
 def _dimensions(form: str, raw: bytes, metadata: dict[str, Any]) -> tuple[int | None, int | None]:

@@ -16,8 +16,15 @@ Size = tuple[int | None, int | None]
 _PIXELS = {"": 1.0, "px": 1.0, "pt": 96 / 72, "pc": 16.0, "in": 96.0, "cm": 96 / 2.54, "mm": 96 / 25.4}
 """Pixels a unit of length has (CSS Values, absolute lengths)."""
 
-_SVG_LENGTH = re.compile(r"\b(width|height)\s*+=\s*+[\"']\s*+([\d.]++)\s*+([a-z]{0,20})\s*+[\"']")
-_SVG_VIEW = re.compile(r"\bviewBox\s*=\s*[\"'][\s,]*[-\d.e]+[\s,]+[-\d.e]+[\s,]+([\d.]+)[\s,]+([\d.]+)")
+MAX_SVG_TAG = 10_000
+"""Characters of an SVG picture's first tag that are looked at."""
+
+# White space is bounded: two neighbours that could share it would try every way to do so.
+_SVG_LENGTH = re.compile(r"\b(width|height)\s{0,9}=\s{0,9}[\"']\s{0,9}([\d.]{1,30})\s{0,9}([a-z]{0,9})\s{0,9}[\"']")
+_NUMBER, _GAP = r"[-\d.e]{1,30}", r"[\s,]{1,9}"
+_SVG_VIEW = re.compile(
+    rf"\bviewBox\s{{0,9}}=\s{{0,9}}[\"'][\s,]{{0,9}}{_NUMBER}{_GAP}{_NUMBER}{_GAP}([\d.]{{1,30}}){_GAP}([\d.]{{1,30}})"
+)
 
 _NO_SIZE_MARKERS = frozenset({0xC4, 0xC8, 0xCC})
 """JPEG markers between SOF0 and SOF15 that begin no frame."""
@@ -77,7 +84,7 @@ def _webp(head: bytes) -> Size:
 def _svg(head: bytes) -> Size:
     text = head.decode(errors="ignore")
     start = text.find("<svg")
-    tag = text[start : text.find(">", start)] if start >= 0 else ""
+    tag = text[start : start + MAX_SVG_TAG].partition(">")[0] if start >= 0 else ""
     sides: dict[str, int] = {}
     for name, number, unit in _SVG_LENGTH.findall(tag):
         if unit in _PIXELS:

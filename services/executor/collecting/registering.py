@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from uuid import UUID
+
 from services.executor.collecting.artifact_writer import RunIdentity
 from services.executor.collecting.outputs import INLINE_CONTENT_BYTES
 from shared.contracts.results import ArtifactEntry, SealManifest
@@ -25,10 +28,16 @@ def portion(entries: list[ArtifactEntry]) -> list[ArtifactEntry]:
 
 
 async def seal(
-    requests: Requests, identity: RunIdentity, entries: list[ArtifactEntry], *, final: bool, kept: bool = False
+    requests: Requests,
+    identity: RunIdentity,
+    entries: list[ArtifactEntry],
+    *,
+    final: bool,
+    kept: bool = False,
+    withdrawn: Sequence[UUID] = (),
 ) -> None:
-    """Register them; `final` closes the manifest, `kept` says that another attempt follows. Raises Unavailable, and
-    what artifacts answers."""
+    """Register them; `final` closes the manifest, without those `withdrawn`, and `kept` says that another attempt
+    follows. Raises Unavailable, and what artifacts answers."""
     command = SealManifest(
         scope=identity.scope,
         caller=identity.caller,
@@ -38,6 +47,7 @@ async def seal(
         final=final,
         kept=kept,
         entries=entries,
+        withdrawn=list(withdrawn),
     )
     try:
         await requests.ask(command)

@@ -14,6 +14,7 @@ from pydantic.alias_generators import to_camel
 
 from services.executor import wording
 from services.executor.collecting.beneath import Folder, OpenFile, Refused
+from shared import exact_numbers
 
 RECORDS = ".atelier"
 """Where the records lie, in the outputs folder."""
@@ -26,6 +27,12 @@ MAX_RECORD_BYTES = 16_000_000
 
 MAX_ALL_RECORDS_BYTES = 64_000_000
 """Records of one run come to no more, in bytes: the worker holds them in memory."""
+
+MAX_ALL_VALUES = 1_000_000
+"""Values in the JSON of all records of one run: each takes far more memory than its text."""
+
+MAX_COLUMNS = 20_000
+"""Columns, or features, that one record names."""
 
 MAX_WARNINGS = 20
 """Faulty records that are named one by one."""
@@ -44,16 +51,16 @@ class _Record(BaseModel):
     content_type: str | None = None
     value: JsonValue = None
     record_count: int | None = None
-    columns: list[str] = Field(default_factory=list)
-    new_columns: list[str] = Field(default_factory=list)
+    columns: list[str] = Field(default_factory=list, max_length=MAX_COLUMNS)
+    new_columns: list[str] = Field(default_factory=list, max_length=MAX_COLUMNS)
     title: str | None = Field(None, max_length=300)
-    column_types: list[str] | None = None
+    column_types: list[str] | None = Field(None, max_length=MAX_COLUMNS)
     """Of a table in CSV, from kernels without a Parquet writer: a type for each column (`csv_tables.TYPES`)."""
     model_type: str | None = None
     framework: str | None = None
     metrics: dict[str, JsonValue] = Field(default_factory=dict)
     accuracy: float | None = None
-    features: list[str] = Field(default_factory=list)
+    features: list[str] = Field(default_factory=list, max_length=MAX_COLUMNS)
     format: str | None = None
 
 
@@ -81,9 +88,9 @@ class Saved:
         )
 
 
-def saved_value(name: str, value: Any) -> Saved:
-    """A value that was handed back by other means than a record."""
-    return Saved(number="", record=_Record(kind="value", name=name, value=value))
+def saved_value(number: str, name: str, value: Any) -> Saved:
+    """A value that was handed back by other means than a record; `number` is its own among all that was saved."""
+    return Saved(number=number, record=_Record(kind="value", name=name, value=value))
 
 
 class SavedFiles:
@@ -92,7 +99,7 @@ class SavedFiles:
     def __init__(self, outputs: Path, *, max_bytes: int) -> None:
         self._folder = Folder(outputs)
         self._max_bytes = max_bytes
-        self._bytes = self._record_bytes = 0
+        self._bytes = self._record_bytes = self._values = 0
         self._loose: dict[str, int] = {}
         self._seen: set[str] = set()
         self.files: set[str] = set()
@@ -175,7 +182,12 @@ class SavedFiles:
 
     def _read(self, name: str) -> Saved:
         raw = self._bytes_of(name)
-        record = _Record.model_validate(orjson.loads(raw))
+        self._values += 1 + raw.count(b",") + raw.count(b"[") + raw.count(b"{")
+        if self._values > MAX_ALL_VALUES:
+            raise ValueError(f"the records hold more than {MAX_ALL_VALUES:,} values; save large data as a table")
+        content = orjson.loads(raw)
+        _refuse_large_integers(raw)
+        record = _Record.model_validate(content)
         if b"\\u0000" in raw or "\0" in record.name:
             raise ValueError("it contains a NUL character")
         if record.kind == "value":
@@ -224,6 +236,16 @@ class SavedFiles:
             self.warnings.append(f"A saved artifact ({name}) could not be read and was left out: {_first(error)}")
         elif self._faults == MAX_WARNINGS + 1:
             self.warnings.append("More saved artifacts could not be read and were left out.")
+
+
+def _refuse_large_integers(raw: bytes) -> None:
+    """Raise ValueError for a whole number that our reader of JSON has rounded."""
+    try:
+        places = exact_numbers.large_integers(raw, 1)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if places:
+        raise ValueError(f"{'.'.join(map(str, places[0]))} {exact_numbers.MESSAGE}")
 
 
 def _first(error: Exception) -> str:

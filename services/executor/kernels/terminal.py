@@ -5,15 +5,26 @@ nbclient's own (`coalesce_streams`) takes quadratic time on long lines: 100 kB w
 
 from __future__ import annotations
 
-from nbformat import NotebookNode
+import re
+
+MOST_APPLIED = 200_000
+"""A text with more carriage returns within its lines, or more backspaces, keeps them: each costs a step."""
+
+# Tried once a line, and goes back over no more than that line.
+_OVERWRITTEN = re.compile(r"(?m)^[^\n]*\r(?=[^\r\n])")
+
+_SEVERAL = re.compile(r"\r\r+")
 
 
 def shown(text: str) -> str:
-    """`text` with overwritten parts gone."""
-    if "\b" not in text and "\r" not in text:
-        return text
-    lines = text.replace("\r\n", "\n").split("\n")
-    return "\n".join(_line(line) for line in lines)
+    """`text` with overwritten parts gone. A carriage return at the end of a line stays: what follows may overwrite."""
+    if "\r" in text:
+        text = _SEVERAL.sub("\r", text.replace("\r\n", "\n"))
+        if text.count("\r") <= MOST_APPLIED:
+            text = _OVERWRITTEN.sub("", text)
+    if "\b" in text and text.count("\b") <= MOST_APPLIED:
+        text = _without_backspaces(text)
+    return text
 
 
 def continued(text: str) -> str:
@@ -24,10 +35,10 @@ def continued(text: str) -> str:
     """
     if "\b" not in text and "\r" not in text:
         return text
-    first, newline, rest = text.replace("\r\n", "\n").partition("\n")
-    body = first.rstrip("\r")
+    text = text.replace("\r\n", "\n")
+    body = text.partition("\n")[0].rstrip("\r")
     over = "\r" if "\r" in body else "\b" * _backspaces_beyond(body)
-    return over + _line(first) + newline + "\n".join(map(_line, rest.split("\n")))
+    return over + shown(text)
 
 
 def _backspaces_beyond(line: str) -> int:
@@ -43,23 +54,17 @@ def _backspaces_beyond(line: str) -> int:
     return beyond
 
 
-def _line(line: str) -> str:
-    body = line.rstrip("\r")
-    ending = line[len(body) : len(body) + 1]
-    kept = body.rpartition("\r")[2]
-    if "\b" in kept:
-        characters: list[str] = []
-        for character in kept:
-            if character != "\b":
-                characters.append(character)
-            elif characters:
-                characters.pop()
-        kept = "".join(characters)
-    return kept + ending
-
-
-def tidy(outputs: list[NotebookNode]) -> None:
-    """Apply `shown` to every stream among a cell's outputs."""
-    for output in outputs:
-        if output["output_type"] == "stream":
-            output["text"] = shown(output["text"])
+def _without_backspaces(text: str) -> str:
+    """Take back a character of the same line for each backspace."""
+    first, *others = text.split("\b")
+    parts: list[str] = [first]
+    ends: list[int] = [len(first)]
+    for part in others:
+        while parts and not ends[-1]:
+            parts.pop()
+            ends.pop()
+        if parts and parts[-1][ends[-1] - 1] != "\n":
+            ends[-1] -= 1
+        parts.append(part)
+        ends.append(len(part))
+    return "".join(part[:end] for part, end in zip(parts, ends, strict=True))

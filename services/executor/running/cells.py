@@ -12,14 +12,16 @@ from nbformat import NotebookNode
 
 from services.executor import model
 from services.executor.collecting import outputs as cell_outputs
-from services.executor.kernels.cells import CellOutcome, CellRunner
+from services.executor.kernels.cells import CellRunner
 from services.executor.kernels.fair_reading import Turn
+from services.executor.kernels.outcomes import CellOutcome
 from services.executor.kernels.port import Kernel
 from services.executor.model import Verdict
-from services.executor.running import parameters
+from services.executor.running import parameters, result_variable
 from services.executor.running.chronicle import Chronicle
 from services.executor.running.claim import Claim
 from services.executor.running.guard import Guard
+from services.executor.running.papermill_notes import PapermillNotes
 from shared import telemetry
 from shared.contracts.executions import CellResult
 from shared.contracts.retries import RetryCause
@@ -48,7 +50,9 @@ class NotebookCells:
         self._replayed = claim.replayed
         self._policy = self._request.error_policy or claim.notebook.integration.error_policy or "stop"
         self._injected = parameters.inject(notebook, claim.parameters, claim.notebook.kernel_type)
+        self._notes = PapermillNotes(notebook, claim.parameters, claim.notebook.notebook_name)
         self._notebook = notebook
+        self._index_of = {cell.id: index for index, cell in enumerate(notebook.cells)}
         self._chronicle = chronicle
         self._runner = CellRunner(
             notebook,
@@ -67,16 +71,41 @@ class NotebookCells:
         """Bring the notebook up to what the running cell has put out so far."""
         self._runner.catch_up()
 
+    def close(self) -> None:
+        """No cell will be run any more."""
+        self._runner.close()
+
+    async def save_named_result(self) -> str | None:
+        """Have the kernel save the table that the notebook named as its result; see `result_variable`."""
+        return await result_variable.save(self._runner, limit_s=max(self._remaining(), 1.0))
+
+    async def shut_down(self, grace_s: float) -> None:
+        """Have the kernel end by itself, within `grace_s` seconds: exit functions run, files are written to the end."""
+        if not self._kernel.exited.done():
+            with telemetry.span("shut down kernel"):
+                await self._runner.shut_down(grace_s)
+
+    def finish(self, verdict: Verdict) -> list[CellResult]:
+        """Bring the notebook to its end once the kernel says nothing more. Returns the results of cells whose outputs
+        have changed since they ended."""
+        self._runner.catch_up()
+        self._runner.keep_widgets()
+        self._notes.end(failed=verdict.state == "Error")
+        changed = []
+        for result in list(self._chronicle.tally.results):
+            if result.start_time is None:
+                continue
+            cell = self._notebook.cells[self._index_of[result.cell_id]]
+            self._drop_what_is_not_captured(cell)
+            now = {"has_output": bool(cell.outputs), "output_type": cell_outputs.type_of(cell)}
+            if (result.has_output, result.output_type) != (now["has_output"], now["output_type"]):
+                changed.append(result.model_copy(update=now))
+                self._chronicle.tally.put(changed[-1])
+        return changed
+
     async def run(self) -> Verdict:
         """Replay what comes before, then run every covered cell, or up to the one that stops the run."""
-        try:
-            return await self._run()
-        finally:
-            self._runner.close()
-            self._runner.keep_widgets()
-
-    async def _run(self) -> Verdict:
-        index_of = {cell.id: index for index, cell in enumerate(self._notebook.cells)}
+        index_of = self._index_of
         injected = self._injected
         covered = [result.cell_id for result in self._chronicle.tally.results]
         for cell_id in [*self._replayed, *covered]:
@@ -85,14 +114,16 @@ class NotebookCells:
                 if index > injected:
                     preset = await self._drive(injected)
                     if preset.status != "Success":
-                        return _judge(preset, None)
+                        return _judge(preset, None, "the run's parameters")
                 injected = None
             if cell_id in self._replayed:
                 outcome = await self._replay(index, cell_id)
             else:
                 outcome = await self._run_cell(index, cell_id)
+            if outcome is not None and outcome.exits:
+                return replace(model.COMPLETED, skip_reason=f"the notebook ended its run in {cell_id}")
             if outcome is not None and not self._tolerated(outcome, index):
-                return _judge(outcome, cell_id)
+                return _judge(outcome, cell_id, cell_id)
         return model.COMPLETED
 
     async def _drive(self, index: int) -> CellOutcome:
@@ -100,8 +131,10 @@ class NotebookCells:
         limit, is_own = self._limit(index)
         name = "cell's time limit" if is_own else "run's time limit"
         self._guard.cell_begins()
+        self._notes.cell_begins(index)
         outcome = await self._runner.run(index, timeout_s=limit, timeout_name=name)
         outcome = replace(outcome, resources=await self._guard.cell_ended())
+        self._notes.cell_ended(index, failed=outcome.status == "Error" and model.RAISES_TAG not in self._tags(index))
         if self._guard.breached.is_set() and outcome.status != "Cancelled":
             await self._kernel.kill()
             return replace(
@@ -134,15 +167,17 @@ class NotebookCells:
         cell = self._notebook.cells[index]
         skip = model.SKIP_TAG in self._tags(index)
         if self._has_nothing_to_run(index) or skip:
-            passed = CellResult(cell_id=cell_id, status="Skipped" if skip else "Success")
-            self._chronicle.cell_done(passed)
+            reason = f"it is tagged {model.SKIP_TAG}" if skip else None
+            self._notes.cell_passed(index)
+            self._chronicle.cell_done(
+                CellResult(cell_id=cell_id, status="Skipped" if skip else "Success", skip_reason=reason)
+            )
             return None
         self._chronicle.cell_started(cell_id)
         with telemetry.span(f"cell {cell_id}", cell_id=cell_id) as span:
             outcome = await self._drive(index)
             span.set_attribute("status", outcome.status)
-        if not self._request.output_options.capture_outputs:
-            cell.outputs = [output for output in cell.outputs if output.output_type == "error"]
+        self._drop_what_is_not_captured(cell)
         self._chronicle.cell_done(
             CellResult(
                 cell_id=cell_id,
@@ -161,6 +196,10 @@ class NotebookCells:
         )
         await self._on_cell(index)
         return outcome
+
+    def _drop_what_is_not_captured(self, cell: NotebookNode) -> None:
+        if not self._request.output_options.capture_outputs:
+            cell.outputs = [output for output in cell.outputs if output.output_type == "error"]
 
     def _tolerated(self, outcome: CellOutcome, index: int) -> bool:
         """Whether the run goes on after this outcome."""
@@ -211,7 +250,7 @@ def _timeout_in(metadata: NotebookNode) -> float | None:
     return seconds if 0 < seconds < math.inf else None
 
 
-def _judge(outcome: CellOutcome, cell_id: str | None) -> Verdict:
+def _judge(outcome: CellOutcome, cell_id: str | None, where: str) -> Verdict:
     if outcome.status == "Cancelled":
         return model.CANCELLED
     cause: RetryCause = "timeout" if outcome.timed_out else "dead_kernel" if outcome.kernel_died else "error"
@@ -220,5 +259,6 @@ def _judge(outcome: CellOutcome, cell_id: str | None) -> Verdict:
         error_type=outcome.error_type,
         error_message=outcome.error_message,
         failed_cell=cell_id,
+        skip_reason=f"the run stopped at an error in {where}",
         cause=cause,
     )

@@ -38,6 +38,8 @@ class Means:
     files: FileCache
     allowance: Allowance
     reading: FairReading
+    shutdown_grace_s: float
+    """How long a kernel may take to end by itself after its last cell, in seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,12 +6,9 @@ SDK (`mindzie_sdk.named_result`). Whatever happens there never fails the run: it
 
 from __future__ import annotations
 
-import asyncio
-
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4 import new_code_cell
 
 from services.executor.kernels.cells import CellRunner
-from services.executor.kernels.port import Kernel
 
 LANGUAGE = "python3"
 """Kernels that the convention holds for."""
@@ -22,16 +19,12 @@ SAVING_LIMIT_S = 300.0
 _CODE = "import mindzie_sdk.named_result as _atelier_named_result; _atelier_named_result.save()"
 
 
-async def save(kernel: Kernel, *, stop: asyncio.Event, limit_s: float) -> str | None:
+async def save(runner: CellRunner, *, limit_s: float) -> str | None:
     """Have the kernel save its result. Returns what went wrong, for a warning; None when all is well or there is no
     such table."""
-    notebook = new_notebook(cells=[new_code_cell(_CODE, id="enriched-result")])
-    runner = CellRunner(notebook, kernel, cancel=stop, on_progress=lambda _fraction, _message: None)
+    cell = new_code_cell(_CODE, id="enriched-result")
     limit = min(limit_s, SAVING_LIMIT_S)
-    try:
-        outcome = await runner.run(0, timeout_s=limit, timeout_name="limit for saving the notebook's result")
-    finally:
-        runner.close()
+    outcome = await runner.run_cell(cell, timeout_s=limit, timeout_name="limit for saving the notebook's result")
     if outcome.status == "Error":
         message = (outcome.error_message or "").splitlines() or [outcome.error_type or "unknown"]
         return f"The table that the notebook named as its result could not be saved: {message[0][:300]}"

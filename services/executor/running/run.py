@@ -44,6 +44,9 @@ log = structlog.get_logger(__name__)
 CPU_S = Histogram("atelier_kernel_cpu_seconds", "Processor time of a run's kernel, start included", ["kernel"],
                   buckets=(0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 600, 3600))  # fmt: skip
 
+CANCELLED_GRACE_S = 0.5
+"""How long the kernel of a cancelled run may take to end by itself, in seconds."""
+
 CANCELLED_SEAL_S = 1.0
 """How long a cancelled run may go on storing results, in seconds. What a store that is down has not taken by then is
 lost: whoever cancels a run wants its end."""
@@ -71,6 +74,7 @@ class Run:
         self._csv_columns: list[dict[str, Any]] | None = None
         self._kernel: Kernel | None = None
         self._kind: str = claim.notebook.kernel_type
+        self._cells: NotebookCells | None = None
         self._collector: Collector | None = None
         self._registering: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -88,13 +92,12 @@ class Run:
                 self._means.reading.take_part() as turn,
             ):
                 verdict = await self._verdict_or_incident(turn)
-                self._closing = asyncio.create_task(self._close_kernel())
                 if self._writer.failure is not None:
                     raise self._writer.failure
                 if self.lost.is_set():
                     log.warning("run given up: it is no longer this worker's")
                 elif self.handover.is_set() and not self.cancel.is_set():
-                    await self._closing
+                    await self._close_kernel()
                     await self._hand_over()
                 else:
                     await self._finish(verdict)
@@ -107,6 +110,8 @@ class Run:
                 await asyncio.wait({self._closing})
             if self._environment is not None:
                 self._environment.close()
+            if self._cells is not None:
+                self._cells.close()
             if self._registering is not None:
                 self._registering.cancel()
                 await asyncio.gather(self._registering, return_exceptions=True)
@@ -176,7 +181,7 @@ class Run:
         if laid:
             await guard.look()  # what lies there already is not what the first cell writes
         guard.start()
-        cells = NotebookCells(
+        cells = self._cells = NotebookCells(
             self.claim,
             self._notebook,
             kernel,
@@ -191,15 +196,14 @@ class Run:
         self.draft.catch_up = cells.catch_up
         verdict = await cells.run()
         if verdict.state == "Completed" and self.claim.notebook.integration.enrichment_mode:
-            await self._take_named_result(collector, kernel)
+            await self._take_named_result(collector, kernel, cells)
         return verdict
 
-    async def _take_named_result(self, collector: Collector, kernel: Kernel) -> None:
+    async def _take_named_result(self, collector: Collector, kernel: Kernel, cells: NotebookCells) -> None:
         """With `enrichmentMode`, a table that was only named as the result is saved, too."""
         wanted = self.claim.notebook.kernel_type == result_variable.LANGUAGE and not kernel.exited.done()
         if wanted and not collector.has_dataset:
-            limit = max(self._deadline - time.monotonic(), 1.0)
-            fault = await result_variable.save(kernel, stop=self._stop, limit_s=limit)
+            fault = await cells.save_named_result()
             if fault is not None:
                 self._warnings.append(fault)
         if not await collector.note_result() and not self._stop.is_set():
@@ -287,12 +291,17 @@ class Run:
             self._chronicle.results_registered(collector.registered)
 
     async def _finish(self, verdict: Verdict) -> None:
-        """Seal the manifest, then commit the end."""
+        """End the kernel, seal the manifest, then commit the end."""
         self._chronicle.enter("CollectingResults", state="Collecting")
-        changed = self._chronicle.tally.leave_rest("Cancelled" if verdict.state == "Cancelled" else "Skipped")
+        changed = self._chronicle.tally.leave_rest(
+            "Cancelled" if verdict.state == "Cancelled" else "Skipped", verdict.skip_reason
+        )
         epoch, enough = None, asyncio.Event()
         waiting = asyncio.create_task(self._lose_patience(enough))
         try:
+            await self._shut_down()
+            if self._cells is not None:
+                changed += self._cells.finish(verdict)
             epoch = await unless_stopped(self._seal(kept=self._retry_wait_s(verdict) is not None), enough)
         except GaveUpOnStore as error:
             if verdict.state == "Completed":
@@ -311,6 +320,16 @@ class Run:
             verdict = model.CANCELLED
         await self._commit_end(verdict, changed, epoch)
 
+    async def _shut_down(self) -> None:
+        """Have the kernel end by itself, within limits; whatever is left of it is killed."""
+        if self._kernel is not None and self._cells is not None:
+            grace = CANCELLED_GRACE_S if self.cancel.is_set() else self._means.shutdown_grace_s
+            await self._cells.shut_down(grace)
+        ended = self._kernel is None or self._kernel.exited.done()
+        self._closing = asyncio.create_task(self._close_kernel())
+        if not ended:
+            await self._kernel_closed()
+
     async def _lose_patience(self, enough: asyncio.Event) -> None:
         """Set `enough` when a cancelled run has had its time to store results."""
         await self.cancel.wait()
@@ -323,9 +342,11 @@ class Run:
         collector = self._collector
         if collector is None:
             return None
+        await collector.note_result()
+        collector.begin_last()
         has_files = collector.has_files
         if has_files:
-            await self._kernel_closed()  # until then it may still write
+            await self._kernel_closed()  # what it has started may still write
         with telemetry.span("collect results"):
             if has_files:
                 await patiently(collector.add_files, lost=self.lost)
@@ -417,7 +438,7 @@ class Run:
         )
 
     async def _kernel_closed(self) -> None:
-        """Results without files are stored while the kernel ends, which takes as long."""
+        """Results without files are stored while what is left of the kernel goes, which takes as long."""
         if self._closing is not None:
             await asyncio.shield(self._closing)
 

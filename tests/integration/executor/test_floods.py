@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from services.executor.kernels import cells
+from services.executor.kernels import output_list, recorder
 from services.executor.kernels.fair_reading import FairReading
 from services.executor.kernels.forkserver import outlet
 from services.executor.kernels.output_limits import OutputLimits
@@ -79,7 +79,7 @@ async def test_text_waits_too(session: Session) -> None:
 async def test_a_flood_beside_another_run_comes_to_the_same_end(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cells, "MAX_CELL_OUTPUTS", 4_000)
+    monkeypatch.setattr(output_list, "MAX_CELL_OUTPUTS", 4_000)
     reading = FairReading()
     with reading.take_part() as turn, reading.take_part():
         (outcome,) = await session.run("while True: display(1)", turn=turn)
@@ -89,7 +89,7 @@ async def test_a_flood_beside_another_run_comes_to_the_same_end(
 
 async def test_all_cells_of_a_run_have_a_limit_together(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     limits = OutputLimits(output_bytes=5_000, traffic_bytes=1_000_000, messages=1_000)
-    monkeypatch.setattr(cells, "RUN_LIMITS", limits)
+    monkeypatch.setattr(recorder, "RUN_LIMITS", limits)
     few, too_many = await session.run("print('x' * 3_000)", "print('x' * 3_000)")
     assert (few.status, few.ends_run) == ("Success", False)
     assert (too_many.error_type, too_many.ends_run) == ("OutputLimitError", True)

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from services.executor.collecting import outputs
+from services.executor.collecting import headings, outputs
 from services.executor.collecting.outputs import CellOutput
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + struct.pack(">II", 800, 600)).decode()
@@ -17,7 +17,9 @@ PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + struct.pack(">II
 def one(output: Any, *, heading: str | None = "## Above\n\ntext") -> CellOutput:
     cells = [new_markdown_cell(heading)] if heading else []
     notebook = new_notebook(cells=[*cells, new_code_cell("x", outputs=[output])])
-    (found,) = outputs.of_cell(nbformat.from_dict(notebook), len(cells))
+    cell = nbformat.from_dict(notebook).cells[-1]
+    found = outputs.read(cell.outputs[0], cell.id, headings.above_cells(notebook).get(cell.id))
+    assert found is not None
     return found
 
 
@@ -75,7 +77,7 @@ def test_large_content_is_truncated_and_says_so() -> None:
 def test_what_is_no_image_is_left_out() -> None:
     notebook = new_notebook(cells=[new_code_cell("x")])
     notebook.cells[0].outputs = [{"output_type": "display_data", "metadata": {}, "data": {"image/png": 5}}]
-    assert list(outputs.of_cell(nbformat.from_dict(notebook), 0)) == []
+    assert outputs.read(nbformat.from_dict(notebook).cells[0].outputs[0], "a", None) is None
 
 
 def test_svg_pixels() -> None:
@@ -88,3 +90,31 @@ def test_the_word_for_a_cell_is_its_first_shown_output() -> None:
     assert outputs.type_of(cell) == "image/png"
     assert outputs.type_of(new_code_cell("x", outputs=[new_output("stream", name="stdout", text="a")])) == "stream"
     assert outputs.type_of(new_code_cell("x")) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["image/" + "x" * 2_000_000, "text/x\r\nX-Evil: 1", "image/pn g", "plain", "\u00e4/b", ""]
+)
+def test_a_form_whose_name_is_no_media_type_goes_into_no_header(name: str) -> None:
+    cell = new_code_cell("x", outputs=[display({name: "the text"})])
+    found = one(display({name: "the text"}))
+    assert (found.output_type, found.content_type, found.data) == ("display_data", "text/plain", b"the text")
+    assert outputs.type_of(cell) == "display_data"
+    assert one(display({name: "the text", "text/html": "<b>"})).content_type == "text/html"
+
+
+def test_json_with_a_whole_number_that_readers_round_is_exact_in_its_bytes_alone() -> None:
+    found = one(display({"application/json": {"a": [1, 2**70]}}))
+    assert found.data == b'{"a":[1,1180591620717411303424]}'
+    assert (found.content, found.content_truncated) == (None, True)
+    assert found.warning is not None
+    assert "(a.1)" in found.warning
+
+
+@pytest.mark.parametrize(
+    "metadata", [{"image/png": "no object"}, {"title": ["a"] * 1_000}, {"image/png": {"width": {}}}]
+)
+def test_metadata_may_be_anything(metadata: dict[str, Any]) -> None:
+    found = one(display({"image/png": PNG}, metadata))
+    assert found.width == 800
+    assert len(found.title or "") <= outputs.TITLE_LENGTH

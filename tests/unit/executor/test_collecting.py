@@ -11,6 +11,8 @@ from unittest.mock import AsyncMock, Mock
 import pytest
 
 from services.executor.collecting.collector import Collector
+from services.executor.collecting.counts import Counts
+from services.executor.collecting.saved_artifacts import SavedArtifacts
 
 
 def save(run_dir: Path, number: int, name: str) -> None:
@@ -27,12 +29,13 @@ async def test_what_is_found_while_something_is_being_stored_does_not_store_it_a
     stored: list[str] = []
     began, go_on = asyncio.Event(), asyncio.Event()
 
-    async def store(_self: Collector, _cell_id: str | None, saved: Any) -> None:
+    async def store(_self: SavedArtifacts, _cell_id: str | None, saved: Any) -> Counts:
         stored.append(saved.record.name)
         began.set()
         await go_on.wait()
+        return Counts()
 
-    monkeypatch.setattr(Collector, "_try_saved", store)
+    monkeypatch.setattr(SavedArtifacts, "add", store)
     save(tmp_path, 1, "first")
     await collector.note_result()
     storing = asyncio.create_task(collector.register(final=False))

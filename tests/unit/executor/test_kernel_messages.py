@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import orjson
@@ -82,9 +83,11 @@ def test_what_no_store_takes_is_replaced_in_every_part_of_a_message() -> None:
     )
     messages.clean(shown)
     assert shown["content"]["data"]["text/plain"] == "\ufffd"
-    assert shown["content"]["data"]["application/json"] == messages.NOT_SHOWN
+    assert shown["content"]["data"]["application/json"] == {"a": ["\ufffd"]}
+    assert shown["content"]["data"]["n"] == 10**400
     assert shown["content"]["data"]["application/x+json"] == messages.NOT_SHOWN
-    assert b"\\u0000" not in orjson.dumps(shown)
+    json.dumps(shown, allow_nan=False, ensure_ascii=False).encode()
+    assert "\\u0000" not in json.dumps(shown)
     failed = message("error", ename="E\x00", evalue="\ud800", traceback=["\x00"])
     messages.clean(failed)
     assert orjson.dumps(failed["content"])
@@ -97,3 +100,30 @@ def test_ordinary_outputs_stay_as_they_are() -> None:
     messages.clean(shown)
     assert shown["content"]["data"] == data
     assert shown["content"]["metadata"] == {"title": "t", "image/png": {"width": 3}}
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ({"a": float("nan"), "b": [float("inf"), 1.5]}, {"a": None, "b": [None, 1.5]}),
+        ({"a": 2**70, "b": float("nan"), "c": "\ud83d"}, {"a": 2**70, "b": None, "c": "\ufffd"}),
+        ({"\ud83d": 1, "\x00": [2]}, {"\ufffd": [2]}),
+        ([[2**64]] * 3, [[2**64]] * 3),
+        (-(2**200), -(2**200)),
+        ([0] * (messages.MAX_CLEANED + 1) + [2**70], messages.NOT_SHOWN),
+        ([DEEP, "\ud83d"], messages.NOT_SHOWN),
+    ],
+)
+def test_json_is_kept_with_its_integers_and_without_what_json_has_not(value: Any, kept: Any) -> None:
+    shown = message("display_data", data={"application/json": value}, metadata={})
+    state = message("comm_open", comm_id="a", data={"state": {"value": value}})
+    for one in (shown, state):
+        assert messages.is_well_formed(one)
+        messages.clean(one)
+    assert shown["content"]["data"]["application/json"] == kept
+    assert state["content"]["data"]["state"]["value"] == kept
+
+
+@pytest.mark.parametrize("count", [-1, 2**31, 10**30, 1.0, True])
+def test_execution_counts_that_no_column_holds_are_refused(count: Any) -> None:
+    assert not messages.is_well_formed(message("execute_result", data={}, metadata={}, execution_count=count))

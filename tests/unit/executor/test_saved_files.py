@@ -52,6 +52,28 @@ def test_a_faulty_record_becomes_a_warning_and_the_rest_is_kept(folder: Path, te
     assert "000001.json" in saved.warnings[0]
 
 
+@pytest.mark.parametrize(
+    ("members", "says"),
+    [
+        (
+            {"kind": "value", "name": "n", "value": {"a": [0, 2**64]}},
+            "value.a.1 is a whole number of more than 64 bits",
+        ),
+        ({"kind": "model", "name": "n", "file": "f", "metrics": {"m": -(2**70)}}, "metrics.m is a whole number"),
+        ({"kind": "enriched_dataset", "name": "n", "file": "f", "columnTypes": ["string"] * 150_000}, "columnTypes"),
+        ({"kind": "value", "name": "n", "value": [[]] * 1_000_000}, "more than 1,000,000 values"),
+    ],
+)
+def test_what_a_reader_would_round_or_not_hold_is_refused_with_its_place(
+    folder: Path, members: dict[str, Any], says: str
+) -> None:
+    (folder / "f").write_bytes(b"x")
+    record(folder, 1, **members)
+    saved = SavedFiles(folder, max_bytes=1_000_000)
+    assert list(saved.new()) == []
+    assert says in saved.warnings[0]
+
+
 @pytest.mark.parametrize("trick", ["outside", "symlink", "hardlink", "folder", "missing"])
 def test_files_outside_the_folder_or_reached_by_tricks_are_refused(folder: Path, tmp_path: Path, trick: str) -> None:
     secret = tmp_path / "secret"

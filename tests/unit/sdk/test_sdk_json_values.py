@@ -9,6 +9,7 @@ import enum
 import json
 import math
 import pathlib
+import re
 import uuid
 from typing import Any
 
@@ -97,3 +98,16 @@ def test_a_value_that_contains_itself() -> None:
     loop.append(loop)
     with pytest.raises(NotSavableError, match="does it contain itself"):
         to_json(loop)
+
+
+@pytest.mark.parametrize(
+    ("value", "place"), [(2**64, "value"), ({"a": [1, {"b": -(2**63) - 1}]}, "value.a[1].b"), ((2**200,), "value[0]")]
+)
+def test_whole_numbers_that_readers_would_round_are_refused_with_their_place(value: Any, place: str) -> None:
+    with pytest.raises(NotSavableError, match=re.escape(f"{place} is a whole number of more than 64 bits")):
+        to_json(value)
+
+
+def test_the_largest_whole_numbers_and_any_as_a_key_are_kept() -> None:
+    assert to_json([2**64 - 1, -(2**63)]) == [2**64 - 1, -(2**63)]
+    assert to_json({2**70: 1}) == {str(2**70): 1}
