@@ -19,12 +19,8 @@ _PIXELS = {"": 1.0, "px": 1.0, "pt": 96 / 72, "pc": 16.0, "in": 96.0, "cm": 96 /
 MAX_SVG_TAG = 10_000
 """Characters of an SVG picture's first tag that are looked at."""
 
-# White space is bounded: two neighbours that could share it would try every way to do so.
-_SVG_LENGTH = re.compile(r"\b(width|height)\s{0,9}=\s{0,9}[\"']\s{0,9}([\d.]{1,30})\s{0,9}([a-z]{0,9})\s{0,9}[\"']")
-_NUMBER, _GAP = r"[-\d.e]{1,30}", r"[\s,]{1,9}"
-_SVG_VIEW = re.compile(
-    rf"\bviewBox\s{{0,9}}=\s{{0,9}}[\"'][\s,]{{0,9}}{_NUMBER}{_GAP}{_NUMBER}{_GAP}([\d.]{{1,30}}){_GAP}([\d.]{{1,30}})"
-)
+_SVG_LENGTH = re.compile(r"\b(width|height)\s*+=\s*+[\"']\s*+([\d.]{1,30})\s*+([a-z]{0,20})\s*+[\"']")
+_SVG_VIEW = re.compile(r"\bviewBox\s*+=\s*+[\"']([^\"'<>]{1,200})[\"']")
 
 _NO_SIZE_MARKERS = frozenset({0xC4, 0xC8, 0xCC})
 """JPEG markers between SOF0 and SOF15 that begin no frame."""
@@ -91,7 +87,8 @@ def _svg(head: bytes) -> Size:
             sides.setdefault(name, round(float(number) * _PIXELS[unit]))
     view = _SVG_VIEW.search(tag)
     if view is not None and not sides:
-        return round(float(view[1])), round(float(view[2]))
+        _, _, width, height = view[1].replace(",", " ").split()
+        return round(float(width)), round(float(height))
     return sides.get("width"), sides.get("height")
 
 
