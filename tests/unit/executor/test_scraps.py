@@ -32,7 +32,8 @@ def displayed(name: Any, mime: str, data: Any, encoder: str) -> Any:
 
 def shown(*several: Any) -> list[str]:
     notebook = from_dict(new_notebook(cells=[new_code_cell("x", outputs=list(several))]))
-    return [output.content_type for output in outputs.of_cell(notebook, 0)]
+    found = [outputs.read(output, "a", None) for output in notebook.cells[0].outputs]
+    return [output.content_type for output in found if output is not None]
 
 
 @pytest.mark.parametrize(("name", "mime", "data", "encoder"), RECORDED, ids=lambda value: str(value)[:8])
