@@ -3,8 +3,11 @@ threads, processes, shell commands, input, history, text that cannot be encoded.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from nbformat import NotebookNode
@@ -212,3 +215,47 @@ async def test_a_caught_error_that_is_shown_is_no_failure(session: Session) -> N
     (outcome,) = await session.run("try:\n    1 / 0\nexcept ZeroDivisionError:\n    get_ipython().showtraceback()")
     assert (outcome.status, outcome.error_type) == ("Success", None)
     assert session.notebook.cells[0].outputs[0].ename == "ZeroDivisionError"
+
+
+async def test_requests_of_other_clients_are_answered(session: Session) -> None:
+    """Subshells, the debugger, use of the machine, completion: what ipykernel offers, a forked kernel offers too."""
+    client = session.kernel.client
+
+    async def ask(kind: str, content: dict[str, Any], subshell: str | None = None) -> dict[str, Any]:
+        channel = client.control_channel if subshell is None else client.shell_channel
+        message = client.session.msg(kind, content)
+        message["header"]["subshell_id"] = subshell
+        channel.send(message)
+        async with asyncio.timeout(30):
+            while (reply := await channel.get_msg())["parent_header"].get("msg_id") != message["header"]["msg_id"]:
+                continue
+        answer: dict[str, Any] = reply["content"]
+        return answer
+
+    await session.run("x = 5")
+    if "kernel subshells" in (await ask("kernel_info_request", {})).get("supported_features", []):
+        identity = (await ask("create_subshell_request", {}))["subshell_id"]
+        code = {"code": "x += 1", "silent": False, "user_expressions": {"x": "x"}, "allow_stdin": False}
+        reply = await ask("execute_request", code, identity)
+        assert reply["user_expressions"]["x"]["data"]["text/plain"] == "6"
+        assert (await ask("delete_subshell_request", {"subshell_id": identity}))["status"] == "ok"
+    assert (await ask("usage_request", {}))["pid"] > 1
+    assert isinstance(await ask("debug_request", {"command": "debugInfo", "type": "request", "seq": 1}), dict)
+    assert (await ask("interrupt_request", {}))["status"] == "ok"
+    assert await session.says("print('on')") == "on"
+
+
+async def test_each_server_hashes_text_in_another_way(
+    source: tuple[KernelSource, bool], session: Session, tmp_path: Path
+) -> None:
+    """Forks of one server hash alike: a process cannot change how while it lives."""
+    other = forked_source(tmp_path, imports=[])
+    await other.open()
+    try:
+        kernel = await other.acquire(KernelRequest(kernel_type="python3", run_dir=tmp_path / "run"))
+        try:
+            assert await session.says("print(hash('a'))") != await Session(kernel).says("print(hash('a'))")
+        finally:
+            await kernel.close()
+    finally:
+        await other.close()
