@@ -104,3 +104,15 @@ async def test_a_kernel_whose_last_cell_failed_ends_in_order_too(session: Sessio
     assert outcomes[0].error_type == "ZeroDivisionError"
     await session.kernel.shut_down(GRACE_S)
     assert work(session, "f.txt").read_text() == "half"
+
+
+async def test_what_a_thread_prints_after_the_last_cell_is_heard(session: Session) -> None:
+    printed = "import threading, time\nthreading.Thread(target=lambda: (time.sleep(0.3), print('late'))).start()"
+    await session.run(printed)
+    feed = session.kernel.client.session.feed_identities
+    messages, socket = [], session.kernel.client.iopub_channel.socket
+    await session.kernel.shut_down(GRACE_S)
+    while await socket.poll(100):
+        messages.append(session.kernel.client.session.deserialize(feed(await socket.recv_multipart())[1]))
+    texts = [message["content"]["text"] for message in messages if message["msg_type"] == "stream"]
+    assert "".join(texts) == "late\n" or isinstance(session.kernel, PlainKernel)

@@ -61,6 +61,8 @@ def _finish(open_before: Files, code: int) -> None:
     _write_out(open_before, for_good=False)
     # What the interpreter itself calls: joins threads and tells pools of threads to end.
     threading._shutdown()  # type: ignore[attr-defined]
+    for stream in (sys.stdout, sys.stderr):  # what those threads have printed
+        _quietly(stream.flush)
     atexit._run_exitfuncs()
     _write_out(open_before, for_good=True)
     if open_files() - open_before:
