@@ -6,6 +6,7 @@ tells the child's process descriptor and, later, its status. It has one thread, 
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import os
@@ -31,6 +32,9 @@ ANSWER, ERROR, FAILURE = b"a", b"e", b"f"
 
 OPEN_FILES = 64
 """Descriptors that a child may have."""
+
+_FIRST_TO_GO = "1000"
+"""What the kernel ends when memory is short: a child, before any service."""
 
 _HIGHEST_DESCRIPTOR = 1 << 20
 """Above every descriptor that the template has."""
@@ -88,6 +92,8 @@ def _live(order: dict[str, Any], channel: int) -> NoReturn:
     try:
         limits = order["limits"]
         apart.end_with_parent()
+        with contextlib.suppress(OSError):  # where /proc is read-only, the limits have to do
+            Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO, encoding="ascii")
         os.dup2(channel, 3)
         os.closerange(4, _HIGHEST_DESCRIPTOR)
         apart.limit(memory_bytes=limits["memory_bytes"], processor_s=limits["processor_s"])

@@ -287,6 +287,7 @@ class Responder:
         model, handler = entry
         try:
             if envelope.dataref is not None:
+                held.is_large = True  # and so will the answer be
                 body = await self._payloads.get(envelope.dataref)
                 command = await asyncio.to_thread(lambda: model.model_validate(orjson.loads(body)))
             else:

@@ -141,8 +141,8 @@ async def apply_change(
     others = () if other_etags is None else other_etags(current)
     check_precondition(precondition, etag=locked["etag"], modified_at=locked["modified_at"], others=others)
     numbering = Numbering(locked["highest_cell_number"])
-    wanted = await asyncio.to_thread(change, current, numbering)
-    if wanted.fingerprint() != current.fingerprint():
+    wanted, changed_cells = await asyncio.to_thread(_changed, change, current, numbering)
+    if wanted is not None:
         author = command.caller.subject.replace("\x00", "")
         at = next_modification(locked["modified_at"], locked["now"])
         wanted = replace(wanted, files=wanted.files.dated(at))
@@ -151,12 +151,11 @@ async def apply_change(
             or wanted.files.fingerprint() != current.files.fingerprint()
         )
         version = next_version(locked["version"], content_changed=content_changed)
-        before = {cell["id"]: cell for cell in current.document.cells}
         await store.add_version(
             transaction.sql,
             notebook_id,
             wanted,
-            [cell["id"] for cell in wanted.document.cells if before.get(cell["id"]) != cell],
+            changed_cells,
             version=version,
             highest_cell_number=numbering.highest,
             at=at,
@@ -173,6 +172,16 @@ async def apply_change(
                 changed_by=author,
             )
         )
+
+
+def _changed(change: Change, current: Definition, numbering: Numbering) -> tuple[Definition | None, list[str]]:
+    """What the notebook becomes, None when it stays as it is, and the ids of its new and changed cells. A large one
+    takes its time to be changed, written and hashed."""
+    wanted = change(current, numbering)
+    if wanted.fingerprint() == current.fingerprint():
+        return None, []
+    before = {cell["id"]: cell for cell in current.document.cells}
+    return wanted, [cell["id"] for cell in wanted.document.cells if before.get(cell["id"]) != cell]
 
 
 def kept_message(message: str | None) -> str | None:

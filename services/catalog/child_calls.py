@@ -65,7 +65,7 @@ async def read_file(
     told, body, outputs = frames.split(answer)
     known = orjson.loads(told)
     document = Document.stored(body, outputs or None)
-    await asyncio.to_thread(lambda: document.cells)
+    await asyncio.to_thread(lambda: (document.cells, document.sha256))  # both are wanted on the loop
     return Imported(
         document=document,
         kernel_type=known["kernelType"],
