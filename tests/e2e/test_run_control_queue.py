@@ -174,13 +174,21 @@ async def test_a_run_that_waits_too_long_ends_with_queue_timeout(tenant: Api, da
 
 
 async def test_the_time_to_wait_begins_anew_when_a_run_goes_back_to_the_queue(
-    controlled: Controlled, tenant: Api
+    controlled: Controlled, tenant: Api, database: asyncpg.Connection
 ) -> None:
-    notebook = await tenant.create("import time; time.sleep(4)")
-    execution = await tenant.start(notebook["notebookId"], {"queueTimeout": 3})
+    notebook = await tenant.create("import time; time.sleep(3)")
+    execution = await tenant.start(notebook["notebookId"], {"queueTimeout": 100})
     await until(tenant, execution, phase="ExecutingCells")
-    await asyncio.sleep(3.2)  # longer than it may wait: only its way back to the queue counts
+    # As if it had run for longer than it may wait: only its way back to the queue counts.
+    await database.execute(
+        "UPDATE executor.execution SET queue_deadline = now() - interval '1 s' WHERE execution_id = $1::uuid",
+        execution["executionId"],
+    )
     await asyncio.to_thread(controlled.stack.worker.kill)
     await asyncio.to_thread(controlled.stack.worker.start)
     ended = await tenant.wait(notebook["notebookId"], execution["executionId"])
     assert ended["status"] == "Completed", ended["errorMessage"]
+    # The attempt that its worker did not outlive is shown, though no policy asks for another.
+    lost, last = ended["attempts"]
+    assert (ended["attempt"], ended["retry"], lost["errorType"]) == (2, None, "WorkerLostError")
+    assert (lost["errorMessage"], last["status"]) == ("The worker was lost while it ran this notebook.", "Completed")

@@ -235,6 +235,9 @@ async def test_a_drained_attempt_is_none(run: Run) -> None:
     claimed = await run.claim()
     async with run.database.transaction() as transaction:
         await requeueing.hand_over(transaction, claimed)
+    async with run.database.connection() as connection:
+        left = await connection.fetchval("SELECT queue_deadline - now() FROM execution WHERE execution_id = $1", run.id)
+    assert 50 < left.total_seconds() <= 60  # the time that it may wait for a worker begins anew
     assert (await run.attempts(), (await run.row())["losses"]) == ([], 0)
     assert (await run.claim())["attempt"] == 1
     assert await run.counters() == (0, 0, 1)
