@@ -35,6 +35,10 @@ IDLE_S = 300.0
 START_S = 20.0
 """How long the template may take to import its modules, in seconds."""
 
+_AWAY = "This cannot be worked on at the moment; try again shortly."
+_TEMPLATE_GONE = -1_000
+"""In place of the status of a child whose template ended: nobody could tell it."""
+
 _MEGABYTE = 1024 * 1024
 _BUFFER = 1 * _MEGABYTE
 
@@ -113,7 +117,8 @@ class ChildPool:
         """Return what `function` (`package.module:name`, bytes to bytes) answers to `argument`.
 
         `owner` shares the slots with others; `patience_s` bounds the wait for one, in seconds. Raises TooCostly,
-        ChildFailed, Unavailable when no slot comes free in time, and the family's error that the function raised.
+        ChildFailed, Unavailable when no slot comes free in time or the template ends, and the error of the family that
+        the function raised.
         """
         async with self._slots.one(owner, patience_s), self._child(function, limits) as (child, channel):
             reader, writer = await asyncio.open_connection(sock=channel, limit=_BUFFER)
@@ -141,7 +146,7 @@ class ChildPool:
                 socket.send_fds(control, [orjson.dumps(order)], [theirs.fileno()])
         except OSError as error:
             ours.close()
-            raise ChildFailed("the template of child processes went away") from error
+            raise Unavailable(_AWAY) from error
         self._children[number] = child
         child.status.add_done_callback(lambda _: self._children.pop(number, None))
         try:
@@ -156,16 +161,17 @@ class ChildPool:
         async with self._starting:
             if self._control is None:
                 await self._start()
-            assert self._control is not None  # noqa: S101 - _start sets it
-            assert self._ready is not None  # noqa: S101
+            assert self._ready is not None  # noqa: S101 - _start sets it
             try:
                 async with asyncio.timeout(START_S):
                     await asyncio.shield(self._ready)
             except (TimeoutError, ConnectionError) as error:
                 await self.close()
-                raise Unavailable("Reading what was sent is not possible now; try again shortly.") from error
-        self._postpone_end()
-        return self._control
+                raise Unavailable(_AWAY) from error
+            if self._control is None:  # it ended in the moment when it was ready
+                raise Unavailable(_AWAY)
+            self._postpone_end()
+            return self._control
 
     async def _start(self) -> None:
         await self.close()
@@ -216,7 +222,7 @@ class ChildPool:
             self._ready.exception()  # somebody may or may not be waiting for it
         for child in list(self._children.values()):
             child.kill()
-            child.ended(-signal.SIGKILL)
+            child.ended(_TEMPLATE_GONE)
 
     def _postpone_end(self) -> None:
         if self._idle is not None:
@@ -250,6 +256,8 @@ async def _exchange(
 
 def _reason(status: int, limits: Limits) -> Exception:
     """Why a process ended without an answer, by its wait status as `os.waitstatus_to_exitcode` has it."""
+    if status == _TEMPLATE_GONE:  # no fault of this work
+        return Unavailable(_AWAY)
     if status in (apart.OUT_OF_MEMORY, -signal.SIGKILL, -signal.SIGSEGV, -signal.SIGABRT):
         return TooCostly(f"needs more than {limits.memory_bytes // _MEGABYTE} MB of memory")
     if status == -signal.SIGXCPU:

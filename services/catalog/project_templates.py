@@ -106,6 +106,7 @@ async def add_template(app: Catalog, command: shapes.AddTemplate, context: Conte
         ):
             raise Conflict(f"The project has {MAX_TEMPLATES} templates, which is the most; remove one first.")
         definition = store.definition(row)
+        cell_count = await store.off_loop(row, lambda: len(definition.document.cells))
         kept = await transaction.sql.row(
             store.queries.insert_template,
             scope.tenant_id,
@@ -115,7 +116,7 @@ async def add_template(app: Catalog, command: shapes.AddTemplate, context: Conte
             definition.kernel_type,
             row["environment"],
             row["parameters"],
-            len(definition.document.cells),
+            cell_count,
             definition.document.body_bytes,
             command.caller.subject.replace("\x00", ""),
         )

@@ -116,7 +116,7 @@ async def pin_notebook(app: Catalog, command: PinNotebook, context: Context) -> 
 async def get_parameters(app: Catalog, command: GetParameters, context: Context) -> ParameterSchema:
     """The schema of a version's parameters, ready to be shown as a form."""
     row = await _version(app, command, context)
-    return ParameterSchema(form.ready(orjson.loads(row["parameters"]), row["name"]))
+    return ParameterSchema(await store.off_loop(row, lambda: form.ready(orjson.loads(row["parameters"]), row["name"])))
 
 
 async def _version(

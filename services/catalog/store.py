@@ -82,6 +82,13 @@ def definition(row: asyncpg.Record) -> Definition:
     )
 
 
+async def parsed(row: asyncpg.Record) -> Definition:
+    """The same with its document parsed: of a large one in a thread."""
+    read = definition(row)
+    await off_loop(row, lambda: read.document.cells)
+    return read
+
+
 async def insert(
     transaction: Transaction,
     scope: Scope,

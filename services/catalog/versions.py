@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -77,7 +76,7 @@ async def list_versions(app: Catalog, command: ListVersions, _context: Context) 
 async def get_version(app: Catalog, command: GetVersion, context: Context) -> NotebookVersion:
     """One version, whole."""
     (row,) = await _contents(app, command, context, [command.version])
-    definition = await asyncio.to_thread(store.definition, row)
+    definition = await store.parsed(row)
     return NotebookVersion(
         **_summary(row),
         notebook_id=command.notebook_id,
@@ -117,7 +116,7 @@ async def restore_version(app: Catalog, command: RestoreVersion, context: Contex
     """An earlier definition as a new version. A dataset that it was bound to may be gone; runs say so then."""
     async with app.turns.of(command.notebook_id, context.deadline), context.transaction() as transaction:
         row = await _find(transaction.sql, command.scope, command.notebook_id, command.version)
-        earlier = await asyncio.to_thread(store.definition, row)
+        earlier = await store.parsed(row)
 
         def change(_current: Definition, _numbering: Numbering) -> Definition:
             return earlier
@@ -141,7 +140,7 @@ async def copy_notebook(app: Catalog, command: CopyNotebook, context: Context) -
     kept = await _keep_contents(app, command, context, notebook_id)
     async with context.transaction() as transaction:
         row = await _asked(transaction.sql, command.scope, command.notebook_id, request.version)
-        original = await asyncio.to_thread(store.definition, row)
+        original = await store.parsed(row)
         if not kept >= set(original.files.hashes):
             raise Unavailable("The notebook's files were changed while it was copied; nothing was done. Try again.")
         definition = replace(
