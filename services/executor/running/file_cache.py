@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import time
@@ -101,9 +102,10 @@ class FileCache:
 
     def _make_room(self, wanted: int) -> None:
         self._folder.mkdir(exist_ok=True, mode=0o700)
-        states = [
-            (entry.stat(), entry.path) for entry in os.scandir(self._folder) if not entry.name.endswith(".partial")
-        ]
+        states = []
+        for entry in os.scandir(self._folder):
+            with contextlib.suppress(FileNotFoundError):  # another run makes room, too, or has fetched it whole
+                states.append((entry.stat(), entry.path))
         total = wanted + sum(state.st_size for state, _ in states)
         for state, path in sorted(states, key=lambda one: one[0].st_mtime):
             if total <= MAX_BYTES or time.time() - state.st_mtime < IN_USE_S:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from services.gateway import examples, forms, reading
+from services.gateway.archives import ARCHIVE_BYTES
 from services.gateway.bodies import Expected, NoMembers, PutFilesQuery, VersionQuery
 from services.gateway.calls import OF_DOWNLOADS, SCOPE, Answered, Asked, Bytes, Call, Json
 from services.gateway.dispatch import json_response
@@ -102,6 +103,7 @@ async def put_files(asked: Asked) -> Answered:
         if asked.request.content_type.startswith("multipart/"):
             await _stage_parts(asked, staging, warnings)
         elif asked.request.content_type in ZIP_TYPES:
+            reading.check_length(asked.request, ARCHIVE_BYTES)
             pieces = reading.raw_pieces(asked.request, **_limits(asked))
             unpacked = await asked.gateway.archives.unpack(pieces, staging, with_notebook=False)
             warnings += unpacked.warnings
