@@ -106,7 +106,8 @@ def reserved(name: str, kernel_type: KernelType) -> bool:
     """Whether the language keeps the name for itself: it reads like a variable's, but nothing can be assigned to it."""
     if kernel_type == "python3":
         # Python compares identifiers in normal form, keywords as they are written.
-        return keyword.iskeyword(name) or unicodedata.normalize("NFKC", name) == _DEBUG
+        # A normal form in plain letters is never shorter than the name, and that of a long name may be very long.
+        return keyword.iskeyword(name) or (len(name) <= len(_DEBUG) and unicodedata.normalize("NFKC", name) == _DEBUG)
     return name in (_R_WORDS if kernel_type == "r" else _SCALA_WORDS)
 
 
@@ -179,10 +180,11 @@ def check(notebook: PinnedNotebook, given: dict[str, Any], *, strict: bool, foun
     declared = _properties(schema)
     strict = strict or _settings(notebook).get("strictParameters") is True
     strict = strict or schema.get("additionalProperties") is False
+    with_default = defaults(schema)
     faults = [
         Fault(path=f"parameters.{name}", message="is required")
         for name in _required(schema)
-        if name not in given and name not in defaults(schema)
+        if name not in given and name not in with_default
     ]
     faults += [
         Fault(path=f"parameters.{_short(name)}", message=_RESERVED[notebook.kernel_type])
@@ -200,7 +202,7 @@ def check(notebook: PinnedNotebook, given: dict[str, Any], *, strict: bool, foun
     undeclared = sorted(set(given) - set(declared) - {DATASET_PARAMETER})
     if strict:
         known = ", ".join(sorted(declared)) or "none"
-        message = f"the notebook does not declare it; it declares: {known}"
+        message = _short(f"the notebook does not declare it; it declares: {known}")
         faults += [Fault(path=f"parameters.{name}", message=message) for name in undeclared]
     else:
         warnings += [
@@ -211,6 +213,9 @@ def check(notebook: PinnedNotebook, given: dict[str, Any], *, strict: bool, foun
         for name in sorted(set(given) & set(declared))
         if not nameable(name, notebook.kernel_type) and not reserved(name, notebook.kernel_type)
     ]
+    if len(warnings) > MOST_FAULTS:
+        more = len(warnings) - MOST_FAULTS
+        warnings[MOST_FAULTS:] = [f"There are {more} more warnings about the parameters."]
     return Findings(faults=faults, warnings=warnings)
 
 

@@ -189,6 +189,18 @@ def test_regular_expressions_of_a_schema_are_not_run(schema: dict[str, Any]) -> 
     assert parameter_rules.check(notebook(settings={"parameters": schema}), given, strict=False).faults == []
 
 
+@pytest.mark.timeout(20)
+def test_many_parameters_make_few_words() -> None:
+    names = [f"n{number}" for number in range(20_000)]
+    schema = {"type": "object", "properties": {name: {"default": 1} for name in names}, "required": names}
+    given = {f"other{number}": 1 for number in range(20_000)} | {"\ufdfa" * 500_000: 1}
+    findings = parameter_rules.check(notebook(schema), given, strict=False)
+    assert findings.faults == []
+    assert len(findings.warnings) == 101
+    assert findings.warnings[-1] == "There are 19901 more warnings about the parameters."
+    assert all(len(message) < 400 for message in faults(notebook(schema), given, strict=True).values())
+
+
 def test_a_huge_value_makes_a_short_message() -> None:
     schema = {"type": "object", "properties": {"x": {"type": "string", "maxLength": 5}}}
     (message,) = faults(notebook(schema), {"x": "y" * 100_000}).values()
