@@ -15,6 +15,7 @@ from services.executor.running.claim import Claim
 from services.executor.store import queries
 from shared.database import Database
 from shared.errors import AtelierError
+from shared.exact_numbers import INTEGERS
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +56,7 @@ class Draft:
                 async with self._database.connection() as connection:
                     began = await connection.fetchval(queries.clock)
                     self.catch_up()
-                    body = orjson.dumps(content_of(self._notebook, errors_only=self._errors_only))
+                    body = encoded(content_of(self._notebook, errors_only=self._errors_only))
                     await connection.execute(queries.put_draft, self._claim.id, self._claim.epoch, body, began)
             except AtelierError as error:
                 log.warning("draft not written", reason=error.detail)
@@ -73,6 +74,23 @@ def content_of(notebook: NotebookNode, *, errors_only: bool, max_bytes: int = MA
             shown["outputs"] = outputs if left >= 0 else [new_output("stream", name="stderr", text=LEFT_OUT)]
         cells.append(shown)
     return {**notebook, "cells": cells}
+
+
+def encoded(content: dict[str, Any]) -> bytes:
+    """A draft as JSON. Whole numbers of more than 64 bits are texts in it: its readers would round them."""
+    try:
+        return orjson.dumps(content)
+    except TypeError:
+        return orjson.dumps(_with_large_integers_as_text(content))
+
+
+def _with_large_integers_as_text(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _with_large_integers_as_text(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_with_large_integers_as_text(item) for item in value]
+    is_large = isinstance(value, int) and not isinstance(value, bool) and value not in INTEGERS
+    return str(value) if is_large else value
 
 
 def _size(output: Any) -> int:

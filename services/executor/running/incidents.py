@@ -25,6 +25,9 @@ ERROR_TYPE = "InternalError"
 RETRY_S = 0.5
 """Pause between attempts while the database is down, in seconds."""
 
+MAX_FAILURES = 3
+"""How often ending a run may fail, with the database well, until it is left to the sweeper."""
+
 INCIDENTS = Counter("atelier_executions_internal_errors_total", "Runs that ended because our own code failed on them")
 
 
@@ -47,14 +50,14 @@ def verdict_of(error: BaseException, *, doing: str) -> Verdict:
 async def end_run(database: Database, execution_id: UUID, epoch: int, verdict: Verdict) -> None:
     """End a run that is still held under `epoch`; waits for a database that is down. Does nothing once the run has
     ended or has been taken over. Whatever else fails, the run gets its end: its cells then stay as they were."""
-    bare = False
-    while True:
+    failures = 0
+    while failures <= MAX_FAILURES:
         try:
             async with database.transaction() as transaction:
                 row = await transaction.row(queries.find_claimed, execution_id, epoch)
                 if row is None:
                     return
-                if bare:
+                if failures:
                     await ending.end(transaction, row, row["last_seq"], _bare(row, verdict))
                 else:
                     await ending.end_as_found(transaction, row, verdict)
@@ -64,8 +67,8 @@ async def end_run(database: Database, execution_id: UUID, epoch: int, verdict: V
         except (Unavailable, OutcomeUnknown) as error:
             log.warning("the run's end waits for the database", reason=error.detail)
         except Exception:
-            log.exception("the run cannot be ended", bare=bare)
-            bare = True
+            log.exception("the run cannot be ended", failures=failures)
+            failures += 1
         await asyncio.sleep(RETRY_S)
 
 

@@ -102,6 +102,8 @@ class Run:
                 else:
                     await self._finish(verdict)
         except Fenced:
+            if self._writer.failure is not None:
+                raise self._writer.failure from None
             log.warning("run given up: it has been taken over")
         finally:
             if self._closing is None:

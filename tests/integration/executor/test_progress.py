@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,7 +14,7 @@ import pytest
 
 from services.executor.ending import Fenced
 from services.executor.model import Tally, pending_cells
-from services.executor.running import progress
+from services.executor.running import incidents, progress
 from services.executor.running.progress import ProgressWriter, Step
 from shared.contracts.base import Scope
 from shared.contracts.execution_events import CellStarted
@@ -60,6 +61,7 @@ class SilentBroker:
 @pytest.fixture
 async def database(executor_dsn: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[DoubtfulDatabase]:
     monkeypatch.setattr(progress, "RETRY_S", 0.001)
+    monkeypatch.setattr(incidents, "RETRY_S", 0.001)
     database = DoubtfulDatabase(executor_dsn, schema="executor")
     await database.open()
     outbox = Outbox(database, SilentBroker(), lease_s=8, heartbeat_s=2)
@@ -174,3 +176,35 @@ async def test_a_run_that_was_taken_over_is_not_written_to(
     with pytest.raises(Fenced):
         await write(database, row, started(row, 0))
     assert await kept(database, row["execution_id"]) == ([], [], ["Pending"] * 3)
+
+
+async def test_an_event_that_cannot_be_written_is_told_and_leaves_nobody_waiting(
+    database: DoubtfulDatabase, row: asyncpg.Record
+) -> None:
+    second = started(row, 1)
+    broken = replace(second, event=second.event.model_copy(update={"cell_id": "\ud83d"}))
+    with pytest.raises(ValueError, match="surrogates"):
+        await write(database, row, started(row, 0), broken)
+
+
+@pytest.mark.parametrize("result", [None, "{}"])
+async def test_a_run_that_our_code_failed_on_ends_once_whatever_its_cells_are_like(
+    database: DoubtfulDatabase, row: asyncpg.Record, result: str | None
+) -> None:
+    identity, counted = row["execution_id"], Tally(pending_cells(CELLS)).progress()
+    async with database.connection() as connection:
+        await connection.execute(
+            "UPDATE execution SET progress = $2 WHERE execution_id = $1",
+            identity,
+            counted.model_dump_json(by_alias=True),
+        )
+        if result is not None:
+            await connection.execute("UPDATE execution_cell SET result = $2 WHERE execution_id = $1", identity, result)
+    verdict = incidents.verdict_of(OSError(28, "No space left on device"), doing="filling the run's folder")
+    for _ in range(2):
+        await incidents.end_run(database, identity, row["epoch"], verdict)
+    async with database.connection() as connection:
+        ended = await connection.fetchrow("SELECT * FROM execution WHERE execution_id = $1", identity)
+        assert ended is not None
+    assert (ended["state"], ended["error_type"], ended["last_seq"]) == ("Error", "InternalError", row["last_seq"] + 1)
+    assert "filling the run's folder (No space left on device)" in ended["error_message"]

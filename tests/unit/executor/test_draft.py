@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import nbformat
+import orjson
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from services.executor.running import draft
@@ -34,3 +35,15 @@ def test_a_notebook_that_is_too_large_says_so_and_stays_valid() -> None:
     nbformat.validate(content)
     assert len(content.cells[1].outputs[0].text) == 100
     assert content.cells[2].outputs[0].text == draft.LEFT_OUT
+
+
+def test_whole_numbers_that_readers_would_round_are_texts() -> None:
+    notebook = executed()
+    notebook.cells[1].outputs.append(
+        new_output("display_data", data={"application/json": {"a": [2**70, 2**64 - 1, True, 1.5], "b": None}})
+    )
+    content = orjson.loads(draft.encoded(draft.content_of(notebook, errors_only=False)))
+    assert content["cells"][1]["outputs"][1]["data"]["application/json"] == {
+        "a": [str(2**70), 2**64 - 1, True, 1.5],
+        "b": None,
+    }
