@@ -20,7 +20,7 @@ from shared.contracts.base import Wire
 from shared.contracts.datasets import Dataset, UploadTicket
 from shared.contracts.files import FileUploadTicket
 from shared.contracts.notebooks import IpynbFile
-from shared.errors import AtelierError, OutcomeUnknown, RangeNotSatisfiable, Unavailable
+from shared.errors import AtelierError, OutcomeUnknown, RangeNotSatisfiable, Unauthorized, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -185,7 +185,10 @@ class Transfers:
         except (aiohttp.ClientError, TimeoutError) as error:
             log.warning("upload of a file to artifacts failed", reason=type(error).__name__)
             raise Unavailable(_AWAY) from error
-        reply.raise_error()
+        try:
+            reply.raise_error()
+        except Unauthorized as error:  # the ticket's: so slow that it is over, and no fault of the client's credential
+            raise Unavailable(_AWAY) from error
 
     @property
     def _open_session(self) -> aiohttp.ClientSession:
