@@ -33,7 +33,7 @@ IDLE_S = 300.0
 """How long the template stays without work, in seconds."""
 
 START_S = 20.0
-"""How long the template may take to import its modules, in seconds."""
+"""How long the template may take to import its modules, in seconds; then another is started."""
 
 _AWAY = "This cannot be worked on at the moment; try again shortly."
 _TEMPLATE_GONE = -1_000
@@ -55,6 +55,10 @@ class Limits:
 
 class TooCostly(Exception):
     """The work went over a limit; the message says which, as the end of a sentence about the text."""
+
+
+class OutOfTime(TooCostly):
+    """The time by the clock was over before any other limit: the work may be costly, or the machine busy."""
 
 
 class ChildFailed(Exception):
@@ -96,6 +100,7 @@ class ChildPool:
         self._template: Process | None = None
         self._control: socket.socket | None = None
         self._ready: asyncio.Future[None] | None = None
+        self._begun = 0.0
         self._children: dict[int, _Child] = {}
         self._numbers = itertools.count(1)
         self._idle: asyncio.TimerHandle | None = None
@@ -116,17 +121,22 @@ class ChildPool:
     async def call(self, function: str, argument: bytes, *, owner: str, limits: Limits, patience_s: float) -> bytes:
         """Return what `function` (`package.module:name`, bytes to bytes) answers to `argument`.
 
-        `owner` shares the slots with others; `patience_s` bounds the wait for one, in seconds. Raises TooCostly,
-        ChildFailed, Unavailable when no slot comes free in time or the template ends, and the error of the family that
-        the function raised.
+        `owner` shares the slots with others; `patience_s` bounds the wait for one and for the template, in seconds.
+        Raises TooCostly, ChildFailed, Unavailable when no slot comes free in time or the template ends, and the error
+        of the family that the function raised.
         """
-        async with self._slots.one(owner, patience_s), self._child(function, limits) as (child, channel):
+        loop = asyncio.get_running_loop()
+        until = loop.time() + patience_s
+        async with (
+            self._slots.one(owner, patience_s),
+            self._child(function, limits, until - loop.time()) as (child, channel),
+        ):
             reader, writer = await asyncio.open_connection(sock=channel, limit=_BUFFER)
             try:
                 async with asyncio.timeout(limits.wall_s):
                     return await _exchange(reader, writer, argument, limits)
             except TimeoutError as error:
-                raise TooCostly(f"takes more than {limits.wall_s:.0f} s") from error
+                raise OutOfTime(f"takes more than {limits.wall_s:.1f} s") from error
             except (OSError, asyncio.IncompleteReadError) as error:
                 # It ended before its answer: its status tells why.
                 raise _reason(await child.status, limits) from error
@@ -134,9 +144,11 @@ class ChildPool:
                 writer.close()
 
     @asynccontextmanager
-    async def _child(self, function: str, limits: Limits) -> AsyncIterator[tuple[_Child, socket.socket]]:
+    async def _child(
+        self, function: str, limits: Limits, patience_s: float
+    ) -> AsyncIterator[tuple[_Child, socket.socket]]:
         """A new process and the channel to it. It has ended when the context has."""
-        control = await self._started()
+        control = await self._started(patience_s)
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         number, child = next(self._numbers), _Child()
@@ -156,22 +168,27 @@ class ChildPool:
             child.kill()
             await asyncio.shield(child.status)
 
-    async def _started(self) -> socket.socket:
-        """The way to the template, which is started where it does not run. Raises Unavailable."""
-        async with self._starting:
-            if self._control is None:
-                await self._start()
-            assert self._ready is not None  # noqa: S101 - _start sets it
-            try:
-                async with asyncio.timeout(START_S):
-                    await asyncio.shield(self._ready)
-            except (TimeoutError, ConnectionError) as error:
+    async def _started(self, patience_s: float) -> socket.socket:
+        """The way to the template, which is started where it does not run. Raises Unavailable when it is not ready in
+        time; it goes on to start, for those who come later, unless that takes too long altogether."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(patience_s), self._starting:
+                if self._control is None:
+                    await self._start()
+                    self._begun = loop.time()
+                assert self._ready is not None  # noqa: S101 - _start sets it
+                await asyncio.shield(self._ready)
+        except TimeoutError as error:
+            if loop.time() - self._begun > START_S:
                 await self.close()
-                raise Unavailable(_AWAY) from error
-            if self._control is None:  # it ended in the moment when it was ready
-                raise Unavailable(_AWAY)
-            self._postpone_end()
-            return self._control
+            raise Unavailable(_AWAY) from error
+        except ConnectionError as error:
+            raise Unavailable(_AWAY) from error
+        if self._control is None:  # it ended in the moment when it was ready
+            raise Unavailable(_AWAY)
+        self._postpone_end()
+        return self._control
 
     async def _start(self) -> None:
         await self.close()

@@ -15,7 +15,7 @@ from services.catalog.document import Document
 from services.catalog.importing import Imported
 from services.catalog.model import Definition
 from shared import frames
-from shared.child_pool import ChildFailed, ChildPool, Limits, TooCostly
+from shared.child_pool import ChildFailed, ChildPool, Limits, OutOfTime, TooCostly
 from shared.contracts.notebooks import KernelType, Parsing
 from shared.contracts.versions import CellDifference, NotebookDiff
 from shared.errors import DeadlineExceeded, Fault, Invalid, Unavailable
@@ -144,6 +144,8 @@ async def _call(
     """What the function answers within the caller's time; `what` names the part of the request that it is about."""
     try:
         return await _ask(children, function, argument, limits or LIMITS, owner=owner, deadline=deadline)
+    except OutOfTime as error:  # the caller's time, not a limit of ours: a busy machine makes nothing costly
+        raise DeadlineExceeded("The time for the answer is over.") from error
     except TooCostly as error:
         message = f"is too costly: working on it {error}"
     except ChildFailed as error:
@@ -171,5 +173,5 @@ async def _ask(
         argument,
         owner=owner,
         limits=replace(limits, wall_s=max(0.1, left * share)),
-        patience_s=left * share,
+        patience_s=left,
     )
