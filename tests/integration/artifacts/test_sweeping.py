@@ -73,6 +73,18 @@ async def test_what_a_lost_worker_had_sealed_goes_once_its_run_was_done_again(
     assert await client.sql("SELECT array_agg(epoch) FROM manifest WHERE execution_id = $1", run) == [3]
 
 
+async def test_what_a_failed_attempt_left_behind_stays_when_another_was_made(
+    client: Client, sweeping: Sweeping
+) -> None:
+    run, notebook = uuid4(), uuid4()
+    first = await client.stored(run, "first.pkl", b"first")
+    members = {"execution_id": run, "notebook_id": notebook, "final": True}
+    await client.ask(SealManifest, epoch=1, entries=[first], kept=True, **members)
+    await client.ask(SealManifest, epoch=3, entries=[], **members)
+    assert await swept(client, sweeping, later_s=DAY_S * 2) == [first.object_key]
+    assert await client.listed(run) != []
+
+
 async def test_an_upload_in_parts_whose_process_died_is_aborted_when_it_is_old(
     client: Client, sweeping: Sweeping
 ) -> None:
