@@ -29,23 +29,39 @@ local({
   redefine("readline", function(prompt = "") refuse("readline()"))
   redefine("get_pass", function(msg = "", forcemask = FALSE, noblank = FALSE, stream = "stderr") refuse("getPass()"))
 
-  # IRkernel's quit() only asks the frontend to end the session, and the cell goes on. Here R ends: first the cell is
-  # left, so that what it has printed is sent.
+  # IRkernel's quit() only asks the frontend to end the session, and the cell goes on. Here the cell is left, with what it
+  # has printed sent, and its reply says with which status R is to end. It ends when it is told to.
+  quit <- IRkernel:::backup_env$base_quit
+  runs_last <- TRUE
   redefine("quit", function(save = "default", status = 0, runLast = TRUE) {
     status <- suppressWarnings(as.integer(status))
     if (length(status) != 1L || is.na(status)) stop("'status' of quit() must be one whole number", call. = FALSE)
     evaluate::flush_console()
-    leaving <- list(message = "quit()", call = NULL, status = status, last = isTRUE(as.logical(runLast)))
+    leaving <- list(message = "quit()", call = NULL, status = status, runs_last = !identical(runLast, FALSE))
     signalCondition(structure(leaving, class = c("atelierQuit", "condition")))
-    IRkernel:::backup_env$base_quit(save = "no", status = status, runLast = leaving$last) # from outside of a cell
+    quit(save = "no", status = status, runLast = leaving$runs_last) # from outside of a cell
   })
   execute <- kernel$executor$execute
   redefine("execute", function(request) {
     leaving <- tryCatch({ execute(request); NULL }, atelierQuit = identity)
-    if (!is.null(leaving)) {
-      IRkernel:::backup_env$base_quit(save = "no", status = leaving$status, runLast = leaving$last)
-    }
+    if (is.null(leaving)) return(invisible())
+    runs_last <<- leaving$runs_last
+    if (!is.null(executor$last_recorded_plot)) kernel$executor$send_plot(executor$last_recorded_plot)
+    asked <- list(source = "ask_exit", keepkernel = FALSE, status = leaving$status)
+    kernel$send_response("execute_reply", request, "shell", list(
+      status = "ok", execution_count = executor$execution_count, payload = list(asked),
+      user_expressions = structure(list(), names = character())
+    ))
   })
+  session <- as.environment(kernel)
+  shutdown <- function(request) {
+    kernel$send_response("shutdown_reply", request, "control", list(restart = request$content$restart))
+    quit(save = "no", runLast = runs_last)
+  }
+  if (exists("shutdown", session, inherits = FALSE) && bindingIsLocked("shutdown", session)) {
+    unlockBinding("shutdown", session)
+  }
+  assign("shutdown", shutdown, session)
 
   # R drops what it publishes faster than it is read, unless it may wait (ZMQ_SNDHWM, ZMQ_XPUB_NODROP).
   pbdZMQ::zmq.setsockopt(kernel$sockets$iopub, 23L, 100L)

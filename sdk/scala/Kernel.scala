@@ -9,7 +9,7 @@ import org.apache.toree.boot.layer.{
   StandardComponentInitialization, StandardHandlerInitialization, StandardHookInitialization
 }
 import org.apache.toree.boot.{CommandLineOptions, KernelBootstrap}
-import org.apache.toree.global.StreamState
+import org.apache.toree.global.{ExecuteRequestState, StreamState}
 import org.apache.toree.interpreter.{ExecuteError, ExecuteFailure, Results}
 import org.apache.toree.kernel.api.KernelLike
 import org.apache.toree.kernel.interpreter.scala.ScalaInterpreter
@@ -22,8 +22,16 @@ import scala.annotation.nowarn
   * `java … atelier.Kernel --profile FILE`.
   */
 object Kernel extends Logging {
+  def main(arguments: Array[String]): Unit =
+    try run(arguments)
+    catch {
+      case error: Throwable => // other threads would keep the process alive
+        error.printStackTrace()
+        Runtime.getRuntime.halt(1)
+    }
+
   @nowarn("cat=deprecation") // System.setSecurityManager, which Toree uses
-  def main(arguments: Array[String]): Unit = {
+  private def run(arguments: Array[String]): Unit = {
     initializeLogIfNecessary(true) // before the streams are replaced: a log is no output of a cell
     System.setIn(Streams.NoInput)
     System.setOut(Streams.out)
@@ -48,14 +56,15 @@ object Kernel extends Logging {
       override def wire: Wire = sockets
       override def initializeShutdownHook(): Unit = Runtime.getRuntime.addShutdownHook(new Thread(() => end(wire)))
     }
-    val warming = new Thread(() => warmUp(), "spark-warming-up")
-    warming.setDaemon(true)
-    warming.start()
     bootstrap.initialize()
     // Toree forbids System.exit and ends at the second interrupt within three seconds. Here a cell may end its kernel,
     // and an interrupt ends a cell.
-    System.setSecurityManager(null)
+    System.setSecurityManager(new ExitNotice(sockets))
     Signal.handle(new Signal("INT"), _ => Interpreter.current.foreach(_.interrupt()))
+    bootstrap.begin()
+    val warming = new Thread(() => warmUp(), "spark-warming-up")
+    warming.setDaemon(true)
+    warming.start()
     bootstrap.waitForTermination()
   }
 
@@ -65,12 +74,21 @@ object Kernel extends Logging {
     wire.close()
   }
 
+  /** How long a kernel that is ready may be without a cell before it counts as waiting for its run, in milliseconds. */
+  private val IdleMs = 300L
+
   /** Spark's first job takes seconds; while a kernel waits for its run they cost nobody anything. */
-  private def warmUp(): Unit = SparkSession.builder().getOrCreate().range(1).count()
+  private def warmUp(): Unit = {
+    Thread.sleep(IdleMs)
+    if (ExecuteRequestState.lastKernelMessage.isEmpty) SparkSession.builder().getOrCreate().range(1).count()
+  }
 }
 
 object Interpreter {
   @volatile private[atelier] var current: Option[Interpreter] = None
+
+  /** Whether a cell is being run. */
+  @volatile private[atelier] var isRunning = false
 }
 
 /** Toree's interpreter with compiler errors named, Spark's jobs ended by an interrupt, and the helper imported. */
@@ -91,9 +109,13 @@ class Interpreter extends ScalaInterpreter {
   ): (Results.Result, Either[Map[String, String], ExecuteFailure]) = {
     // Toree's stream for a cell loses white space, order and parts of characters.
     StreamState.setStreams(Streams.NoInput, Streams.out, Streams.err)
+    Interpreter.isRunning = output.isDefined
     val done =
       try super.interpret(code, silent, output)
-      finally Streams.flush()
+      finally {
+        Streams.flush()
+        Interpreter.isRunning = false
+      }
     done match {
       case (result, Right(ExecuteError("Unknown Error", message, trace))) =>
         (result, Right(ExecuteError("CompileError", message.trim, trace)))

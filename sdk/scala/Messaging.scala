@@ -19,6 +19,9 @@ import scala.language.reflectiveCalls
 private[atelier] trait Messaging extends StandardBareInitialization { this: LogLike =>
   def wire: Wire
 
+  /** To be called when everything is ready. */
+  protected[atelier] var begin: () => Unit = () => ()
+
   override protected def createActorLoader(system: ActorSystem): ActorLoader = {
     val outgoing = system.actorOf(Props(classOf[Outgoing], wire), "outgoing")
     new Loader(SimpleActorLoader(system), system.actorSelection(outgoing.path))
@@ -44,7 +47,7 @@ private[atelier] trait Messaging extends StandardBareInitialization { this: LogL
     val status = system.actorOf(Props(classOf[StatusDispatch], loader), SystemActorType.StatusDispatch.toString)
     val ending = system.actorOf(Props(classOf[ShutdownHandler], loader), in.ShutdownRequest.toString)
     Streams.publish = message => relay ! message
-    wire.start(relay)
+    begin = () => wire.open(relay)
     (relay, relay, status, ending, relay)
   }
 

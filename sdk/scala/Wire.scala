@@ -27,11 +27,11 @@ import scala.util.control.NonFatal
 private[atelier] final class Wire(config: SocketConfig, sent: KernelMessage => Unit) {
   private val logger = LoggerFactory.getLogger(getClass)
   private val context = ZMQ.context(1)
-  private val shell = bound(ZMQ.ROUTER, config.shell_port)
-  private val control = bound(ZMQ.ROUTER, config.control_port)
-  private val stdin = bound(ZMQ.ROUTER, config.stdin_port)
-  private val heartbeat = bound(ZMQ.REP, config.hb_port)
-  private val publisher = bound(ZMQ.PUB, config.iopub_port)
+  private val shell = made(ZMQ.ROUTER)
+  private val control = made(ZMQ.ROUTER)
+  private val stdin = made(ZMQ.ROUTER)
+  private val heartbeat = made(ZMQ.REP)
+  private val publisher = made(ZMQ.PUB)
   private val replies = new ConcurrentLinkedQueue[(ZMQ.Socket, Seq[Array[Byte]])]
   private val published = new LinkedBlockingQueue[Option[KernelMessage]]
   private val wake = Pipe.open()
@@ -39,9 +39,13 @@ private[atelier] final class Wire(config: SocketConfig, sent: KernelMessage => U
   @volatile private var relay: Option[ActorRef] = None
   @volatile private var closing = false
 
-  /** Begin; what comes in goes to Toree's relay. */
-  def start(to: ActorRef): Unit = {
+  /** Begin; what comes in goes to Toree's relay, once that can take it: nobody asks a kernel that is not there yet. */
+  def open(to: ActorRef): Unit = {
     relay = Some(to)
+    for ((socket, port) <- Seq(
+        shell -> config.shell_port, control -> config.control_port, stdin -> config.stdin_port,
+        heartbeat -> config.hb_port, publisher -> config.iopub_port
+      )) socket.bind(s"${config.transport}://${config.ip}:$port")
     threads.foreach { thread => thread.setDaemon(true); thread.start() }
   }
 
@@ -62,14 +66,13 @@ private[atelier] final class Wire(config: SocketConfig, sent: KernelMessage => U
     if (!threads.exists(_.isAlive)) context.term()
   }
 
-  private def bound(kind: Int, port: Int): ZMQ.Socket = {
+  private def made(kind: Int): ZMQ.Socket = {
     val socket = context.socket(kind)
     socket.setLinger(Wire.CloseMs)
     if (kind == ZMQ.PUB) {
       socket.setSndHWM(Wire.MostWaiting)
       socket.setXpubNoDrop(true)
     }
-    socket.bind(s"${config.transport}://${config.ip}:$port")
     socket
   }
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
+import resource
 import statistics
 import sys
 import tempfile
@@ -49,17 +51,17 @@ def commands() -> dict[str, KernelCommand]:
     }
 
 
-async def nbclients(kernel_type: str, folder: Path) -> float:
-    """Seconds of nbclient."""
-    began = time.perf_counter()
+async def nbclients(kernel_type: str, folder: Path) -> tuple[float, float]:
+    """Seconds of nbclient, and processor seconds of its kernel."""
+    began, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     notebook = await peers.run(kernel_type, [CELLS[kernel_type]], folder)
-    seconds = time.perf_counter() - began
+    seconds, now = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     _check(notebook.cells[0])
-    return seconds
+    return seconds, now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
 
 
-async def ours(kernel_type: str, folder: Path, command: KernelCommand) -> float:
-    """Seconds of ours, with nothing in the pool."""
+async def ours(kernel_type: str, folder: Path, command: KernelCommand) -> tuple[float, float]:
+    """Seconds of ours, with nothing in the pool, and processor seconds of its kernel."""
     kernels = forked_source(
         folder, imports=[], limits=LIMITS, commands={kernel_type: command}, minimum="strong", start_timeout_s=600
     )
@@ -76,7 +78,8 @@ async def ours(kernel_type: str, folder: Path, command: KernelCommand) -> float:
             await kernel.close()
         seconds = time.perf_counter() - began
         _check(session.notebook.cells[0])
-        return seconds
+        usage = kernel.usage()
+        return seconds, usage.cpu_seconds if usage is not None else math.nan
     finally:
         await kernels.close()
 
@@ -98,8 +101,12 @@ async def measure(folder: Path, wanted: list[str], repeats: int) -> list[Row]:
             place.mkdir()
             mine.append(await ours(kernel_type, place, command))
             theirs.append(await nbclients(kernel_type, place))
-            print(f"{kernel_type}: {mine[-1]:.2f} s, nbclient {theirs[-1]:.2f} s", file=sys.stderr)
-        middle, other = statistics.median(mine), statistics.median(theirs)
+            print(
+                f"{kernel_type}: {mine[-1][0]:.2f} s ({mine[-1][1]:.2f} s of processors), "
+                f"nbclient {theirs[-1][0]:.2f} s ({theirs[-1][1]:.2f} s)",
+                file=sys.stderr,
+            )
+        middle, other = (statistics.median(seconds for seconds, _ in side) for side in (mine, theirs))
         found.append(
             Row(
                 name=f"{kernel_type}, cold",

@@ -28,10 +28,30 @@ FAILING = {
     "scala": ('Map("a" -> 1)("customer")', "java.util.NoSuchElementException", "key not found: customer"),
 }
 ENDLESS = {"r": "Sys.sleep(3000)", "scala": "Thread.sleep(3000000)"}
-ENDING = {
-    "r": ("quit(status = 3)", "quit() was called or R ended with status 3"),
-    "scala": ("System.exit(3)", "System.exit was called or the Java machine ended with status 3"),
+DYING = {
+    "r": "tools::pskill(Sys.getpid(), 9)",
+    "scala": 'new ProcessBuilder("kill", "-9", ProcessHandle.current.pid.toString).start().waitFor()',
 }
+LEAVING = {
+    "r": (
+        """
+.Last <- function() writeLines("ran", file.path(Sys.getenv("ATELIER_RUN_DIR"), "outputs", "last.txt"))
+rows <- file(file.path(Sys.getenv("ATELIER_RUN_DIR"), "outputs", "rows.csv"), "w")
+writeLines(c("a,b", "1,2"), rows)
+""",
+        "cat('bye'); quit(status = {})",
+    ),
+    "scala": (
+        """
+import java.nio.file.{Files, Paths}
+val outputs = Paths.get(sys.env("ATELIER_RUN_DIR"), "outputs")
+sys.addShutdownHook { Files.writeString(outputs.resolve("last.txt"), "ran\\n") }
+val rows = Files.newBufferedWriter(outputs.resolve("rows.csv")); rows.write("a,b\\n1,2\\n"); rows.flush()
+""",
+        'print("bye"); sys.exit({})',
+    ),
+}
+"""A cell that leaves things open, and one that ends the run, with the status to be put in."""
 
 
 @pytest.fixture(scope="module", params=["r", "scala"])
@@ -130,13 +150,44 @@ async def test_cancelling_ends_a_cell(api: Api, kernel_type: str) -> None:
     assert await terminal_events(api, execution) == ["execution.cancelled"]
 
 
-async def test_a_kernel_that_ends_itself_is_told_plainly(api: Api, kernel_type: str) -> None:
-    code, reason = ENDING[kernel_type]
-    notebook = await api.create(code, kernelType=kernel_type)
+async def _files(api: Api, run: dict[str, Any]) -> dict[str, str]:
+    results = await api.results(run)
+    found = {}
+    for file in results["files"]:
+        async with api.session.get(file["downloadUrl"]) as response:
+            found[file["name"]] = await response.text()
+    return found
+
+
+@pytest.mark.parametrize("status", [0, 3])
+async def test_a_cell_ends_its_run_with_a_status(api: Api, kernel_type: str, status: int) -> None:
+    opening, leaving = LEAVING[kernel_type]
+    notebook = await api.create(opening, leaving.format(status), "never", kernelType=kernel_type)
     run = await _run(api, notebook)
+    ended, second = ("Completed", "Success") if status == 0 else ("Error", "Error")
+    assert run["status"] == ended, (run["errorType"], run["errorMessage"], run["cellResults"])
+    assert [cell["status"] for cell in run["cellResults"]] == ["Success", second, "Skipped"]
+    if status:
+        assert (run["errorType"], run["errorMessage"]) == ("SystemExit", str(status))
+    assert await _files(api, run) == {"last.txt": "ran\n", "rows.csv": "a,b\n1,2\n"}
+    results = await api.results(run)
+    assert [
+        output["content"] for output in results["outputs"] if output["cellId"] == notebook["cells"][1]["cellId"]
+    ] == ["bye"]
+
+
+async def test_what_is_open_at_the_end_is_written(api: Api, kernel_type: str) -> None:
+    opening, _ = LEAVING[kernel_type]
+    run = await _run(api, await api.create(opening, kernelType=kernel_type))
+    assert run["status"] == "Completed", run["errorMessage"]
+    assert await _files(api, run) == {"last.txt": "ran\n", "rows.csv": "a,b\n1,2\n"}
+
+
+async def test_a_kernel_that_dies_is_told_plainly(api: Api, kernel_type: str) -> None:
+    run = await _run(api, await api.create(DYING[kernel_type], kernelType=kernel_type))
     assert (run["status"], run["errorType"]) == ("Error", "DeadKernelError")
-    assert reason in run["errorMessage"]
-    _, found, _ = await api.get(f"notebook/{notebook['notebookId']}")
+    assert "killed by signal 9 (SIGKILL)" in run["errorMessage"]
+    _, found, _ = await api.get(f"notebook/{run['notebookId']}")
     assert found["status"] == "Kernel_Dead"
 
 

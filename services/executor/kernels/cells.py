@@ -58,7 +58,7 @@ class CellRunner:
         self._over_limit: asyncio.Future[Limit] = asyncio.get_running_loop().create_future()
         self._reply: dict[str, Any] | None = None
         self._heard = 0
-        self._waiting: tuple[asyncio.Task[Any], asyncio.Task[Any], asyncio.Task[Any]] | None = None
+        self._waiting: list[asyncio.Task[Any]] | None = None
 
     def close(self) -> None:
         """No cell will be run any more."""
@@ -130,19 +130,19 @@ class CellRunner:
         """Run a cell to its end, or stop its kernel."""
         if self._waiting is None:
             # Once for all cells: they stay as they are when a cell has come to its end by itself.
-            reasons = (self._cancel, self._breached, self._client.cut_off)
-            cancel, breach, cut = (asyncio.create_task(reason.wait()) for reason in reasons)
-            self._waiting = cancel, breach, cut
-        cancelled, breached, cut_off = self._waiting
+            reasons = (self._cancel, self._breached, self._client.cut_off, self._client.asked_for_input)
+            self._waiting = [asyncio.create_task(reason.wait()) for reason in reasons]
+        cancelled, breached, cut_off, asked = self._waiting
         exited, flooded = self._kernel.exited, self._over_limit
         conversation = asyncio.create_task(self._converse(recorded))
         try:
-            watched: set[asyncio.Future[Any]] = {conversation, exited, cancelled, flooded, breached, cut_off}
+            watched: set[asyncio.Future[Any]] = {conversation, exited, flooded, *self._waiting}
             done, _ = await asyncio.wait(watched, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
             stopped_by: Stop | None = None
             if conversation not in done and exited not in done:
                 stops: list[tuple[asyncio.Future[Any], Stop]] = [
-                    (cancelled, "cancel"), (breached, "breach"), (flooded, "output"), (cut_off, "oversize")
+                    (cancelled, "cancel"), (breached, "breach"), (flooded, "output"), (cut_off, "oversize"),
+                    (asked, "input"),
                 ]  # fmt: skip
                 stopped_by = next((name for reason, name in stops if reason in done), "timeout")
                 if stopped_by not in {"breach", "oversize"}:
@@ -151,6 +151,9 @@ class CellRunner:
                 if not conversation.done() and not exited.done():
                     await self._kernel.kill()
                     await self._until_stopped(conversation, None)
+            if asked.done():  # the next cell may ask again
+                self._client.asked_for_input.clear()
+                self._waiting[-1] = asyncio.create_task(self._client.asked_for_input.wait())
             if not conversation.done():
                 conversation.cancel()
                 await asyncio.gather(conversation, return_exceptions=True)

@@ -49,8 +49,11 @@ class RunClient(AsyncKernelClient):
         super().__init__(**options)
         self.cut_off = asyncio.Event()
         """Set when libzmq has closed a connection because of what came over it: nothing more will be heard."""
+        self.asked_for_input = asyncio.Event()
+        """Set when the kernel has asked its user for input: nobody will answer, and it would wait for ever."""
         self.kernel_waits = False
         """Whether the kernel waits while its messages are not read. Only then may they be left unread."""
+        self._hearing: asyncio.Task[None] | None = None
         self._monitors: list[tuple[zmq.asyncio.Socket, asyncio.Task[None]]] = []
 
     def _session_default(self) -> Session:
@@ -60,11 +63,14 @@ class RunClient(AsyncKernelClient):
     def start_channels(self, *arguments: Any, **options: Any) -> None:
         """See the base class."""
         super().start_channels(*arguments, **options)
+        self.allow_stdin = False  # it is only heard who asks all the same
         if self.kernel_waits:
             self.iopub_channel.socket.setsockopt(zmq.RCVHWM, MOST_MESSAGES)
         for channel in (self.shell_channel, self.iopub_channel):
             monitor = channel.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED)
             self._monitors.append((monitor, asyncio.create_task(self._watch(monitor))))
+        if options.get("stdin", True):
+            self._hearing = asyncio.create_task(self._hear_requests())
 
     async def _watch(self, monitor: zmq.asyncio.Socket) -> None:
         """After an end by the kernel libzmq plans at once to connect anew; after what broke its rules it never does."""
@@ -73,11 +79,17 @@ class RunClient(AsyncKernelClient):
             if told["event"] == zmq.EVENT_DISCONNECTED and not await monitor.poll(int(SETTLED_S * 1000)):
                 self.cut_off.set()
 
+    async def _hear_requests(self) -> None:
+        """Whatever comes by this channel asks for input. ipykernel asks only who allows it, others ask anybody."""
+        while True:
+            await self.stdin_channel.socket.recv_multipart()
+            self.asked_for_input.set()
+
     def stop_channels(self) -> None:
         """See the base class."""
         channels = [
             channel
-            for channel in (self._shell_channel, self._iopub_channel, self._control_channel)
+            for channel in (self._shell_channel, self._iopub_channel, self._stdin_channel, self._control_channel)
             if channel is not None and channel.is_alive()
         ]
         for channel in channels:
@@ -88,5 +100,7 @@ class RunClient(AsyncKernelClient):
             watching.cancel()
             monitor.close(linger=0)
         self._monitors.clear()
+        if self._hearing is not None:
+            self._hearing.cancel()
         for channel in channels:
             channel.stop()

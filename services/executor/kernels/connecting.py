@@ -27,7 +27,7 @@ SOCKETS_FOLDER = "k"
 SHELL, IOPUB, STDIN, CONTROL, HEARTBEAT = 1, 2, 3, 4, 5
 """With transport ipc a port is a suffix of the socket's path."""
 
-CHANNELS = {"shell": SHELL, "iopub": IOPUB, "control": CONTROL}
+CHANNELS = {"shell": SHELL, "iopub": IOPUB, "stdin": STDIN, "control": CONTROL}
 """What the worker's clients use."""
 
 FORWARDED_PORTS = (5001, 5002, 5003, 5004, 5005)
@@ -152,7 +152,7 @@ async def shake_hands(client: RunClient) -> None:
     A kernel of protocol 5.4 publishes `iopub_welcome` to a new subscriber. Others may not have noticed the subscription
     yet when they publish: they are asked again until the `idle` of such a request has been heard.
     """
-    client.start_channels(stdin=False, hb=False)
+    client.start_channels(hb=False)
     asked, patience = [client.kernel_info()], ASK_AGAIN_S
     while not await _heard(client, asked, patience):
         asked.append(client.kernel_info())

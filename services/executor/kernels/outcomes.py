@@ -20,7 +20,7 @@ OWED_REPLY_S = 5.0
 """How long a kernel that is idle may owe the reply to a cell, in seconds; and how long one that has replied may be
 silent before it is taken to be idle."""
 
-Stop = Literal["cancel", "timeout", "output", "run_output", "breach", "garbled", "oversize", "no_reply"]
+Stop = Literal["cancel", "timeout", "output", "run_output", "breach", "garbled", "oversize", "no_reply", "input"]
 """What stopped a cell other than its own end and its kernel's."""
 
 EXITS_WELL = frozenset({"", "0", "None", "False"})
@@ -75,6 +75,9 @@ def stopped(stop: Stop, cell_id: str, *, limit_s: float, limit_name: str) -> dic
     if stop == "no_reply":
         message = f"the kernel is idle and has not answered {cell_id} within {OWED_REPLY_S:g} seconds"
         return _error("KernelMessageError", message)
+    if stop == "input":
+        message = f"{cell_id} asked for input, but a run has nobody to answer; use a parameter instead"
+        return _error("StdinNotImplementedError", message)
     return _error("KernelMessageError", f"the kernel sent what is no message of its protocol in {cell_id}")
 
 

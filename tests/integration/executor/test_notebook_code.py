@@ -259,3 +259,13 @@ async def test_each_server_hashes_text_in_another_way(
             await kernel.close()
     finally:
         await other.close()
+
+
+async def test_a_kernel_that_asks_for_input_although_nobody_allows_it_is_stopped(session: Session) -> None:
+    asking = "get_ipython().kernel._allow_stdin = True\ninput('name? ')"
+    outcomes = await session.run("input('name? ')", asking, "6 * 7", asking, timeout_s=60)
+    assert [outcome.error_type for outcome in outcomes] == [
+        "StdinNotImplementedError", "StdinNotImplementedError", None, "StdinNotImplementedError"
+    ]  # fmt: skip
+    assert "asked for input, but a run has nobody to answer" in (outcomes[1].error_message or "")
+    assert not outcomes[-1].kernel_died
