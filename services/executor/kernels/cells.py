@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import structlog
@@ -27,6 +28,12 @@ INTERRUPT_GRACE_S = 2.0
 
 FLOOD_MESSAGE_BYTES = 4096
 """After a limit was reached only smaller messages are read, in bytes: among them is the cell's end."""
+
+OVERTAKE_AFTER_S = 2.0
+"""How long a cell runs before the kernel is sent requests that it can only serve after the cell, in seconds."""
+
+OVERTAKEN_S = 1.0
+"""How long the end of a cell may be on its way after such a request was served, in seconds."""
 
 LAST_WORDS_MS = 20
 """How long what a kernel sent before it ended may be on its way, in milliseconds."""
@@ -58,6 +65,8 @@ class CellRunner:
         self._over_limit: asyncio.Future[Limit] = asyncio.get_running_loop().create_future()
         self._reply: dict[str, Any] | None = None
         self._heard = 0
+        self._later_request = ""
+        self._later_served = asyncio.Event()
         self._waiting: list[asyncio.Task[Any]] | None = None
 
     def close(self) -> None:
@@ -182,8 +191,16 @@ class CellRunner:
         self._recorder.sent(recorded, request)
         replying = asyncio.create_task(self._await_reply(request, recorded))
         listening = asyncio.create_task(self._listen(recorded))
+        overtaking: asyncio.Task[None] | None = None
         try:
-            await asyncio.wait({replying, listening}, return_when=asyncio.FIRST_COMPLETED)
+            ends: set[asyncio.Task[Any]] = {replying, listening}
+            done, _ = await asyncio.wait(ends, timeout=OVERTAKE_AFTER_S, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                overtaking = asyncio.create_task(self._be_overtaken())
+                done, _ = await asyncio.wait({*ends, overtaking}, return_when=asyncio.FIRST_COMPLETED)
+                if done == {overtaking}:
+                    overtaking.result()
+                    return "no_reply"
             if listening.done():
                 listening.result()
                 await asyncio.wait({replying}, timeout=OWED_REPLY_S)
@@ -199,16 +216,29 @@ class CellRunner:
             self._recorder.settle_widgets()
             return None
         finally:
-            for task in (replying, listening):
+            tasks = [replying, listening, *([overtaking] if overtaking is not None else [])]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(replying, listening, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _be_overtaken(self) -> None:
+        """Return when the kernel has served requests that came after the cell, but has not ended the cell: it never
+        will. Some serve the first while a cell runs, but none the second."""
+        for send in (self._client.kernel_info, partial(self._client.execute, "", silent=True, store_history=False)):
+            self._later_served.clear()
+            self._later_request = send()
+            await self._later_served.wait()
+            await asyncio.sleep(OVERTAKEN_S)
 
     async def _await_reply(self, request: str, recorded: RecordedCell) -> None:
         session, socket = self._client.session, self._client.shell_channel.socket
         while True:
             frames = await socket.recv_multipart()
             message = session.deserialize(session.feed_identities(frames)[1])
-            if message["parent_header"].get("msg_id") == request:
+            answered = message["parent_header"].get("msg_id")
+            if answered == self._later_request:
+                self._later_served.set()
+            if answered == request:
                 recorded.note_time("shell.execute_reply", message["header"])
                 self._reply = message["content"]
                 return

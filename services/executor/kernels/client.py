@@ -21,6 +21,9 @@ takes memory for it. Three times what a cell may put out."""
 MOST_MESSAGES = 100
 """How many messages of a kernel that waits for its reader are taken before they are asked for."""
 
+MOST_QUESTIONS = 100
+"""How many requests for input of one kernel are read: more are only meant to keep the worker busy."""
+
 SETTLED_S = 0.25
 """How long after a connection's end libzmq has begun to connect anew at the latest, in seconds, if it does."""
 
@@ -81,9 +84,10 @@ class RunClient(AsyncKernelClient):
 
     async def _hear_requests(self) -> None:
         """Whatever comes by this channel asks for input. ipykernel asks only who allows it, others ask anybody."""
-        while True:
+        for _ in range(MOST_QUESTIONS):
             await self.stdin_channel.socket.recv_multipart()
             self.asked_for_input.set()
+        self.stdin_channel.stop()
 
     def stop_channels(self) -> None:
         """See the base class."""

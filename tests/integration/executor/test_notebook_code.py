@@ -136,6 +136,30 @@ async def test_input_is_refused_at_once(session: Session) -> None:
     assert [outcome.error_type for outcome in outcomes] == ["StdinNotImplementedError"] * 2
 
 
+async def test_a_kernel_that_asks_for_input_all_the_same_is_stopped(session: Session) -> None:
+    outcomes = await session.run(
+        "get_ipython().kernel._allow_stdin = True\ninput('name? ')", "print('on')", "input('again? ')", timeout_s=100
+    )
+    assert [outcome.error_type for outcome in outcomes] == [
+        "StdinNotImplementedError",
+        None,
+        "StdinNotImplementedError",
+    ]
+    assert not outcomes[0].kernel_died
+
+
+async def test_a_cell_whose_reply_is_lost_ends_with_an_error(session: Session) -> None:
+    """And one that takes its time does not."""
+    lose = (
+        "import asyncio\nkernel = get_ipython().kernel\ndef lose(*_):\n    del kernel.finish_metadata\n"
+        "    raise asyncio.CancelledError\nkernel.finish_metadata = lose"
+    )
+    outcomes = await session.run("import time; time.sleep(3); print('slow')", lose, "print('on')", timeout_s=100)
+    assert [outcome.error_type for outcome in outcomes] == [None, "KernelMessageError", None]
+    assert session.text(0) == "slow\n"
+    assert session.text(2) == "on\n"
+
+
 async def test_shell_commands_and_magics(session: Session) -> None:
     results = await said(
         session,
