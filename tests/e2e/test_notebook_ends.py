@@ -223,3 +223,45 @@ async def test_what_cannot_be_encoded_costs_no_more_than_its_cell(api: Api) -> N
     after = await executed(api, run)
     assert after.cells[2].outputs[0].data["application/json"]["c"] == 2**70
     nbformat.validate(after)
+
+
+LEAVES = (
+    "import atexit, os, threading, time\nout = os.environ['ATELIER_RUN_DIR'] + '/outputs/'\n"
+    "unclosed = open(out + 'rows.csv', 'w'); unclosed.write('a,b\\n1,2\\n')\n"
+    "def late():\n    time.sleep(0.4)\n    with open(out + 'late.txt', 'w') as file: file.write('late')\n"
+    "atexit.register(lambda: open(out + 'exit.txt', 'w').write('bye'))"
+)
+BEGINS_LATE = "threading.Thread(target=late).start()"
+
+
+@pytest.mark.parametrize(
+    ("last", "body", "end"),
+    [
+        pytest.param(BEGINS_LATE, {}, "Completed", id="good"),
+        pytest.param(f"{BEGINS_LATE}\n1 / 0", {}, "Error", id="error"),
+        pytest.param(f"{BEGINS_LATE}\nwhile True: time.sleep(0.05)", {"timeout": 3}, "Error", id="time limit"),
+        pytest.param(f"{BEGINS_LATE}\nimport sys; sys.exit()", {}, "Completed", id="exit"),
+    ],
+)
+async def test_what_is_written_until_the_kernels_end_is_kept(
+    api: Api, last: str, body: dict[str, Any], end: str
+) -> None:
+    run = await api.run((await api.create(LEAVES, last))["notebookId"], body)
+    assert run["status"] == end
+    files = {file["name"]: file for file in (await api.results(run))["files"]}
+    assert {name: file["sizeBytes"] for name, file in files.items()} == {"rows.csv": 8, "late.txt": 4, "exit.txt": 3}
+    async with api.session.get(files["rows.csv"]["downloadUrl"]) as response:
+        assert await response.text() == "a,b\n1,2\n"
+
+
+async def test_a_cancelled_run_keeps_what_its_exit_functions_write(api: Api) -> None:
+    notebook = await api.create(LEAVES, "while True: time.sleep(0.05)")
+    execution = await api.start(notebook["notebookId"])
+    async with asyncio.timeout(60):
+        while (await api.get(address(execution)))[1]["currentCell"] != notebook["cells"][1]["cellId"]:
+            await asyncio.sleep(0.05)
+    assert (await api.post(f"{address(execution)}/cancel"))[0] == 202
+    run = await api.wait(notebook["notebookId"], execution["executionId"])
+    assert run["status"] == "Cancelled"
+    files = {file["name"]: file["sizeBytes"] for file in (await api.results(run))["files"]}
+    assert files == {"rows.csv": 8, "exit.txt": 3}
