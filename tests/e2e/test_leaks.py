@@ -12,7 +12,10 @@ from tests.support.api import Api
 from tests.support.soaking import Soak, lost
 from tests.support.stacks import private_stack
 
-pytestmark = pytest.mark.slow(reason="75 runs: less would not show what one of them loses")
+pytestmark = [
+    pytest.mark.timeout(900),
+    pytest.mark.slow(reason="75 runs: less would not show what one of them loses"),
+]
 
 SLOTS = 3
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.conftest import SLOTS, Controlled
 from tests.support.api import Api
-from tests.support.runs import address, counters, set_quota, status, terminal_events, until
+from tests.support.runs import address, counters, end_leases, set_quota, status, terminal_events, until
 
 
 @pytest.fixture
@@ -185,6 +185,7 @@ async def test_the_time_to_wait_begins_anew_when_a_run_goes_back_to_the_queue(
         execution["executionId"],
     )
     await asyncio.to_thread(controlled.stack.worker.kill)
+    await end_leases(database, [execution["executionId"]])
     await asyncio.to_thread(controlled.stack.worker.start)
     ended = await tenant.wait(notebook["notebookId"], execution["executionId"])
     assert ended["status"] == "Completed", ended["errorMessage"]

@@ -30,6 +30,7 @@ from tests.faults.storing import referred, sweep
 from tests.integration.artifacts.client import Client
 from tests.support.api import Api
 from tests.support.long import count, others_are_long
+from tests.support.runs import end_leases
 
 pytestmark = pytest.mark.slow(reason="800 outputs and 20 MB are saved twice, around a kill")
 
@@ -51,15 +52,6 @@ OVERTAKEN = """
     SELECT count(*) FROM artifacts.manifest m JOIN executor.execution e USING (execution_id)
     WHERE m.tenant_id = $1 AND m.epoch <> e.manifest_epoch
 """
-
-
-async def let_leases_end(database: asyncpg.Connection, runs: list[Saving]) -> None:
-    """The dead worker's lease is over now instead of in a few seconds."""
-    await database.execute(
-        "UPDATE executor.worker SET expires_at = clock_timestamp() - interval '1 s' WHERE worker_id IN "
-        "(SELECT worker_id FROM executor.execution WHERE execution_id = ANY($1) AND ended_at IS NULL)",
-        [run.execution["executionId"] for run in runs],
-    )
 
 
 async def epoch_of(database: asyncpg.Connection, run: Saving) -> int:
@@ -96,7 +88,7 @@ async def test_results_are_complete_and_nothing_else_is_kept(
             over = await hold.over(runs)
             await asyncio.to_thread(fault_stack[victim].kill)
         if victim == "worker":
-            await let_leases_end(connection, runs)
+            await end_leases(connection, [run.execution["executionId"] for run in runs])
         await asyncio.to_thread(fault_stack[victim].start)
         for run in runs:
             found = await run.listed()
