@@ -74,8 +74,10 @@ object Kernel extends Logging {
     wire.close()
   }
 
-  /** How long a kernel that is ready may be without a cell before it counts as waiting for its run, in milliseconds. */
-  private val IdleMs = 300L
+  /** How long a kernel that is ready may be without a cell before it counts as waiting for its run, in milliseconds. A
+    * pool suspends kernels later than that.
+    */
+  private val IdleMs = 2000L
 
   /** Spark's first job takes seconds; while a kernel waits for its run they cost nobody anything. */
   private def warmUp(): Unit = {

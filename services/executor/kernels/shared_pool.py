@@ -25,6 +25,9 @@ BREATH_S = 1.0
 """How long a run that has just got its kernel has the processors to itself before another is started in advance, in
 seconds."""
 
+WARM_UP_BEGINS_S = 5.0
+"""How long after it is ready a kernel may begin to warm up, in seconds: before that it is not suspended."""
+
 QUIET_S, QUIET_SHARE = 1.0, 0.1
 """A ready kernel is suspended after so many seconds in which it took less than this share of a processor: until then it
 is still warming up."""
@@ -249,6 +252,7 @@ class SharedPool:
 
 async def suspend_when_quiet(kernel: ForkedKernel) -> None:
     """Suspend a kernel once it has warmed up."""
+    await asyncio.sleep(WARM_UP_BEGINS_S)
     meter, deadline = kernel.meter, asyncio.get_running_loop().time() + QUIET_MOST_S
     used = meter.cpu_seconds() if meter is not None else None
     while asyncio.get_running_loop().time() < deadline:

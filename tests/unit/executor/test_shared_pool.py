@@ -89,6 +89,7 @@ def maker() -> Maker:
 async def pool(maker: Maker, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SharedPool]:
     monkeypatch.setattr(shared_pool, "BREATH_S", 0.0)
     monkeypatch.setattr(shared_pool, "RETRY_S", 0.0)
+    monkeypatch.setattr(shared_pool, "WARM_UP_BEGINS_S", 0.0)
     monkeypatch.setattr(shared_pool, "QUIET_S", 0.0)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     pool = SharedPool(maker, Starts(), kernel="scala", start_processors=2)
