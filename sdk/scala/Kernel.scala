@@ -2,6 +2,7 @@ package atelier
 
 import java.io.OutputStream
 
+import com.typesafe.config.ConfigValueFactory
 import org.apache.hadoop.security.UserGroupInformation
 import org.apache.spark.internal.Logging
 import org.apache.spark.sql.SparkSession
@@ -13,6 +14,7 @@ import org.apache.toree.global.{ExecuteRequestState, StreamState}
 import org.apache.toree.interpreter.{ExecuteError, ExecuteFailure, Results}
 import org.apache.toree.kernel.api.KernelLike
 import org.apache.toree.kernel.interpreter.scala.ScalaInterpreter
+import org.apache.toree.kernel.interpreter.sql.SqlInterpreter
 import org.apache.toree.kernel.protocol.v5.kernel.socket.SocketConfig
 import sun.misc.Signal
 
@@ -43,10 +45,10 @@ object Kernel extends Logging {
     // A kernel's user has no name, and Hadoop does not start for such a one.
     UserGroupInformation.setLoginUser(UserGroupInformation.createRemoteUser("kernel"))
 
-    // A name of its own: Toree's Scala interpreter would win the name "Scala".
-    val plugin = s"Atelier:${classOf[Interpreter].getName}"
-    val interpreter = Seq("--interpreter-plugin", plugin, "--default-interpreter", "Atelier")
-    val config = new CommandLineOptions(arguments ++ interpreter).toConfig
+    // In the place of Toree's own Scala interpreter: each that is listed starts a compiler.
+    val interpreters = java.util.List.of(s"Scala:${classOf[Interpreter].getName}", s"SQL:${classOf[SqlInterpreter].getName}")
+    val config = new CommandLineOptions(arguments).toConfig
+      .withValue("default_interpreter_plugin", ConfigValueFactory.fromIterable(interpreters))
     val sockets = new Wire(SocketConfig.fromConfig(config), Streams.sent)
     val bootstrap = new KernelBootstrap(config)
       with Messaging
