@@ -4,6 +4,7 @@ A pid alone is recycled by the kernel, so a record also holds the start time and
 inode is part of it too: a checkout that was copied together with its records must not stop the original's processes.
 """
 
+import atexit
 import json
 import os
 import signal
@@ -95,6 +96,7 @@ def spawn(
 
     Raises FileNotFoundError when the program does not exist.
     """
+    reap_ended()
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -171,6 +173,15 @@ def wait_until_reaped(records: Sequence[ProcessRecord]) -> None:
     deadline = time.monotonic() + REAP_SECONDS
     while time.monotonic() < deadline and any(_stat_fields(record.pid) for record in records if not record.is_alive()):
         time.sleep(POLL_SECONDS)
+
+
+def reap_ended() -> None:
+    """Takes all ended children off the process table, also those that ended after nobody waited for them any more."""
+    for pid in list(_children):
+        _reap(pid)
+
+
+atexit.register(reap_ended)
 
 
 def memory_bytes(root: ProcessRecord) -> int:

@@ -130,3 +130,12 @@ def test_children_are_reaped(tmp_path: Path) -> None:
     while record.is_alive():
         assert time.monotonic() < deadline
     assert subprocess.run(["ps", "-p", str(record.pid)], capture_output=True, check=False).returncode == 1
+
+
+def test_a_child_that_ended_unnoticed_is_reaped_at_the_next_start(tmp_path: Path) -> None:
+    unnoticed = Path("/proc", str(spawn(tmp_path, "sleep 0.1").pid))
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while " Z " not in (unnoticed / "stat").read_text():
+        assert time.monotonic() < deadline
+    spawn(tmp_path, "sleep 0")
+    assert not unnoticed.exists()
