@@ -197,6 +197,7 @@ def environment_for(run_dir: Path, python: Path) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "TZ": os.environ.get("TZ", "UTC"),
         "USER": "kernel",
+        "SHELL": "/bin/bash" if Path("/bin/bash").exists() else "/bin/sh",  # people write `!` lines for bash
         "HOME": str(run_dir / "home"),
         "TMPDIR": str(run_dir / "tmp"),
         "MPLCONFIGDIR": str(run_dir / "home" / "matplotlib"),

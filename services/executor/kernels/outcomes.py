@@ -20,6 +20,9 @@ OWED_REPLY_S = 5.0
 """How long a kernel that is idle may owe the reply to a cell, in seconds; and how long one that has replied may be
 silent before it is taken to be idle."""
 
+NAMELESS = "NoneType"
+"""What ipykernel's reply calls the error of a value that could not be shown; only the output has its name."""
+
 Stop = Literal["cancel", "timeout", "output", "run_output", "breach", "garbled", "oversize", "no_reply", "input"]
 """What stopped a cell other than its own end and its kernel's."""
 
@@ -106,7 +109,7 @@ def replied(reply: dict[str, Any], shown: dict[str, Any] | None) -> dict[str, An
     failure = _failure_in(reply) or shown
     if failure is None:
         return _error("KernelError", "the kernel gave up the cell")
-    if shown is not None and shown["ename"] == failure["ename"]:
+    if shown is not None and failure["ename"] in {shown["ename"], NAMELESS}:
         failure = shown
     if failure["ename"] == "SystemExit" and failure["evalue"] in EXITS_WELL:
         return {"status": "Success", "exits": True}

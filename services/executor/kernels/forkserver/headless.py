@@ -7,6 +7,7 @@ import os
 import sys
 import types
 from collections.abc import Iterator, MutableMapping
+from pathlib import Path
 from typing import Any
 
 from services.executor.kernels.forkserver import outlet, shell_commands
@@ -120,10 +121,19 @@ def initialize(application: Any, connection_file: str) -> None:
     atexit.register(shell.atexit_operations)
     shell.ipython_dir, shell.profile_dir = application.ipython_dir, application.profile_dir
     shell.starting_dir, shell.home_dir = os.getcwd(), os.environ["HOME"]
+    shell.history_manager.dir_hist[:] = [Path.cwd()]  # where `%cd -` leads first
     shell.init_environment()
+    sys.breakpointhook = _pass_breakpoint
     ipkernel.sys = SysWithoutCopies("sys")
     try:
         application.initialize([])
     finally:
         ipkernel.sys = sys
     shell.parent = shell.kernel = application.kernel
+
+
+def _pass_breakpoint(*arguments: Any, **options: Any) -> Any:
+    """As debugpy has it in other kernels: a breakpoint that was left in stops only where a debugger is attached."""
+    if os.environ.get("PYTHONBREAKPOINT"):
+        return sys.__breakpointhook__(*arguments, **options)  # noqa: T100 - what the notebook has asked for
+    return None
