@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down status key logs reset test test-long unit check image lint types format bench promises soak \
-	kernels clean
+	parity-record kernels clean
 
 PYTHON_IN_VENV := .venv/bin/python
 STACK := $(PYTHON_IN_VENV) -m deploy.local
@@ -64,6 +64,9 @@ check: lint unit ## check style, format, types and layers, and run the unit test
 image: setup ## build the container image without Docker and run every service from it (needs root; minutes)
 	@$(PYTHON_IN_VENV) -I deploy/local/debian.py buildah debootstrap
 	@$(PYTHON_IN_VENV) -m pytest -m image
+
+parity-record: setup ## record what papermill answers to the notebooks of tests/parity (ARGS="await": some)
+	@$(PYTHON_IN_VENV) -m tests.parity.record $(ARGS)
 
 lint: setup ## check style, format, types and the layers
 	@.venv/bin/ruff check

@@ -33,6 +33,7 @@ ALONE = ("faults/test_schedules.py",)
 
 LONGEST_FIRST = (
     "faults",
+    "parity/test_parity.py",
     FORKED,
     "e2e/test_languages.py",
     PLAIN,
