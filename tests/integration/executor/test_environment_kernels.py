@@ -217,13 +217,14 @@ class Eavesdropper:
         self._thread.join()
 
 
+@pytest.mark.slow(reason="a kernel whose sockets were moved away is waited for until its start counts as stuck")
 @pytest.mark.parametrize("moment", ["before", "after"])
 async def test_a_link_in_a_sockets_place_is_not_followed(
     environment: Path, tmp_path_factory: pytest.TempPathFactory, moment: str
 ) -> None:
     """Whether it is there instead of the socket, or replaces it once the kernel listens."""
     folder = tmp_path_factory.mktemp("s")
-    kernels = forked_source(folder, imports=[], limits=LIMITS, start_timeout_s=8 if moment == "before" else 30)
+    kernels = forked_source(folder, imports=[], limits=LIMITS, start_timeout_s=8 if moment == "before" else 15)
     other = Eavesdropper(folder / "broker")
     await kernels.open()
     if moment == "before":

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from services.executor.kernels import cells
+from services.executor.kernels import cells, output_list
 from services.executor.kernels.commands import KernelCommand
 from services.executor.kernels.output_limits import MAX_CELL_OUTPUTS
 from services.executor.kernels.plain import PlainKernels
@@ -114,7 +114,7 @@ async def test_outputs_arrive_up_to_the_cap_and_then_the_cell_is_stopped(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cap = MAX_CELL_OUTPUTS if LONG else 1_000
-    monkeypatch.setattr(cells, "MAX_CELL_OUTPUTS", cap)
+    monkeypatch.setattr(output_list, "MAX_CELL_OUTPUTS", cap)
     (some,) = await session.run(f"from IPython.display import display\nfor i in range({cap}): display(i)")
     assert some.status == "Success"
     assert len(session.notebook.cells[0].outputs) == cap

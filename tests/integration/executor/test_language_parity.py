@@ -59,7 +59,6 @@ R = (
     "sprintf('%05.2f|%s', pi, 'x')",
     "nchar('日本'); toupper('straße'); rev(strsplit('abc', '')[[1]])",
     "# only a comment",
-    "",
 )
 
 SCALA = (

@@ -104,7 +104,7 @@ async def test_an_internal_error_gives_nothing_away(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/api", "/nothing", "nothing", f"{NOTEBOOK_PATH}/history", "execution/queue/investigation/x"]
+    "path", ["/api", "/nothing", "nothing", f"{NOTEBOOK_PATH}/history", "execution/queue/investigation/x"]
 )
 async def test_unknown_addresses_are_404(api: Api, path: str) -> None:
     assert_problem(await api.call("GET", path, role=None), 404)
