@@ -398,6 +398,7 @@ LANGUAGES = {
 }
 
 
+@pytest.mark.slow(reason="a Scala kernel takes 10 s and more to start")
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("kernel_type", list(LANGUAGES))
 async def test_other_languages_have_the_files(api: Api, kernel_type: str) -> None:

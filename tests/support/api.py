@@ -18,6 +18,10 @@ RUN_TIMEOUT_S = 120.0
 """No run of a test takes longer, in seconds."""
 
 
+RESULTS_TIMEOUT_S = 60.0
+"""How long results may be asked for again, in seconds."""
+
+
 def asks_again(status: int, body: Any) -> bool:
     """Whether an answer only says that a part of the system was away: no effect (503), or one that nobody knows of."""
     return status == 503 or (status == 409 and isinstance(body, dict) and body.get("outcomeUnknown") is True)
@@ -101,9 +105,14 @@ class Api:
         return await self.wait(notebook_id, execution["executionId"])
 
     async def results(self, execution: dict[str, Any], **params: str) -> dict[str, Any]:
-        """The results object."""
+        """The results object. A machine that has too much to do may say 503 for a while, as clients know."""
         path = f"notebook/{execution['notebookId']}/execution/{execution['executionId']}/results"
-        status, results, _ = await self.get(path, params=params)
+        async with asyncio.timeout(RESULTS_TIMEOUT_S):
+            while True:
+                status, results, headers = await self.get(path, params=params)
+                if not asks_again(status, results):
+                    break
+                await asyncio.sleep(float(headers.get("Retry-After", "1")))
         assert status == 200, results
         return dict(results)
 

@@ -86,6 +86,8 @@ class FileCache:
 
     async def _fetch(self, content: StoredContent) -> None:
         path = self._folder / content.sha256
+        if await asyncio.to_thread(path.exists):
+            return  # another run has fetched it since this one looked
         partial = path.with_suffix(".partial")
         await self._objects.get_file(content.object_key, partial)
         await asyncio.to_thread(_keep, partial, path, content.sha256)
