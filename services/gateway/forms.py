@@ -110,17 +110,8 @@ async def parts(
         return
     if request.content_length is not None and request.content_length > file_limit + FORM_OVERHEAD:
         raise reading.too_large(file_limit)
-    count = 0
     try:
-        form = await request.multipart()
-        while True:
-            part = await _in_time(form.next(), silence_s)
-            if part is None:
-                return
-            count += 1
-            if not isinstance(part, BodyPartReader) or count > MOST_PARTS:
-                raise _malformed("it has nested or too many parts")
-            _check_plain(part)
+        async for part in _plain_parts(request, silence_s, most=MOST_PARTS):
             name = part.name
             if not name or not name.isprintable():
                 raise _malformed("a part has no readable name")
@@ -144,17 +135,8 @@ async def files(request: web.Request, *, silence_s: float) -> AsyncIterator[File
     Raises Invalid for a part that is no file, and as `parts` does.
     """
     reading.check_encoding(request)
-    count = 0
     try:
-        form = await request.multipart()
-        while True:
-            part = await _in_time(form.next(), silence_s)
-            if part is None:
-                return
-            count += 1
-            if not isinstance(part, BodyPartReader) or count > MOST_FILES:
-                raise _malformed("it has nested or too many parts")
-            _check_plain(part)
+        async for part in _plain_parts(request, silence_s, most=MOST_FILES):
             if not part.filename:
                 field = part.name if part.name and part.name.isprintable() else ""
                 message = "has no filename; each part is a file, and its filename its path"
@@ -162,6 +144,18 @@ async def files(request: web.Request, *, silence_s: float) -> AsyncIterator[File
             yield FilePart(part.filename, part, UNBOUNDED, silence_s)
     except _BROKEN as error:
         raise _malformed("it is not multipart/form-data, or was cut off") from error
+
+
+async def _plain_parts(request: web.Request, silence_s: float, *, most: int) -> AsyncIterator[BodyPartReader]:
+    """The parts of a form, one after the other; raises Invalid for nested and encoded ones, and for too many."""
+    count = 0
+    form = await request.multipart()
+    while (part := await _in_time(form.next(), silence_s)) is not None:
+        count += 1
+        if not isinstance(part, BodyPartReader) or count > most:
+            raise _malformed("it has nested or too many parts")
+        _check_plain(part)
+        yield part
 
 
 def _check_plain(part: BodyPartReader) -> None:

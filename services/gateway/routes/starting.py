@@ -36,7 +36,14 @@ async def start_execution(asked: Asked) -> Answered:
     request: ExecutionRequest = asked.body
     if request.dry_run:
         return Answered(model=await check_start(asked), status=200)
-    execution = await asked.ask(
+    execution = await accepted(asked, request)
+    location = asked.address("notebook", execution.notebook_id, "execution", execution.execution_id)
+    return Answered(model=execution, location=location)
+
+
+async def accepted(asked: Asked, request: ExecutionRequest) -> Execution:
+    """Have the notebook in the address run; return the execution as executor has accepted it."""
+    return await asked.ask(
         StartExecution(
             scope=asked.scope,
             caller=asked.caller,
@@ -46,8 +53,6 @@ async def start_execution(asked: Asked) -> Answered:
             request=request,
         )
     )
-    location = asked.address("notebook", execution.notebook_id, "execution", execution.execution_id)
-    return Answered(model=execution, location=location)
 
 
 async def check_start(asked: Asked) -> DryRun:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from services.gateway import examples
 from services.gateway.bodies import ValueQuery
 from services.gateway.calls import SCOPE, Also, Answered, Asked, Call, Json
 from services.gateway.model import Role
 from services.gateway.results import PAGE_ENTRIES
-from services.gateway.routes.starting import check_start
+from services.gateway.routes.starting import accepted, check_start
 from services.gateway.waiting import status_at_end
-from shared.contracts.executions import Execution, ExecutionRequest, LocateValue, StartExecution, ValueSource
+from shared.contracts.executions import Execution, ExecutionRequest, LocateValue, ValueSource
 from shared.contracts.notebooks import CheckNotebook
 from shared.contracts.results import ArtifactEntry, LargeValue, ListArtifacts, ListedAfter, NotebookValue
 from shared.errors import ExecutionFailed, NotFound
@@ -42,17 +42,7 @@ async def call_notebook(asked: Asked) -> Any:
     if request.dry_run:
         return Answered(model=await check_start(asked), status=200)
     query: ValueQuery = asked.query
-    accepted = await asked.ask(
-        StartExecution(
-            scope=asked.scope,
-            caller=asked.caller,
-            idempotency=asked.idempotency(request),
-            execution_id=uuid4(),
-            notebook_id=asked.notebook_id,
-            request=request,
-        )
-    )
-    execution = await status_at_end(asked, accepted, query.wait)
+    execution = await status_at_end(asked, await accepted(asked, request), query.wait)
     location = asked.address("notebook", execution.notebook_id, "execution", execution.execution_id)
     if execution.status == "Running":
         return Answered(model=execution, status=202, location=location)
