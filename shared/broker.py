@@ -10,7 +10,7 @@ import aiormq
 import structlog
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractRobustChannel, AbstractRobustConnection
-from aiormq.exceptions import AMQPError
+from aiormq.exceptions import AMQPError, ChannelAccessRefused
 
 from shared import topology
 from shared.envelope import CONTENT_TYPE
@@ -51,6 +51,11 @@ class Broker:
         self._requests: AbstractExchange | None = None
         self._unconfirmed: AbstractRobustChannel | None = None
         self._nudges: AbstractExchange | None = None
+        self._replies: AbstractExchange | None = None
+        self._hints: AbstractExchange | None = None
+        self.may_declare = True
+        """Whether this process's user may make exchanges and queues; one with least permissions (`broker_users`) uses
+        those that are there."""
         self._losses: list[Callable[[], None]] = []
 
     async def open(self) -> None:
@@ -58,13 +63,17 @@ class Broker:
         self._publishing = await self._connect("publish")
         self._consuming = await self._connect("consume")
         channel = await self._publishing.channel(publisher_confirms=True, on_return_raises=True)
-        await topology.declare(channel)
+        self.may_declare = await _may_declare(self._publishing)
+        if self.may_declare:
+            await topology.declare(channel)
         facts = await self._publishing.channel(publisher_confirms=True)
         self._unconfirmed = await self._unconfirmed_channel()
         self._channels += [channel, facts]
         self._requests = await channel.get_exchange(topology.COMMANDS, ensure=False)
         self._facts = facts
         self._nudges = await self._unconfirmed.get_exchange(topology.NUDGES, ensure=False)
+        self._replies = await self._unconfirmed.get_exchange(topology.REPLIES, ensure=False)
+        self._hints = await self._unconfirmed.get_exchange(topology.COMMANDS, ensure=False)
         self._consuming.close_callbacks.add(self._on_loss)
 
     async def close(self) -> None:
@@ -130,27 +139,26 @@ class Broker:
 
     async def publish_reply(self, queue: str, message: Message) -> None:
         """Send a reply, unconfirmed: who misses it asks again under the same command id."""
-        if self._unconfirmed is None:
+        if self._replies is None:
             raise Unavailable("The message broker is not available.")
         async with asyncio.timeout(PUBLISH_TIMEOUT_S):
-            await self._unconfirmed.default_exchange.publish(message, routing_key=queue, mandatory=False)
+            await self._replies.publish(message, routing_key=queue, mandatory=False)
 
     async def publish_hint(self) -> None:
         """Tell one waiting worker that there is work; a lost hint costs one idle poll."""
-        await self._fire_and_forget(topology.HINTS)
+        await self._fire_and_forget(self._hints, topology.HINT_KEY)
 
     async def publish_nudge(self) -> None:
         """Tell every worker to look at its cancel flags; a lost nudge costs one heartbeat."""
-        await self._fire_and_forget(None)
+        await self._fire_and_forget(self._nudges, "")
 
-    async def _fire_and_forget(self, queue: str | None) -> None:
-        if self._unconfirmed is None or self._nudges is None or not self.connected:
+    async def _fire_and_forget(self, exchange: AbstractExchange | None, key: str) -> None:
+        if exchange is None or not self.connected:
             return
-        exchange = self._unconfirmed.default_exchange if queue else self._nudges
         message = Message(b"", delivery_mode=DeliveryMode.NOT_PERSISTENT)
         try:
             async with asyncio.timeout(PUBLISH_TIMEOUT_S):
-                await exchange.publish(message, routing_key=queue or "", mandatory=False)
+                await exchange.publish(message, routing_key=key, mandatory=False)
         except BROKER_DOWN as error:
             log.info("hint not sent", reason=type(error).__name__)
 
@@ -181,3 +189,16 @@ class Broker:
     def _on_loss(self, *_: object) -> None:
         for callback in self._losses:
             callback()
+
+
+async def _may_declare(connection: AbstractRobustConnection) -> bool:
+    """Return whether this user may declare an exchange; asked on a channel of its own, which a refusal closes."""
+    assert connection.transport is not None  # noqa: S101 - it has just been opened
+    channel = await connection.transport.connection.channel()
+    kind = topology.EXCHANGES[topology.COMMANDS].value
+    try:
+        await channel.exchange_declare(topology.COMMANDS, exchange_type=kind, durable=True)
+    except ChannelAccessRefused:
+        return False
+    await channel.close()
+    return True

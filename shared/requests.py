@@ -18,7 +18,7 @@ from opentelemetry.trace import SpanKind
 from pydantic import BaseModel
 
 from shared import envelope as envelopes
-from shared import replies, signatures, telemetry
+from shared import replies, signatures, telemetry, topology
 from shared.broker import BROKER_DOWN, Broker
 from shared.contracts.base import Command
 from shared.envelope import CONTENT_TYPE
@@ -67,6 +67,7 @@ class Requests:
         """Start listening for replies."""
         channel = await self._broker.consumer_channel(prefetch=0)
         queue = await channel.declare_queue(self._queue, exclusive=True, auto_delete=True)
+        await queue.bind(topology.REPLIES)
         await queue.consume(self._on_reply, no_ack=True)
         self._broker.on_loss(self._on_loss)
 

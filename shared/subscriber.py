@@ -47,7 +47,9 @@ class Subscriber:
         """Begin to take facts."""
         channel = await self._broker.consumer_channel(prefetch=PREFETCH)
         wanted = topology.EVENT_QUEUES[self._service]
-        queue = await channel.declare_queue(wanted.name, durable=True, arguments=wanted.arguments)
+        queue = await channel.declare_queue(
+            wanted.name, durable=True, arguments=wanted.arguments, passive=not self._broker.may_declare
+        )
         tag = await queue.consume(self._on_message)
         self._stop = lambda: queue.cancel(tag)
 

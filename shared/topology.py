@@ -18,8 +18,15 @@ EVENTS = "atelier.events"
 NUDGES = "atelier.nudges"
 """Fanout exchange: `look at your cancel flags now`, to every worker."""
 
+REPLIES = "atelier.replies"
+"""Direct exchange: the routing key is the asking process's own queue. Not the default exchange: who may publish there
+may publish to every queue."""
+
 HINTS = "atelier.executor.hints"
-"""Queue (through the default exchange): `there is work to claim`. Losing one costs a second at most."""
+"""Queue: `there is work to claim`. Losing one costs a second at most."""
+
+HINT_KEY = "executor.hints"
+"""Routing key of a hint in the exchange of commands."""
 
 DEAD_LETTERS = "atelier.dead"
 """Fanout exchange and quorum queue: what no consumer could digest, kept for people to look at."""
@@ -96,7 +103,12 @@ EVENT_QUEUES = {
 QUEUES = (
     *(command_queue(service) for service in ("catalog", "executor", "artifacts")),
     *EVENT_QUEUES.values(),
-    Queue(name=HINTS, arguments={"x-max-length": HINTS_LENGTH, "x-overflow": "drop-head"}),
+    Queue(
+        name=HINTS,
+        arguments={"x-max-length": HINTS_LENGTH, "x-overflow": "drop-head"},
+        exchange=COMMANDS,
+        bindings=(HINT_KEY,),
+    ),
     Queue(name=DEAD_LETTERS, arguments={"x-queue-type": "quorum"}, exchange=DEAD_LETTERS, bindings=("",)),
     Queue(
         name=STREAM,
@@ -111,14 +123,18 @@ QUEUES = (
 )
 
 
+EXCHANGES = {
+    COMMANDS: ExchangeType.DIRECT,
+    REPLIES: ExchangeType.DIRECT,
+    EVENTS: ExchangeType.TOPIC,
+    NUDGES: ExchangeType.FANOUT,
+    DEAD_LETTERS: ExchangeType.FANOUT,
+}
+
+
 async def declare(channel: AbstractChannel) -> None:
     """Declare everything; harmless when it exists."""
-    exchanges = {
-        COMMANDS: await channel.declare_exchange(COMMANDS, ExchangeType.DIRECT, durable=True),
-        EVENTS: await channel.declare_exchange(EVENTS, ExchangeType.TOPIC, durable=True),
-        NUDGES: await channel.declare_exchange(NUDGES, ExchangeType.FANOUT, durable=True),
-        DEAD_LETTERS: await channel.declare_exchange(DEAD_LETTERS, ExchangeType.FANOUT, durable=True),
-    }
+    exchanges = {name: await channel.declare_exchange(name, kind, durable=True) for name, kind in EXCHANGES.items()}
     for queue in QUEUES:
         declared = await channel.declare_queue(queue.name, durable=True, arguments=queue.arguments)
         if queue.exchange:

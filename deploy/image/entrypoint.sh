@@ -3,7 +3,7 @@
 set -eu
 
 case "${1:-}" in
-    gateway | catalog | executor | artifacts | migrate) ;;
+    gateway | catalog | executor | artifacts | migrate | broker_definitions) ;;
     *)
         cat >&2 <<'USAGE'
 usage: atelier SERVICE [ARGUMENT...]
@@ -15,6 +15,7 @@ usage: atelier SERVICE [ARGUMENT...]
   executor worker        runs notebooks
   artifacts              datasets and results
   migrate                brings the database schemas up to date, then ends
+  broker_definitions     prints RabbitMQ definitions: users, exchanges, queues
 
 Settings are read from the environment; see docs/deploy.md.
 USAGE

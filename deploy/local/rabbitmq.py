@@ -1,10 +1,13 @@
 """A private RabbitMQ node with an Erlang port mapper (epmd) of its own; both listen on loopback only."""
 
 import asyncio
+import hashlib
+import json
 import signal
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import aio_pika
 from aio_pika.exceptions import AMQPError
@@ -14,6 +17,7 @@ from deploy.local import processes, surroundings
 from deploy.local.component import Component, Launch, NotReady
 from deploy.local.folder import MARKER, StackFolder, write_private_text
 from deploy.local.ports import LOOPBACK, is_listening
+from shared import broker_users, topology
 
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 """Debian's script for a private node; the one in /usr/sbin switches to the system's user and cookie."""
@@ -55,7 +59,7 @@ class PortMapper(Component):
 
 
 class RabbitMQ(Component):
-    """The broker. `url` is what services connect to."""
+    """The broker. `url` is the administrator's, `url_of(service)` what a service connects to."""
 
     stop_steps = ((signal.SIGTERM, 20.0),)  # writes its queues to disk first: about 2 s
 
@@ -73,12 +77,40 @@ class RabbitMQ(Component):
         """The broker's address, password and virtual host included."""
         return f"amqp://{USER}:{self.folder.secret('rabbitmq')}@{LOOPBACK}:{self.port}/{VHOST}"
 
+    def url_of(self, service: str) -> str:
+        """The broker's address for the user of one service (`shared/broker_users.py`)."""
+        user = self._user_of(service)
+        return f"amqp://{user.name}:{user.password}@{LOOPBACK}:{self.port}/{VHOST}"
+
+    def _user_of(self, service: str) -> broker_users.User:
+        return broker_users.service_user(service, self.folder.secret(f"rabbitmq.{service}"))
+
+    def _definitions(self) -> dict[str, Any]:
+        administrator = broker_users.User(
+            name=USER,
+            password=self.folder.secret("rabbitmq"),
+            permissions=broker_users.ADMINISTRATOR,
+            is_administrator=True,
+        )
+        users = [administrator, *(self._user_of(service) for service in broker_users.SERVICES)]
+        return broker_users.definitions(VHOST, users, with_topology=True)
+
+    @override
+    def fingerprint(self, plan: Launch) -> str:
+        return definitions_digest()
+
     @override
     def is_current(self) -> bool:
-        return self.port_mapper.is_running()
+        return self.port_mapper.is_running() and not self._is_outdated()
+
+    def _is_outdated(self) -> bool:
+        record = self.record
+        return record is not None and record.fingerprint != definitions_digest()
 
     @override
     def launch(self) -> None:
+        if self._is_outdated():
+            self.stop()  # what users may do is read at the start
         if not self.port_mapper.is_running():
             self.port_mapper.start()
         super().launch()
@@ -92,12 +124,11 @@ class RabbitMQ(Component):
         write_private_text(
             data / "rabbitmq.conf",
             f"listeners.tcp.1 = {LOOPBACK}:{self.port}\n"
-            # The default user is made once, together with the database; its password never changes after that.
-            f"default_user = {USER}\n"
-            f"default_pass = {self.folder.secret('rabbitmq')}\n"
-            f"default_vhost = {VHOST}\n"
-            f"disk_free_limit.absolute = {DISK_FREE_LIMIT}\n",
+            f"disk_free_limit.absolute = {DISK_FREE_LIMIT}\n"
+            # At every start: users with their permissions, exchanges, queues and bindings.
+            f"load_definitions = {data / 'definitions.json'}\n",
         )
+        write_private_text(data / "definitions.json", json.dumps(self._definitions()))
         env = surroundings.bare() | {
             "HOME": str(data / "home"),
             "ERL_EPMD_PORT": str(self.port_mapper.port),
@@ -131,6 +162,12 @@ class RabbitMQ(Component):
         super().stop()
         self.port_mapper.clear_remains()
         self.port_mapper.stop()
+
+
+def definitions_digest() -> str:
+    """A digest of users' permissions, exchanges and queues."""
+    told = repr((broker_users.PERMISSIONS, topology.EXCHANGES, topology.QUEUES))
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def check_amqp(url: str) -> None:

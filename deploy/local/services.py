@@ -72,7 +72,7 @@ SCHEMAS = ("gateway", "catalog", "executor", "artifacts")
 class Wiring:
     """What the services are told about the world. The callables are asked at each start: ports may have changed."""
 
-    amqp_url: Callable[[], str]
+    amqp_url: Callable[[str], str]
     admin_dsn: Callable[[], str]
     role_dsn: Callable[[str], str]
     s3: Callable[[], S3Access]
@@ -116,7 +116,7 @@ class Service(Component):
         env |= {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
         env |= {
             "PYTHONUNBUFFERED": "1",
-            "ATELIER_AMQP_URL": wiring.amqp_url(),
+            "ATELIER_AMQP_URL": wiring.amqp_url(self.kind.schema),
             f"ATELIER_{self.kind.schema.upper()}_POSTGRES_DSN": wiring.role_dsn(self.kind.schema),
             "ATELIER_INTERNAL_SECRET": self.folder.secret("internal"),
             "ATELIER_ARTIFACTS_URL": wiring.artifacts_url(),

@@ -45,7 +45,7 @@ class Stack:
         self.postgres = Postgres(self.folder)
         self.object_store = ObjectStore(self.folder)
         wiring = Wiring(
-            amqp_url=lambda: self.amqp_url,
+            amqp_url=self.amqp_url_of,
             admin_dsn=lambda: self.postgres_dsn,
             role_dsn=self.role_dsn,
             s3=lambda: self.s3,
@@ -94,8 +94,14 @@ class Stack:
 
     @property
     def amqp_url(self) -> str:
-        """The broker's address, the stack's own or the given one."""
+        """The broker's address for its administrator, the stack's own or the given one."""
         return self.external.amqp_url or self.rabbitmq.url
+
+    def amqp_url_of(self, service: str) -> str:
+        """The broker's address for one service's user; the given one where there is no other."""
+        if self.external.amqp_url is None:
+            return self.rabbitmq.url_of(service)
+        return os.environ.get(f"ATELIER_{service.upper()}_AMQP_URL") or self.external.amqp_url
 
     @property
     def postgres_dsn(self) -> str:

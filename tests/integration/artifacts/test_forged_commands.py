@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import pytest
 
-from shared import signatures
+from deploy.local import Stack
+from shared import broker_users, signatures
 from shared.broker import Broker
 from shared.contracts.datasets import DatasetPage, ListDatasets
 from shared.errors import Unauthorized
 from shared.requests import Requests
 from tests.integration.artifacts.client import Client
+
+
+@pytest.mark.parametrize("service", broker_users.SERVICES)
+async def test_each_services_user_needs_more_than_its_password(client: Client, stack: Stack, service: str) -> None:
+    forger = Broker(stack.amqp_url_of(service), name="forger")
+    await forger.open()
+    try:
+        source = "executor-control" if service == "executor" else service
+        requests = Requests(forger, client.requests._payloads, source=source, key="a key of sixteen characters")
+        await requests.open()
+        with pytest.raises(Unauthorized, match="not signed"):
+            await requests.ask(ListDatasets(scope=client.scope, caller=client.caller))
+    finally:
+        await forger.close()
 
 
 @pytest.mark.parametrize("key", ["another key of sixteen characters", ""])

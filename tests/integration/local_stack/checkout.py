@@ -29,6 +29,9 @@ class Checkout:
             (root / "services" / name / "__main__.py").write_text("from services.stub import main\n\nmain()\n")
         shutil.copy(STUB, root / "services/stub.py")
         (root / "services/migrate.py").write_text('import os\n\nassert os.environ["ATELIER_POSTGRES_DSN"]\n')
+        (root / "shared").mkdir()
+        for name in ("__init__.py", "broker_users.py", "topology.py"):
+            shutil.copy(ROOT / "shared" / name, root / "shared")
         (root / "uv.lock").touch()
         (root / "examples").mkdir()
         (root / "examples/simulate_event_log.py").write_text(SIMULATION)

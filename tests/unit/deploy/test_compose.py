@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -10,6 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
+
+from services import broker_definitions
+from shared import broker_users
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 TEXT = (DEPLOY / "compose.yml").read_text()
@@ -23,6 +27,9 @@ PROCESSES = {
     "artifacts": "artifacts",
     "migrate": "migrate",
 }
+ONCE = {"migrate", "broker-definitions"}
+"""What ends when it has done its work."""
+
 REFERENCE = re.compile(r"(?<!\$)\$\{(?P<name>\w+)(?:(?P<how>:\?|:-)(?P<text>[^}]*))?\}")
 DURATION = re.compile(r"\d+s")
 SERVICE_KEYS = {
@@ -110,7 +117,7 @@ def test_dependencies_can_come_true(services: Mapped) -> None:
 def test_servers_restart_have_a_health_check_and_time_to_end(services: Mapped) -> None:
     for name, item in services.items():
         assert DURATION.fullmatch(item["stop_grace_period"])
-        if name != "migrate":
+        if name not in ONCE:
             assert item["restart"] == "unless-stopped"
             check = item["healthcheck"]
             assert check["test"][0] == "CMD"
@@ -126,9 +133,9 @@ def test_volumes_are_declared_and_used(services: Mapped) -> None:
 
 
 def test_images_are_pinned_and_the_s3_server_is_the_tested_one(services: Mapped) -> None:
-    ours = {services[name]["image"] for name in PROCESSES}
+    ours = {services[name]["image"] for name in {*PROCESSES, *ONCE}}
     assert len(ours) == 1
-    others = {name: item["image"] for name, item in services.items() if name not in PROCESSES}
+    others = {name: item["image"] for name, item in services.items() if name not in {*PROCESSES, *ONCE}}
     assert others.keys() == {"rabbitmq", "postgres", "object-store"}
     for image in others.values():
         assert re.fullmatch(r"docker\.io/[\w/]+:\d+\.\d+(\.\d+)?(-\w+)?(@sha256:[0-9a-f]{64})?", image)
@@ -164,15 +171,30 @@ def test_migrations_and_services_agree_on_roles_and_passwords(services: Mapped) 
     assert len(set(migrate.values())) == len(migrate)
 
 
+def test_broker_and_services_agree_on_users_and_passwords(services: Mapped, monkeypatch: pytest.MonkeyPatch) -> None:
+    once = services["broker-definitions"]
+    for name in set(PROCESSES) - {"migrate"}:
+        service = PROCESSES[name].partition(" ")[0]
+        url = services[name]["environment"]["ATELIER_AMQP_URL"]
+        assert url == once["environment"][f"ATELIER_{service.upper()}_AMQP_URL"]
+    values = dict.fromkeys(assignments(commented=False), "x" * 32)
+    for variable, value in once["environment"].items():
+        monkeypatch.setenv(variable, interpolate(value, values))
+    made = json.loads(broker_definitions.of_services())
+    assert [user["name"] for user in made["users"]] == ["atelier", *(f"atelier-{one}" for one in broker_users.SERVICES)]
+    folder, _, file = once["command"][-1].rpartition("/")
+    assert f"definitions:{folder}" in once["volumes"]
+    mounted = next(volume for volume in services["rabbitmq"]["volumes"] if volume.startswith("definitions:"))
+    assert f"{mounted.split(':')[1]}/{file}" in services["rabbitmq"]["command"][0]
+
+
 def test_addresses_between_the_services_are_right(services: Mapped) -> None:
     values = dict.fromkeys(assignments(commented=False), "x" * 32)
     given = {key: interpolate(str(value), values) for key, value in services["artifacts"]["environment"].items()}
     assert given["ATELIER_S3_ENDPOINT"] == "http://object-store:9000"
     assert ":9000" in services["object-store"]["command"][0]
     assert given["ATELIER_ARTIFACTS_URL"] == "http://artifacts:8080"
-    broker = services["rabbitmq"]["environment"]
-    user, vhost = broker["RABBITMQ_DEFAULT_USER"], broker["RABBITMQ_DEFAULT_VHOST"]
-    assert given["ATELIER_AMQP_URL"] == f"amqp://{user}:{'x' * 32}@rabbitmq:5672/{vhost}"
+    assert given["ATELIER_AMQP_URL"] == f"amqp://atelier-artifacts:{'x' * 32}@rabbitmq:5672/atelier"
     database = services["postgres"]["environment"]["POSTGRES_DB"]
     assert given["ATELIER_ARTIFACTS_POSTGRES_DSN"].endswith(f"@postgres:5432/{database}")
 

@@ -67,10 +67,10 @@ def test_everything_that_is_copied_passes_the_ignore_file() -> None:
 
 
 def test_the_entry_point_knows_every_program() -> None:
-    (names,) = re.findall(r"^ +([a-z| ]+)\) ;;$", ENTRYPOINT.read_text(), re.MULTILINE)
+    (names,) = re.findall(r"^ +([a-z_| ]+)\) ;;$", ENTRYPOINT.read_text(), re.MULTILINE)
     programs = {path.parent.name for path in (ROOT / "services").glob("*/__main__.py")} | {"migrate"}
     assert set(names.split(" | ")) >= programs
-    assert set(names.split(" | ")) == {"gateway", "catalog", "executor", "artifacts", "migrate"}
+    assert set(names.split(" | ")) == {"gateway", "catalog", "executor", "artifacts", "migrate", "broker_definitions"}
 
 
 @pytest.mark.parametrize("arguments", [[], ["no-such-service"], ["gateway/../x"]])

@@ -40,8 +40,7 @@ def test_every_table_is_there_and_no_other() -> None:
 
 
 def test_every_exchange_and_queue_is_there_and_no_other() -> None:
-    exchanges = {topology.COMMANDS, topology.EVENTS, topology.NUDGES, topology.DEAD_LETTERS}
-    names = exchanges | {queue.name for queue in topology.QUEUES}
+    names = set(topology.EXCHANGES) | {queue.name for queue in topology.QUEUES}
     words = {word for word in documents.code_words(NAME) if word.startswith("atelier.")}
     assert names <= words
     assert {word for word in words if not word.startswith(OWN)} <= names

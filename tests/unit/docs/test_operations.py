@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic_settings import BaseSettings
 
+from services import broker_definitions
 from services.artifacts.settings import ArtifactsSettings
 from services.catalog.settings import CatalogSettings
 from services.executor.settings import ExecutorSettings, WorkerSettings
@@ -31,8 +32,13 @@ CLASSES: tuple[type[BaseSettings], ...] = (
     ObjectStoreSettings,
     WorkDirectory,
 )
-OTHERS = {"ATELIER_POSTGRES_DSN", "OTEL_EXPORTER_OTLP_ENDPOINT"}
-"""Read without a settings class, by `services.migrate` and by OpenTelemetry."""
+OTHERS = {
+    "ATELIER_POSTGRES_DSN",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    broker_definitions.PASSWORD,
+    *(f"ATELIER_{service.upper()}_AMQP_URL" for service in SERVICES),
+}
+"""Read without a settings class, by `services.migrate`, `services.broker_definitions` and OpenTelemetry."""
 
 
 def settings() -> Iterator[tuple[str, Any]]:
