@@ -80,6 +80,8 @@ def _outputs(cell: NotebookNode, normal: Normal) -> Iterable[dict[str, Any]]:
         for output in group:
             if output.output_type == "error":
                 lines = normal.text("\n".join(output.traceback))
+                if output.ename == "RecursionError":  # how deep it came depends on the calls that lead to a cell
+                    lines = "\n\n".join(dict.fromkeys(lines.split("\n\n")))
                 error = {"error": normal.text(output.ename), "value": normal.text(output.evalue), "traceback": lines}
                 yield {name: brief(text) for name, text in error.items()}
                 continue

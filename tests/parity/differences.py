@@ -80,8 +80,7 @@ def _without_stale_injection(answer: Answer) -> Answer:
 SHOWN_ERRORS = (
     "errors/failing_hook",
     "errors/tagged_raises_exception",
-    "magics/capture_with_error",
-    "magics/run_script_with_error",
+    "magics/run_script_that_shows_a_caught_error",
     "magics/tb_of_caught",
 )
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from services.executor.kernels import messages
 from services.executor.kernels.client import MAX_MESSAGE_BYTES
+from services.executor.kernels.forkserver.shown_failures import PAYLOAD
 from services.executor.kernels.output_limits import CELL_LIMITS, MAX_CELL_OUTPUTS, RUN_LIMITS
 from services.executor.kernels.port import KernelExit
 from shared.contracts.executions import CellResources
@@ -43,6 +44,8 @@ class CellOutcome:
     error_message: str | None = None
     traceback: str | None = None
     kernel_died: bool = False
+    goes_on: bool = False
+    """The error was shown by what the cell called, which then went on: so does the run, and has failed at its end."""
     exits: bool = False
     """The cell ended the run on purpose, and well: `sys.exit(0)`, `quit()`, R's `quit(status = 0)`."""
     ends_run: bool = False
@@ -97,7 +100,9 @@ def replied(reply: dict[str, Any], shown: dict[str, Any] | None) -> dict[str, An
     cell has put out last, if any: one that was only shown fails nothing.
 
     A cell ends its run well when its error is a SystemExit that says so, or when the reply has the payload `ask_exit`,
-    which kernels send for `quit()`; its member `status`, where there is one, says how, as that of a process does.
+    which kernels send for `quit()`; its member `status`, where there is one, says how, as that of a process does. A
+    cell has failed with the error that it shows, whatever the reply's status, where that has the payload of
+    `shown_failures`.
     """
     asked = _asked_to_exit(reply)
     if asked is not None:
@@ -105,6 +110,8 @@ def replied(reply: dict[str, Any], shown: dict[str, Any] | None) -> dict[str, An
             return {"status": "Success", "exits": True}
         return _error("SystemExit", str(asked)) | {"ends_run": True}
     if reply.get("status") == "ok":
+        if shown is not None and any(part.get("source") == PAYLOAD for part in _payload_of(reply)):
+            return _failed(shown) | {"goes_on": True}
         return {"status": "Success"}
     failure = _failure_in(reply) or shown
     if failure is None:
@@ -113,6 +120,10 @@ def replied(reply: dict[str, Any], shown: dict[str, Any] | None) -> dict[str, An
         failure = shown
     if failure["ename"] == "SystemExit" and failure["evalue"] in EXITS_WELL:
         return {"status": "Success", "exits": True}
+    return _failed(failure)
+
+
+def _failed(failure: dict[str, Any]) -> dict[str, Any]:
     traceback = cut("\n".join(failure["traceback"]), TRACEBACK_LENGTH)
     return _error(failure["ename"] or "Error", failure["evalue"]) | {"traceback": traceback}
 
@@ -132,12 +143,17 @@ def _failure_in(reply: dict[str, Any]) -> dict[str, Any] | None:
 
 def _asked_to_exit(reply: dict[str, Any]) -> int | None:
     """The exit status that a cell has asked its kernel to end with; None where it has not."""
-    payload = reply.get("payload")
-    for part in payload if isinstance(payload, list) else []:
-        if isinstance(part, dict) and part.get("source") == "ask_exit" and not part.get("keepkernel"):
+    for part in _payload_of(reply):
+        if part.get("source") == "ask_exit" and not part.get("keepkernel"):
             status = part.get("status")
             return status if type(status) is int else 0
     return None
+
+
+def _payload_of(reply: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a reply has beside its result, of which a notebook may have made anything."""
+    payload = reply.get("payload")
+    return [part for part in payload if isinstance(part, dict)] if isinstance(payload, list) else []
 
 
 def _error(error_type: str, message: str | None) -> dict[str, Any]:

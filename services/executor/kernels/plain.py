@@ -20,11 +20,11 @@ from services.executor.kernels import connecting, processes
 from services.executor.kernels.client import RunClient, new_context
 from services.executor.kernels.commands import KernelCommand
 from services.executor.kernels.connecting import Connection
-from services.executor.kernels.forkserver import figure_titles
 from services.executor.kernels.metering import Meter, ProcessMeter
 from services.executor.kernels.port import Kernel, KernelExit, KernelRequest, KernelStartError, LayOut, Usage
 from services.executor.kernels.provisioner import ChildProcessProvisioner
 from services.executor.kernels.shutdown import shut_down
+from services.executor.kernels.start_line import start_line
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +35,7 @@ PYTHON_ARGUMENTS = (
     "{connection_file}",
     "--HistoryManager.hist_file=:memory:",
     "--IPKernelApp.no_stdout=False",
-    f"--IPKernelApp.exec_lines={figure_titles.start_line()}",
+    f"--IPKernelApp.exec_lines={start_line()}",
 )
 """How an environment's interpreter becomes a kernel; history stays in memory, nothing outlives a run."""
 

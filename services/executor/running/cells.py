@@ -107,6 +107,7 @@ class NotebookCells:
         """Replay what comes before, then run every covered cell, or up to the one that stops the run."""
         index_of = self._index_of
         injected = self._injected
+        failed: Verdict | None = None
         covered = [result.cell_id for result in self._chronicle.tally.results]
         for cell_id in [*self._replayed, *covered]:
             index = index_of[cell_id]
@@ -121,10 +122,13 @@ class NotebookCells:
             else:
                 outcome = await self._run_cell(index, cell_id)
             if outcome is not None and outcome.exits:
-                return replace(model.COMPLETED, skip_reason=f"the notebook ended its run in {cell_id}")
+                return replace(failed or model.COMPLETED, skip_reason=f"the notebook ended its run in {cell_id}")
             if outcome is not None and not self._tolerated(outcome, index):
-                return _judge(outcome, cell_id, cell_id)
-        return model.COMPLETED
+                verdict = _judge(outcome, cell_id, cell_id)
+                if not outcome.goes_on:
+                    return verdict
+                failed = failed or verdict
+        return failed or model.COMPLETED
 
     async def _drive(self, index: int) -> CellOutcome:
         """Run a code cell within its limit."""

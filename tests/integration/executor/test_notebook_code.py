@@ -212,6 +212,37 @@ async def test_a_kernel_has_terminals_of_its_own_where_it_has_mounts(
     )
 
 
+async def test_what_a_command_writes_while_nobody_looks_is_not_lost(session: Session) -> None:
+    """pexpect looks for output, and then whether the command has ended. Here it ends between the two."""
+    late = """
+import os, pexpect
+asks = pexpect.spawn.isalive
+def asks_late(command):
+    command.asked = getattr(command, "asked", 0) + 1
+    if command.asked == 2:
+        os.waitid(os.P_PID, command.pid, os.WEXITED | os.WNOWAIT)
+    return asks(command)
+pexpect.spawn.isalive = asks_late
+"""
+    results = await said(session, late, "!sleep 0.2; seq 3", "!sleep 0.2; seq 3; exit 4\nprint(_exit_code)")
+    assert results[1:] == ["1\n2\n3", "1\n2\n3\n4"]
+
+
+async def test_a_traceback_of_many_calls_looks_through_the_modules_few_times(session: Session) -> None:
+    count = """
+import inspect
+looked, is_module = 0, inspect.ismodule
+def counts(one):
+    global looked
+    looked += 1
+    return is_module(one)
+inspect.ismodule = counts
+"""
+    outcomes = await session.run(count, "def down(n):\n    return down(n + 1)\ndown(0)", "print(looked)", timeout_s=60)
+    assert [outcome.error_type for outcome in outcomes] == [None, "RecursionError", None]
+    assert int(session.text(2)) < 50_000  # a thousand calls, and at least 700 modules
+
+
 async def test_installing_says_where_packages_are_declared(session: Session) -> None:
     results = await said(
         session,

@@ -6,7 +6,8 @@ from typing import Any
 import orjson
 import pytest
 
-from services.executor.kernels import messages
+from services.executor.kernels import messages, outcomes
+from services.executor.kernels.forkserver.shown_failures import PAYLOAD
 
 DEEP: list[Any] = []
 for _ in range(400):
@@ -127,3 +128,27 @@ def test_json_is_kept_with_its_integers_and_without_what_json_has_not(value: Any
 @pytest.mark.parametrize("count", [-1, 2**31, 10**30, 1.0, True])
 def test_execution_counts_that_no_column_holds_are_refused(count: Any) -> None:
     assert not messages.is_well_formed(message("execute_result", data={}, metadata={}, execution_count=count))
+
+
+SHOWN = {"ename": "KeyError", "evalue": "'missing'", "traceback": ["one", "two"]}
+
+
+@pytest.mark.parametrize("payload", [[{"source": PAYLOAD}], [3, {"source": "page"}, {"source": PAYLOAD}]])
+def test_an_error_that_a_script_ended_with_fails_its_cell_and_the_run_goes_on(payload: list[Any]) -> None:
+    assert outcomes.replied({"status": "ok", "payload": payload}, SHOWN) == {
+        "status": "Error",
+        "error_type": "KeyError",
+        "error_message": "'missing'",
+        "traceback": "one\ntwo",
+        "goes_on": True,
+    }
+
+
+@pytest.mark.parametrize("payload", [None, {}, "text", [], [{"source": "page"}], [PAYLOAD]])
+def test_an_error_that_was_only_shown_fails_nothing(payload: Any) -> None:
+    assert outcomes.replied({"status": "ok", "payload": payload}, SHOWN) == {"status": "Success"}
+
+
+def test_an_error_that_was_cleared_fails_nothing() -> None:
+    """So has papermill it, which looks for errors among a notebook's outputs."""
+    assert outcomes.replied({"status": "ok", "payload": [{"source": PAYLOAD}]}, None) == {"status": "Success"}

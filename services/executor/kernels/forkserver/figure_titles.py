@@ -6,7 +6,6 @@ The module stands alone: kernels that are started by a command line see nothing 
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 LONGEST_TITLE = 300
@@ -16,12 +15,6 @@ LONGEST_TITLE = 300
 def register(shell: Any) -> None:
     """Have `shell` name every figure that it shows, however it is shown."""
     shell.display_formatter.mimebundle_formatter.for_type_by_name("matplotlib.figure", "Figure", _named)
-
-
-def start_line() -> str:
-    """What a kernel started by a command line runs first. It leaves no name in the notebook's variables."""
-    program = Path(__file__).read_text(encoding="utf-8") + "\nregister(get_ipython())\n"
-    return f"exec({program!r}, {{'__name__': 'figure_titles', 'get_ipython': get_ipython}})"
 
 
 def _named(figure: Any) -> tuple[dict[str, Any], dict[str, str]]:

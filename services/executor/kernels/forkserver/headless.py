@@ -10,7 +10,7 @@ from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
-from services.executor.kernels.forkserver import outlet, shell_commands
+from services.executor.kernels.forkserver import outlet
 
 
 class UncopiedModules(MutableMapping[str, Any]):
@@ -59,7 +59,6 @@ def prepare(folder: str) -> Any:
     # Its handler drops what is below this level, after each record of it was made: three a cell.
     application.log.setLevel(application.log_level)
     application.shell.transform_cell("warm = 1\n")  # what is made at its first use is made here
-    shell_commands.install()
     return application
 
 

@@ -19,8 +19,8 @@ MOST_MESSAGES = 100
 MOST_CHARACTERS = 1_000_000
 """How much is printed before it is sent, whatever the time."""
 
-BESIDE = ("shell_commands", "finalization")
-"""Modules that stand alone like this one and go with it to built environments, in the order `launch` takes them."""
+BESIDE = "finalization"
+"""The module that stands alone like this one and goes with it to built environments."""
 
 PROGRAM = """
 import types
@@ -28,7 +28,7 @@ def load(name, text):
     module = types.ModuleType(name)
     exec(compile(text, f"<{{name}}>", "exec"), module.__dict__)
     return module
-load("outlet", {outlet!r}).launch({beside})
+load("outlet", {outlet!r}).launch(load({name!r}, {beside!r}))
 """
 
 
@@ -167,13 +167,12 @@ def pipe_without_network(address: str) -> None:
     iostream.IOPubThread._setup_pipe_out = set_up_out
 
 
-def launch(shell_commands: Any, finalization: Any) -> None:
+def launch(finalization: Any) -> None:
     """Become a kernel by the command line, in an environment's own interpreter."""
     if sys.path[0] == "":
         del sys.path[0]  # the kernel puts it where it belongs
     pipe_without_network(f"ipc://{os.environ['ATELIER_RUN_DIR']}/k/p")
     application = application_class().instance()
-    shell_commands.install()
     application.initialize()
     finalization.serve(application.start)
 
@@ -181,6 +180,5 @@ def launch(shell_commands: Any, finalization: Any) -> None:
 def program() -> str:
     """What `python -c` runs to become a kernel."""
     own = Path(__file__)
-    texts = {name: own.with_name(f"{name}.py").read_text(encoding="utf-8") for name in BESIDE}
-    beside = ", ".join(f"load({name!r}, {text!r})" for name, text in texts.items())
-    return PROGRAM.format(outlet=own.read_text(encoding="utf-8"), beside=beside)
+    beside = own.with_name(f"{BESIDE}.py").read_text(encoding="utf-8")
+    return PROGRAM.format(outlet=own.read_text(encoding="utf-8"), name=BESIDE, beside=beside)

@@ -12,7 +12,16 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from services.executor.kernels.forkserver import figure_titles, finalization, headless, outlet, pages
+from services.executor.kernels.forkserver import (
+    cell_files,
+    figure_titles,
+    finalization,
+    headless,
+    outlet,
+    pages,
+    shell_commands,
+    shown_failures,
+)
 from services.executor.kernels.forkserver.confinement import Spawn
 from services.executor.kernels.forkserver.keeper import BOUND
 
@@ -145,7 +154,9 @@ def _prepare_application(folder: str) -> None:
     """Make the application and the shell that kernels begin with."""
     global _application  # noqa: PLW0603 - handed from the server to its forks
     _application = headless.prepare(folder)
-    figure_titles.register(_application.shell)
+    for module in (cell_files, figure_titles, shell_commands, shown_failures):
+        module.register(_application.shell)
+    cell_files.find_modules()
     inline: Any = sys.modules.get("matplotlib_inline.backend_inline")
     if inline is not None:
         inline._enable_matplotlib_integration()  # it did so when it was imported, but there was no shell then

@@ -24,14 +24,18 @@ WHERE_TO_DECLARE = (
 READ_BYTES = 65_536
 
 
-def install() -> None:
+def register(_shell: Any) -> None:
     """Have IPython run shell commands by `run`."""
     zmqshell: Any = importlib.import_module("ipykernel.zmqshell")
     through_terminal = zmqshell.system
 
     def run(command: str) -> int:
         """Run a command and print what it prints; gives its exit status, or its signal as a negative number."""
-        status: int = through_terminal(command) if has_terminals() else _run_through_pipes(command)
+        if has_terminals():
+            _read_to_the_end()
+            status: int = through_terminal(command)
+        else:
+            status = _run_through_pipes(command)
         if status != 0 and INSTALLERS.search(command):
             print(WHERE_TO_DECLARE)
         return status
@@ -48,6 +52,26 @@ def has_terminals() -> bool:
     for descriptor in descriptors:
         os.close(descriptor)
     return True
+
+
+def _read_to_the_end() -> None:
+    """Have IPython read a command's terminal by `WholeOutput`: it uses pexpect's `spawnb` where there is one."""
+    pexpect: Any = importlib.import_module("pexpect")
+    if hasattr(pexpect, "spawnb"):
+        return
+
+    class WholeOutput(pexpect.spawn):  # type: ignore[misc, name-defined, unused-ignore]
+        """A command in a terminal. pexpect looks for output and then asks whether the command has ended; what it wrote
+        between the two, when this process got no processor for a moment, is lost (pexpect 4.9)."""
+
+        def read_nonblocking(self, size: int = 1, timeout: float | None = -1) -> bytes:
+            """See the base class. When a command has ended, all that it wrote is there to be read."""
+            try:
+                return bytes(super().read_nonblocking(size, timeout))
+            except pexpect.EOF:
+                return bytes(super().read_nonblocking(size, 0))
+
+    pexpect.spawnb = WholeOutput
 
 
 def _run_through_pipes(command: str) -> int:
