@@ -43,7 +43,7 @@ class Broker:
 
     def __init__(self, url: str, *, name: str) -> None:
         self.name = name
-        self._url = url
+        self.url = url
         self._publishing: AbstractRobustConnection | None = None
         self._consuming: AbstractRobustConnection | None = None
         self._channels: list[AbstractChannel] = []  # a channel that nobody refers to is closed by the collector
@@ -52,7 +52,7 @@ class Broker:
         self._unconfirmed: AbstractRobustChannel | None = None
         self._nudges: AbstractExchange | None = None
         self._replies: AbstractExchange | None = None
-        self._hints: AbstractExchange | None = None
+        self._unconfirmed_commands: AbstractExchange | None = None
         self.may_declare = True
         """Whether this process's user may make exchanges and queues; one with least permissions (`broker_users`) uses
         those that are there."""
@@ -60,8 +60,8 @@ class Broker:
 
     async def open(self) -> None:
         """Connect, waiting for a broker that is still starting, and declare the topology."""
-        self._publishing = await self._connect("publish")
-        self._consuming = await self._connect("consume")
+        self._publishing = await connect(self.url, f"{self.name}-publish")
+        self._consuming = await connect(self.url, f"{self.name}-consume")
         channel = await self._publishing.channel(publisher_confirms=True, on_return_raises=True)
         self.may_declare = await _may_declare(self._publishing)
         if self.may_declare:
@@ -73,7 +73,7 @@ class Broker:
         self._facts = facts
         self._nudges = await self._unconfirmed.get_exchange(topology.NUDGES, ensure=False)
         self._replies = await self._unconfirmed.get_exchange(topology.REPLIES, ensure=False)
-        self._hints = await self._unconfirmed.get_exchange(topology.COMMANDS, ensure=False)
+        self._unconfirmed_commands = await self._unconfirmed.get_exchange(topology.COMMANDS, ensure=False)
         self._consuming.close_callbacks.add(self._on_loss)
 
     async def close(self) -> None:
@@ -144,9 +144,15 @@ class Broker:
         async with asyncio.timeout(PUBLISH_TIMEOUT_S):
             await self._replies.publish(message, routing_key=queue, mandatory=False)
 
+    async def publish_ping(self, service: str, message: Message) -> None:
+        """Ask whether a process of a service is there; raises BROKER_DOWN's members, or waits for a reconnection."""
+        if self._unconfirmed_commands is None:
+            raise Unavailable("The message broker is not available.")
+        await self._unconfirmed_commands.publish(message, routing_key=topology.ping_key(service), mandatory=False)
+
     async def publish_hint(self) -> None:
         """Tell one waiting worker that there is work; a lost hint costs one idle poll."""
-        await self._fire_and_forget(self._hints, topology.HINT_KEY)
+        await self._fire_and_forget(self._unconfirmed_commands, topology.HINT_KEY)
 
     async def publish_nudge(self) -> None:
         """Tell every worker to look at its cancel flags; a lost nudge costs one heartbeat."""
@@ -162,23 +168,6 @@ class Broker:
         except BROKER_DOWN as error:
             log.info("hint not sent", reason=type(error).__name__)
 
-    async def _connect(self, purpose: str) -> AbstractRobustConnection:
-        waiting = False
-        while True:
-            try:
-                return await aio_pika.connect_robust(
-                    self._url,
-                    reconnect_interval=RECONNECT_S,
-                    fail_fast=True,
-                    heartbeat=HEARTBEAT_S,
-                    client_properties={"connection_name": f"{self.name}-{purpose}"},
-                )
-            except BROKER_DOWN as error:
-                if not waiting:
-                    log.warning("waiting for the message broker", reason=type(error).__name__)
-                waiting = True
-                await asyncio.sleep(CONNECT_RETRY_S)
-
     async def _unconfirmed_channel(self) -> AbstractRobustChannel:
         assert self._publishing is not None  # noqa: S101 - called by open() only
         channel = await self._publishing.channel(publisher_confirms=False)
@@ -189,6 +178,25 @@ class Broker:
     def _on_loss(self, *_: object) -> None:
         for callback in self._losses:
             callback()
+
+
+async def connect(url: str, name: str) -> AbstractRobustConnection:
+    """Return a connection that is restored by itself, shown as `name`; waits for a broker that is still starting."""
+    waiting = False
+    while True:
+        try:
+            return await aio_pika.connect_robust(
+                url,
+                reconnect_interval=RECONNECT_S,
+                fail_fast=True,
+                heartbeat=HEARTBEAT_S,
+                client_properties={"connection_name": name},
+            )
+        except BROKER_DOWN as error:
+            if not waiting:
+                log.warning("waiting for the message broker", reason=type(error).__name__)
+            waiting = True
+            await asyncio.sleep(CONNECT_RETRY_S)
 
 
 async def _may_declare(connection: AbstractRobustConnection) -> bool:

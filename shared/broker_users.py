@@ -61,19 +61,19 @@ PERMISSIONS = {
     "catalog": _service(
         rf"replies\.catalog\.{_ID}",
         write=("events", "replies"),
-        read=(r"catalog\.commands", r"catalog\.events"),
+        read=(r"catalog\.(commands|events|pings)",),
         facts=r"^(notebook\.(created|updated|deleted)|schedule\.(fired|skipped))\.",
     ),
     "executor": _service(
         rf"(replies\.executor-(control|worker)|nudges)\.{_ID}",
         write=("events", "replies", "nudges"),
-        read=("nudges", r"executor\.(commands|events|hints)"),
+        read=("nudges", r"executor\.(commands|events|hints|pings)"),
         facts=r"^(execution\.[a-z_]+|notebook\.blocked)\.",
     ),
     "artifacts": _service(
         rf"replies\.artifacts\.{_ID}",
         write=("events", "replies"),
-        read=(r"artifacts\.commands", r"artifacts\.events"),
+        read=(r"artifacts\.(commands|events|pings)",),
         facts=r"^(dataset\.(created|updated|deleted)|artifacts\.purged)\.",
     ),
 }

@@ -17,6 +17,7 @@ from shared import telemetry
 from shared.contracts.base import Event
 from shared.envelope import Envelope
 from shared.errors import OutcomeUnknown, Unavailable
+from shared.watch import Watch
 
 if TYPE_CHECKING:
     from shared.outbox import Outbox
@@ -136,6 +137,8 @@ class Database:
         self.schema = schema
         self._dsn = dsn
         self._pool: asyncpg.Pool | None = None
+        self._watch = Watch("The database", self._ping)
+        self._pinging: asyncpg.Connection | None = None
         self.outbox: Outbox | None = None
 
     async def open(self) -> None:
@@ -162,6 +165,9 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection."""
+        await self._watch.close()
+        if self._pinging is not None:
+            self._pinging.terminate()
         if self._pool is not None:
             self._pool.terminate()
 
@@ -176,11 +182,39 @@ class Database:
         if self._pool is None:
             raise Unavailable("The database is not available; try again shortly.")
         async with translated():
-            connection = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
+            self._watch.refuse_if_away()
+            connection = await self._acquire(self._pool)
             try:
-                yield connection
+                # Without its end a transaction takes no effect; one cut during its end is OutcomeUnknown, as ever.
+                with self._watch.use(connection.terminate):
+                    yield connection
             finally:
                 await self._pool.release(connection)
+
+    async def _acquire(self, pool: asyncpg.Pool) -> asyncpg.Connection:
+        if pool.get_idle_size() > 0:
+            return await pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
+        return await self._watch.guard(pool.acquire(timeout=ACQUIRE_TIMEOUT_S))
+
+    async def _ping(self) -> None:
+        """Return when the database has answered, on a connection that is used for nothing else."""
+        try:
+            if self._pinging is None or self._pinging.is_closed():
+                settings = session(self.schema, f"{self.schema}-ping")
+                self._pinging = await asyncpg.connect(self._dsn, timeout=ACQUIRE_TIMEOUT_S, server_settings=settings)
+            question = asyncio.ensure_future(self._pinging.fetchval("SELECT 1"))
+            question.add_done_callback(lambda done: done.cancelled() or done.exception())  # it may end unheard
+            # A statement that is cancelled would have asyncpg ask the database to stop it, over one more connection.
+            await asyncio.shield(question)
+        except asyncio.CancelledError:
+            if self._pinging is not None:
+                self._pinging.terminate()
+                self._pinging = None
+            raise
+        except asyncpg.PostgresConnectionError:
+            raise
+        except asyncpg.PostgresError as error:
+            log.info("the database answers, with an error", reason=type(error).__name__)
 
     @asynccontextmanager
     async def transaction(

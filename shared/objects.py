@@ -22,6 +22,7 @@ from minio.error import InvalidResponseError, MinioException, S3Error, ServerErr
 
 from shared.errors import NotFound, Unavailable
 from shared.settings import ObjectStoreSettings
+from shared.watch import Watch
 
 log = structlog.get_logger(__name__)
 
@@ -125,6 +126,8 @@ class S3ObjectStore:
             ),
         )
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="s3")
+        self._address = address
+        self._watch = Watch("The object store", self._ping)
 
     async def open(self) -> None:
         """Make the bucket if it is missing, waiting for a store that is still starting."""
@@ -143,6 +146,7 @@ class S3ObjectStore:
 
     async def close(self) -> None:
         """Stop the threads."""
+        await self._watch.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def check(self) -> None:
@@ -214,6 +218,20 @@ class S3ObjectStore:
         with suppress(NotFound):
             await self._call(self._client._abort_multipart_upload, self._bucket, upload.key, upload.upload_id)
 
+    async def _ping(self) -> None:
+        """Return when the store has answered anything, on a connection of its own."""
+        address = self._address
+        secure = address.scheme == "https"
+        reader, writer = await asyncio.open_connection(
+            address.hostname, address.port or (443 if secure else 80), ssl=secure or None
+        )
+        try:
+            writer.write(f"HEAD / HTTP/1.1\r\nHost: {address.netloc}\r\nConnection: close\r\n\r\n".encode())
+            if not await reader.read(1):
+                raise ConnectionResetError("the object store closed the connection")
+        finally:
+            writer.close()
+
     def _make_bucket(self) -> None:
         try:
             self._client.make_bucket(self._bucket)
@@ -262,8 +280,12 @@ class S3ObjectStore:
 
     async def _call(self, function: Any, *arguments: Any, **options: Any) -> Any:
         loop = asyncio.get_running_loop()
+        self._watch.refuse_if_away()
         try:
-            return await loop.run_in_executor(self._threads, partial(function, *arguments, **options))
+            # A call that is given up ends by itself in its thread; what it may have stored has no row, and is swept.
+            return await self._watch.guard(
+                loop.run_in_executor(self._threads, partial(function, *arguments, **options))
+            )
         except S3Error as error:
             if error.code in GONE:
                 raise NotFound("The object is gone.") from error

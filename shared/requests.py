@@ -24,6 +24,8 @@ from shared.contracts.base import Command
 from shared.envelope import CONTENT_TYPE
 from shared.errors import DeadlineExceeded, OutcomeUnknown, Unavailable
 from shared.payloads import BUS_BODY_LIMIT, PayloadStore
+from shared.pings import PONG
+from shared.watch import Watch
 
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractIncomingMessage
@@ -41,6 +43,9 @@ ASK_AGAIN_S = 4.0
 
 CONNECT_PATIENCE_S = 1.0
 """How long a request waits for a lost broker connection to come back, in seconds."""
+
+PING_AGAIN_S = 0.25
+"""Pause before a ping that was not answered is sent again, in seconds."""
 
 RETRY_PAUSE_S = 0.1
 """Pause before a read with patience is sent again, in seconds."""
@@ -62,6 +67,8 @@ class Requests:
         self._source = source
         self._queue = f"atelier.replies.{source}.{uuid4()}"
         self._waiting: dict[str, asyncio.Future[replies.Reply]] = {}
+        self._pings: dict[str, asyncio.Future[None]] = {}
+        self._watches: dict[str, Watch] = {}
 
     async def open(self) -> None:
         """Start listening for replies."""
@@ -72,7 +79,9 @@ class Requests:
         self._broker.on_loss(self._on_loss)
 
     async def close(self) -> None:
-        """Nothing to give back: the broker's connection takes the reply queue with it."""
+        """Watch no more; the broker's connection takes the reply queue with it."""
+        for watch in self._watches.values():
+            await watch.close()
 
     async def ask(
         self,
@@ -132,8 +141,42 @@ class Requests:
     async def _send(
         self, command: Command[R], identity: UUID, deadline: datetime, wait_s: float, correlation: UUID | None
     ) -> R:
-        """One attempt. Raises _ReplyLost when the command may have arrived but no reply did."""
+        """One attempt. Raises _ReplyLost when the command may have arrived but no reply did.
+
+        A write is sent to a service only that has just answered; a read is given up when the service does not."""
         await self._broker.wait_connected(CONNECT_PATIENCE_S)
+        watch = self._watch(command.service)
+        if command.write:
+            await watch.ensure()
+            answer = await self._exchange(command, identity, deadline, wait_s, correlation)
+        else:
+            watch.refuse_if_away()
+            answer = await watch.guard(self._exchange(command, identity, deadline, wait_s, correlation))
+        watch.heard()
+        return answer
+
+    def _watch(self, service: str) -> Watch:
+        if service not in self._watches:
+            self._watches[service] = Watch(f"The {service} service", lambda: self._ping(service))
+        return self._watches[service]
+
+    async def _ping(self, service: str) -> None:
+        """Return when a process of the service has answered."""
+        identity = str(uuid4())
+        answer = self._pings[identity] = asyncio.get_running_loop().create_future()
+        ping = Message(
+            b"", correlation_id=identity, reply_to=self._queue, delivery_mode=DeliveryMode.NOT_PERSISTENT, type="ping"
+        )
+        try:
+            while not answer.done():  # one may have come to a process that stands still
+                await self._broker.publish_ping(service, ping)
+                await asyncio.wait({answer}, timeout=PING_AGAIN_S)
+        finally:
+            del self._pings[identity]
+
+    async def _exchange(
+        self, command: Command[R], identity: UUID, deadline: datetime, wait_s: float, correlation: UUID | None
+    ) -> R:
         attempt = str(uuid4())
         message, reference = await self._message(command, identity, attempt, deadline, wait_s, correlation)
         future: asyncio.Future[replies.Reply] = asyncio.get_running_loop().create_future()
@@ -194,6 +237,11 @@ class Requests:
         return message, reference
 
     async def _on_reply(self, message: AbstractIncomingMessage) -> None:
+        if message.type == PONG:
+            ping = self._pings.get(message.correlation_id or "")
+            if ping is not None and not ping.done():
+                ping.set_result(None)
+            return
         future = self._waiting.get(message.correlation_id or "")
         reply = replies.decode(message.body)
         if future is not None and not future.done():

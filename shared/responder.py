@@ -35,6 +35,7 @@ from shared.errors import (
     Unavailable,
 )
 from shared.payloads import BUS_BODY_LIMIT, PayloadStore
+from shared.pings import PingAnswers
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -197,6 +198,7 @@ class Responder:
         self._broker = broker
         self._database = database
         self._payloads = payloads
+        self._pings = PingAnswers(broker.url, service)
         self._running: set[asyncio.Task[None]] = set()
         self._stop: Callable[[], Awaitable[Any]] | None = None
 
@@ -209,9 +211,11 @@ class Responder:
         )
         tag = await queue.consume(self._on_message)
         self._stop = lambda: queue.cancel(tag)
+        self._pings.open()
 
     async def close(self) -> None:
         """Take no more commands and finish those in hand."""
+        await self._pings.close()
         if self._stop is not None:
             try:
                 await self._stop()

@@ -46,6 +46,9 @@ STREAM_BYTES = 2_000_000_000
 STREAM_SEGMENT_BYTES = 50_000_000
 """Size of one stream segment, the unit in which old history is dropped, in bytes."""
 
+PINGS_LENGTH, PING_LIFE_MS = 100, 1_000
+"""Pings that may wait, and for how long, in milliseconds; nobody waits for the answer to an older one."""
+
 HINTS_LENGTH = 1_000
 """Hints that may wait; the oldest are dropped."""
 
@@ -68,6 +71,21 @@ def command_queue(service: str) -> Queue:
         exchange=COMMANDS,
         bindings=(service,),
     )
+
+
+def ping_queue(service: str) -> Queue:
+    """Where `are you there?` waits for a process of a service, for a moment only."""
+    return Queue(
+        name=f"atelier.{service}.pings",
+        arguments={"x-max-length": PINGS_LENGTH, "x-overflow": "drop-head", "x-message-ttl": PING_LIFE_MS},
+        exchange=COMMANDS,
+        bindings=(ping_key(service),),
+    )
+
+
+def ping_key(service: str) -> str:
+    """Routing key of a ping in the exchange of commands."""
+    return f"{service}.pings"
 
 
 def event_queue(service: str, *patterns: str) -> Queue:
@@ -102,6 +120,7 @@ EVENT_QUEUES = {
 
 QUEUES = (
     *(command_queue(service) for service in ("catalog", "executor", "artifacts")),
+    *(ping_queue(service) for service in ("catalog", "executor", "artifacts")),
     *EVENT_QUEUES.values(),
     Queue(
         name=HINTS,

@@ -35,9 +35,9 @@ SOURCES = {
 }
 READ: dict[str, set[str]] = {
     "gateway": set(),
-    "catalog": {"atelier.catalog.commands", "atelier.catalog.events"},
-    "executor": {"atelier.executor.commands", "atelier.executor.events", "atelier.executor.hints"},
-    "artifacts": {"atelier.artifacts.commands", "atelier.artifacts.events"},
+    "catalog": {"atelier.catalog.commands", "atelier.catalog.events", "atelier.catalog.pings"},
+    "executor": {f"atelier.executor.{queue}" for queue in ("commands", "events", "hints", "pings")},
+    "artifacts": {"atelier.artifacts.commands", "atelier.artifacts.events", "atelier.artifacts.pings"},
 }
 """Queues that each service's user may read, beside those of its own processes."""
 
@@ -146,20 +146,20 @@ def test_the_table_of_permissions() -> None:
         "catalog": (
             r"^atelier\.(replies\.catalog\.[0-9a-f-]{36})$",
             r"^atelier\.(replies\.catalog\.[0-9a-f-]{36}|commands|events|replies)$",
-            r"^atelier\.(replies\.catalog\.[0-9a-f-]{36}|replies|catalog\.commands|catalog\.events)$",
+            r"^atelier\.(replies\.catalog\.[0-9a-f-]{36}|replies|catalog\.(commands|events|pings))$",
         ),
         "executor": (
             r"^atelier\.((replies\.executor-(control|worker)|nudges)\.[0-9a-f-]{36})$",
             r"^atelier\.((replies\.executor-(control|worker)|nudges)\.[0-9a-f-]{36}|commands|events|replies|nudges)$",
             (
                 r"^atelier\.((replies\.executor-(control|worker)|nudges)\.[0-9a-f-]{36}|replies|nudges"
-                r"|executor\.(commands|events|hints))$"
+                r"|executor\.(commands|events|hints|pings))$"
             ),
         ),
         "artifacts": (
             r"^atelier\.(replies\.artifacts\.[0-9a-f-]{36})$",
             r"^atelier\.(replies\.artifacts\.[0-9a-f-]{36}|commands|events|replies)$",
-            r"^atelier\.(replies\.artifacts\.[0-9a-f-]{36}|replies|artifacts\.commands|artifacts\.events)$",
+            r"^atelier\.(replies\.artifacts\.[0-9a-f-]{36}|replies|artifacts\.(commands|events|pings))$",
         ),
     }
 
