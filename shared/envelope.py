@@ -51,9 +51,11 @@ class Envelope(BaseModel):
     dataref: str | None = None
     data: Any = None
 
-    def encode(self) -> bytes:
-        """The envelope as JSON; members without a value are left out (CloudEvents JSON format, 3.1)."""
-        return self.model_dump_json(exclude_none=True).encode()
+    def encode(self, data: bytes | None = None) -> bytes:
+        """The envelope as JSON; members without a value are left out (CloudEvents JSON format, 3.1). `data` is JSON
+        that takes the place of the member of this name."""
+        body = self.model_dump_json(exclude_none=True).encode()
+        return body if data is None else body[:-1] + b',"data":' + data + b"}"
 
     @classmethod
     def decode(cls, body: bytes) -> Envelope:
@@ -100,8 +102,10 @@ def of_command(
     deadline: datetime,
     traceparent: str | None = None,
     correlation: UUID | None = None,
+    with_data: bool = True,
 ) -> Envelope:
-    """Wrap a command. The same `identity` asks for the same piece of work again."""
+    """Wrap a command. The same `identity` asks for the same piece of work again. Without `with_data` the data are left
+    to `encode`."""
     return Envelope(
         id=identity,
         source=f"/atelier/{source}",
@@ -112,7 +116,7 @@ def of_command(
         tenantid=command.scope.tenant_id,
         projectid=command.scope.project_id,
         deadline=deadline,
-        data=command.model_dump(mode="json", by_alias=True),
+        data=command.model_dump(mode="json", by_alias=True) if with_data else None,
     )
 
 

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel
 
 MOST_FAULTS = 100
 """Faults that one answer names; where there are more, it says how many."""
 
+LONGEST_PATH, LONGEST_MESSAGE, LONGEST_DETAIL = 300, 1_000, 4_000
+"""Characters of a fault's path and message, and of an error's sentence: names and values in them may be megabytes. So
+an error always fits a message of the bus."""
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
+
 
 class Fault(BaseModel):
-    """One thing wrong with a request: where (`path`, like `cells[2].cellType`) and what to do about it."""
+    """One thing wrong with a request: where (`path`, like `cells[2].cellType`) and what to do about it; both cut when
+    they are very long."""
 
-    path: str
-    message: str
+    path: Annotated[str, AfterValidator(lambda path: _cut(path, LONGEST_PATH))]
+    message: Annotated[str, AfterValidator(lambda message: _cut(message, LONGEST_MESSAGE))]
 
 
 class AtelierError(Exception):
@@ -27,6 +36,7 @@ class AtelierError(Exception):
     kind: ClassVar[str] = "internal"
 
     def __init__(self, detail: str, *, faults: list[Fault] | None = None, extra: dict[str, Any] | None = None) -> None:
+        detail = _cut(detail, LONGEST_DETAIL)
         super().__init__(detail)
         self.detail = detail
         self.faults = faults or []

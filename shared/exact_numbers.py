@@ -18,7 +18,6 @@ MESSAGE = "is a whole number of more than 64 bits, which JSON readers round; sen
 Place = tuple[str | int, ...]
 
 _LONG = re.compile(rb"\d{19}")
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.?)*+(?:"|\Z)', re.DOTALL)
 _WHOLE = re.compile(rb"(?<![\d.eE+-])-?\d{19,}+(?![.eE])")
 
 
@@ -31,12 +30,12 @@ class _Large(str):
 def large_integers(raw: bytes, most: int) -> list[Place]:
     """Return where valid JSON text has whole numbers of more than 64 bits, in the order of the text, at most `most`.
 
-    One pass for nearly every text; only one that has such a number is read whole, and again. Its depth must have been
-    checked.
+    One pass for nearly every text; only one that has such a number, perhaps within a string, is read whole, and again.
+    Its depth must have been checked.
     """
     if _LONG.search(raw) is None:
         return []
-    if not any(_is_large(found[0].decode()) for found in _WHOLE.finditer(_STRING.sub(b'""', raw))):
+    if not any(_is_large(found[0].decode()) for found in _WHOLE.finditer(raw)):
         return []
     return _places(json.loads(raw, parse_int=_marked), most)
 

@@ -12,6 +12,7 @@ import structlog
 import uvloop
 
 from shared import ops, telemetry
+from shared.loop_watch import LoopWatch
 from shared.ops import Readiness
 
 log = structlog.get_logger(__name__)
@@ -52,6 +53,8 @@ async def _run(build: Build, ops_bind: str) -> None:
             raise RuntimeError("starting")
 
     readiness.add("startup", started)
+    watch = LoopWatch()
+    watch.start()
     server = await ops.serve(ops_bind, readiness)
     parts = build(readiness)
     try:
@@ -70,6 +73,7 @@ async def _run(build: Build, ops_bind: str) -> None:
         for part in reversed(opened):
             await part.close()
         await server.cleanup()
+        watch.stop()
 
 
 def _settle() -> None:

@@ -7,7 +7,9 @@ from typing import Any
 import orjson
 from pydantic import BaseModel
 
-from shared.errors import FAMILY, AtelierError, Fault
+from shared.errors import FAMILY, MOST_FAULTS, AtelierError, Fault
+
+_UNNAMED = Fault(path="", message="is one of more faults than are named")
 
 
 class Reply(BaseModel):
@@ -18,6 +20,7 @@ class Reply(BaseModel):
     error: str | None = None
     detail: str = ""
     faults: list[Fault] = []
+    more_faults: int = 0  # beside those, which are as many as an answer names
     extra: dict[str, Any] = {}
 
     def encode(self) -> bytes:
@@ -32,13 +35,16 @@ class Reply(BaseModel):
     @classmethod
     def of_error(cls, error: AtelierError) -> Reply:
         """The reply that carries `error`."""
-        return cls(error=error.kind, detail=error.detail, faults=error.faults, extra=error.extra)
+        more = max(len(error.faults) - MOST_FAULTS, 0)
+        named = error.faults[:MOST_FAULTS]
+        return cls(error=error.kind, detail=error.detail, faults=named, more_faults=more, extra=error.extra)
 
     def raise_error(self) -> None:
         """Raise the error the reply carries, if it does."""
         if self.error is not None:
             family = FAMILY.get(self.error, AtelierError)
-            raise family(self.detail, faults=self.faults, extra=self.extra)
+            faults = self.faults + [_UNNAMED] * self.more_faults
+            raise family(self.detail, faults=faults, extra=self.extra)
 
 
 def decode(body: bytes) -> Reply:

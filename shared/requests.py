@@ -219,12 +219,15 @@ class Requests:
             deadline=deadline,
             traceparent=telemetry.traceparent(),
             correlation=correlation,
+            with_data=False,
         )
-        body = envelope.encode()
+        data = command.__pydantic_serializer__.to_json(command, by_alias=True)
         reference = None
-        if len(body) > BUS_BODY_LIMIT:
-            reference = await self._payloads.put(command.model_dump_json(by_alias=True).encode())
-            body = envelope.model_copy(update={"data": None, "dataref": reference}).encode()
+        if len(data) > BUS_BODY_LIMIT:
+            reference = await self._payloads.put(data)
+            body = envelope.model_copy(update={"dataref": reference}).encode()
+        else:
+            body = envelope.encode(data)
         message = Message(
             body,
             content_type=CONTENT_TYPE,

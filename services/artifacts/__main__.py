@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from services.artifacts import memory
-from shared import without_pandas
+from shared import memory, without_pandas
 
 if __name__ == "__main__":
     without_pandas.install()

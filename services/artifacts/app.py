@@ -23,6 +23,7 @@ from services.artifacts.transfer_server import TransferServer
 from services.artifacts.workspace import Workspace
 from shared import process
 from shared.broker import Broker
+from shared.child_pool import ChildPool
 from shared.database import Database
 from shared.objects import ObjectStore, S3ObjectStore
 from shared.ops import Readiness
@@ -75,7 +76,8 @@ def build(settings: ArtifactsSettings, store: ObjectStoreSettings, work_dir: Pat
     requests = Requests(broker, payloads, source="artifacts", key=key)
     removals = Removals(database, objects)
     workspace = Workspace(work_dir)
-    profiling = Profiling(database, objects, workspace)
+    children = ChildPool(["services.artifacts.child_functions"])
+    profiling = Profiling(database, objects, workspace, children)
     app = App(
         settings=settings,
         database=database,
@@ -104,6 +106,7 @@ def build(settings: ArtifactsSettings, store: ObjectStoreSettings, work_dir: Pat
         requests,
         workspace,
         removals,
+        children,
         profiling,
         Sweeping(database, objects, removals, every_s=settings.sweep_every_s, after_s=settings.sweep_after_s),
         Reservations(database, requests, removals, every_s=settings.sweep_every_s, after_s=settings.sweep_after_s),

@@ -8,6 +8,7 @@ his place, and begins anew from the spool when twice as much has come: all in al
 from __future__ import annotations
 
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ import structlog
 from services.artifacts.formats.conversion import Conversion, Wishes
 from services.artifacts.formats.converter import convert
 from services.artifacts.formats.detection import HEAD_BYTES
+from services.artifacts.formats.refusal import refuse
 from services.artifacts.formats.spool import Spool, SpoolAborted
 from services.artifacts.metrics import CONVERSIONS
 from shared import disk
@@ -27,6 +29,12 @@ log = structlog.get_logger(__name__)
 
 SMALL_BYTES = 8 * 1024 * 1024
 """A file with no more content is small, in bytes, unpacked: its conversion takes a moment."""
+
+SMALL_PROCESSOR_S = 1.0
+"""A file whose conversion has taken more processor time is as one that is not small, in seconds."""
+
+MOST_PROCESSOR_S, PROCESSOR_S_A_MEGABYTE = 10.0, 2.0
+"""How much processor time a conversion may take, in seconds: so much, and so much more for each megabyte of content."""
 
 SMALL_PLACES, LARGE_PLACES = 1, 1
 """How many are converted at once. A large file takes up to 140 MB and two processors, a small one 50 MB: with
@@ -134,10 +142,13 @@ class Converters:
 
     async def _in_thread(self, turn: _Turn, spool: Spool, target: Path, wishes: Wishes) -> Conversion:
         spool.waiting = turn.waiting
-        wished = replace(wishes, passing=turn.passing)
-        return await disk.to_its_end(
-            asyncio.get_running_loop().run_in_executor(self._threads, _converted, spool, target, wished)
-        )
+        wished = replace(wishes, passing=turn.passing, working=turn.working)
+
+        def converted() -> Conversion:
+            turn.begin()
+            return _converted(spool, target, wished)
+
+        return await disk.to_its_end(asyncio.get_running_loop().run_in_executor(self._threads, converted))
 
 
 class _Turn:
@@ -149,6 +160,7 @@ class _Turn:
         self._loop = asyncio.get_running_loop()
         self._place = converters.large if is_large else converters.small
         self._waited_s = 0.0
+        self._began_s, self._content_bytes = 0.0, 0
         self.is_large = is_large
         self.was_kept_waiting = False
 
@@ -168,7 +180,28 @@ class _Turn:
 
     def passing(self, size: int) -> None:
         """Told by the converter, in its thread, how much content it has read; raises GaveWay."""
-        if size <= SMALL_BYTES or self.is_large:
+        self._content_bytes = max(self._content_bytes, size)
+        if size > SMALL_BYTES:
+            self._go_on_as_large()
+
+    def begin(self) -> None:
+        """Told by the thread that it begins."""
+        self._began_s = time.thread_time()
+
+    def working(self) -> None:
+        """Told by the converter, in its thread, again and again; raises GaveWay, and Invalid when it has taken too much
+        processor time."""
+        taken_s = time.thread_time() - self._began_s
+        if taken_s > SMALL_PROCESSOR_S:
+            self._go_on_as_large()
+        most_s = MOST_PROCESSOR_S + PROCESSOR_S_A_MEGABYTE * self._content_bytes / 1_000_000
+        if taken_s > most_s:
+            raise refuse(
+                f"reading it is too costly: it takes more than {most_s:.0f} s of processor time; use fewer columns"
+            )
+
+    def _go_on_as_large(self) -> None:
+        if self.is_large:
             return
         self.is_large = True
         if not asyncio.run_coroutine_threadsafe(self._move(), self._loop).result():

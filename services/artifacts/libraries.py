@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import asyncpg
 from packaging.utils import canonicalize_name
 
-from services.artifacts import library_files, model, storage, versions
+from services.artifacts import claim_checks, library_files, model, storage, versions
+from services.artifacts.library_files import LibraryFile
 from services.artifacts.store import queries
 from shared import cursors
 from shared.contracts.base import Nothing
@@ -26,7 +26,7 @@ from shared.contracts.libraries import (
     PinnedLibrary,
     StoreLibrary,
 )
-from shared.errors import Fault, Invalid, NotFound
+from shared.errors import NotFound, Unavailable
 from shared.responder import Context, WriteTransaction
 
 if TYPE_CHECKING:
@@ -37,18 +37,34 @@ STILL_READ_S = 3_600.0
 
 
 async def store_library(app: App, command: StoreLibrary, context: Context) -> Library:
-    """Keep a library, in place of one of the same name; raises Invalid for a file that is none."""
-    try:
-        content = base64.b64decode(command.content, validate=True)
-    except binascii.Error as error:
-        raise Invalid("The content is not base64.", faults=[Fault(path="file", message="is not base64")]) from error
-    file = await asyncio.to_thread(library_files.read, command.file_name, content)
-    await storage.require_room(app, command.scope)
+    """Keep a library, in place of one of the same name; raises Invalid for a file that is none, Unavailable."""
+    with app.workspace.folder() as folder:
+        path = folder / "library"
+        try:
+            await claim_checks.fetch(app.objects, command.reference, path)
+        except NotFound as error:
+            raise Unavailable("The file did not stay long enough; upload it again.") from error
+        file, size, sha256 = await asyncio.to_thread(_looked_at, path, command.file_name)
+        await storage.require_room(app, command.scope)
+        return await _stored(app, command, context, path, file, size=size, sha256=sha256)
+
+
+def _looked_at(path: Path, file_name: str) -> tuple[LibraryFile, int, str]:
+    """What a file is, its size and its hash."""
+    with path.open("rb") as content:
+        file = library_files.read(file_name, content)
+        content.seek(0)
+        return file, path.stat().st_size, hashlib.file_digest(content, "sha256").hexdigest()
+
+
+async def _stored(
+    app: App, command: StoreLibrary, context: Context, path: Path, file: LibraryFile, *, size: int, sha256: str
+) -> Library:
     scope, name_key = command.scope, canonicalize_name(file.name)
     key = model.library_key(scope, uuid4())
     await versions.announce(app, key)
     try:
-        await app.objects.put(key, content, "application/octet-stream")
+        await app.objects.put_file(key, path, model.BINARY_TYPE)
         async with context.transaction() as tx:
             if await tx.sql.value(queries.seal_object, key) is None:
                 raise versions.GivenUp("The upload took too long to be stored; try again.")
@@ -64,8 +80,8 @@ async def store_library(app: App, command: StoreLibrary, context: Context) -> Li
                 file.requires,
                 command.file_name,
                 key,
-                len(content),
-                hashlib.sha256(content).hexdigest(),
+                size,
+                sha256,
                 command.caller.subject,
             )
             assert row is not None  # noqa: S101 - INSERT … RETURNING always answers

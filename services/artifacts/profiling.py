@@ -11,10 +11,10 @@ import orjson
 import structlog
 
 from services.artifacts.metrics import PROFILE_SECONDS
-from services.artifacts.profile_program import profile_apart
 from services.artifacts.store import queries
 from services.artifacts.workspace import Workspace
 from shared.background import Background
+from shared.child_pool import ChildPool, Limits
 from shared.database import Database
 from shared.errors import AtelierError, NotFound
 from shared.objects import ObjectStore
@@ -32,16 +32,26 @@ LOOK_EVERY_S = 5.0
 CLAIM_S = 1_800.0
 """How long a version is left to the process that claimed it, in seconds: far longer than a profile takes."""
 
+LIMITS = Limits(processor_s=1_500, wall_s=1_500.0, memory_bytes=768 * 1024 * 1024)
+"""What a profile may cost; it ends before its claim runs out."""
+
+PATIENCE_S = 300.0
+"""How long a profile waits for its process, in seconds."""
+
+FUNCTION = "services.artifacts.child_functions:profile_table"
+"""What the process runs; not imported here, since it brings pyarrow along."""
+
 MOST_TRIES = 3
 """A version whose profile was begun so often and never finished has none: it may be what ended the processes."""
 
 
 class Profiling(Background):
-    """The worker. Opened after database, object store and workspace. A profile in hand when it closes is dropped, and
-    begun anew when its claim has run out."""
+    """The worker. Opened after database, object store, workspace and children. A profile in hand when it closes is
+    dropped, and begun anew when its claim has run out."""
 
-    def __init__(self, database: Database, objects: ObjectStore, workspace: Workspace) -> None:
+    def __init__(self, database: Database, objects: ObjectStore, workspace: Workspace, children: ChildPool) -> None:
         super().__init__()
+        self._children = children
         self._database = database
         self._objects = objects
         self._workspace = workspace
@@ -69,10 +79,15 @@ class Profiling(Background):
             path: Path = folder / "data.parquet"
             await self._objects.get_file(row["object_key"], path)
             with PROFILE_SECONDS.time():
-                found = await profile_apart(path, columns)
+                found = await self._children.call(
+                    FUNCTION,
+                    orjson.dumps({"path": str(path), "columns": columns}),
+                    owner="profiles",
+                    limits=LIMITS,
+                    patience_s=PATIENCE_S,
+                )
         async with self._database.connection() as connection:
-            kept = orjson.dumps(found).decode()
-            await connection.execute(queries.keep_profile, row["dataset_id"], row["version"], kept)
+            await connection.execute(queries.keep_profile, row["dataset_id"], row["version"], found.decode())
 
     async def _give_up(self, row: asyncpg.Record) -> None:
         names = {"dataset_id": str(row["dataset_id"]), "version": row["version"]}

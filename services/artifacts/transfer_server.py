@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 import aiohttp
 import structlog
 from aiohttp import web
 from opentelemetry.trace import SpanKind
 
-from services.artifacts import archive, claim_checks, downloads, ticketed, uploads
+from services.artifacts import archive, claim_checks, downloads, uploads
 from services.artifacts.files import archive as file_archive
 from services.artifacts.files import transfers as file_transfers
-from services.artifacts.metrics import BYTES_IN, BYTES_OUT
 from services.artifacts.reports import sending
-from shared import ops, payloads, telemetry
+from shared import ops, telemetry
 from shared.errors import AtelierError
 from shared.replies import Reply
 
@@ -78,9 +76,9 @@ class TransferServer:
                 web.post("/internal/file-archives/{id}", self._route(file_archive.send_file_archive)),
                 web.get("/internal/executions/{id}/archive", self._route(archive.send_archive)),
                 web.get("/internal/executions/{id}/report", self._route(sending.send_report)),
-                web.put("/internal/payloads/{id}", self._route(_put_payload)),
-                web.get("/internal/payloads/{id}", self._route(_get_payload)),
-                web.delete("/internal/payloads/{id}", self._route(_drop_payload)),
+                web.put("/internal/payloads/{id}", self._route(claim_checks.receive)),
+                web.get("/internal/payloads/{id}", self._route(claim_checks.send)),
+                web.delete("/internal/payloads/{id}", self._route(claim_checks.remove)),
             ]
         )
         return server
@@ -124,27 +122,3 @@ def _fault(error: AtelierError) -> web.Response:
     return web.Response(
         body=Reply.of_error(error).encode(), status=STATUS.get(error.kind, 500), content_type="application/json"
     )
-
-
-async def _put_payload(app: App, request: web.Request) -> web.Response:
-    reference = _payload_reference(app, request)
-    body = await request.read()
-    BYTES_IN.labels("payload").inc(len(body))
-    await claim_checks.keep(app.objects, reference, body)
-    return web.Response(status=204)
-
-
-async def _get_payload(app: App, request: web.Request) -> web.Response:
-    body = await claim_checks.fetch(app.objects, _payload_reference(app, request))
-    BYTES_OUT.labels("payload").inc(len(body))
-    return web.Response(body=body, content_type="application/octet-stream")
-
-
-async def _drop_payload(app: App, request: web.Request) -> web.Response:
-    await claim_checks.drop(app.objects, _payload_reference(app, request))
-    return web.Response(status=204)
-
-
-def _payload_reference(app: App, request: web.Request) -> UUID:
-    claims = ticketed.claims(request, key=app.internal_secret, purpose=payloads.TICKET_PURPOSE)
-    return ticketed.matching_id(request, claims.get("payload"))

@@ -9,7 +9,7 @@ from functools import partial
 from services.catalog import rebuilding
 from services.catalog.app import SERVICE, build
 from services.catalog.settings import CatalogSettings
-from shared import process, telemetry
+from shared import memory, process, telemetry
 from shared.broker import Broker
 from shared.database import Database
 from shared.payloads import HttpPayloadStore
@@ -22,6 +22,7 @@ REBUILD = "rebuild-projection"
 def main() -> None:
     """Run until told to stop, or rebuild and end."""
     settings = CatalogSettings()
+    memory.give_back()
     if sys.argv[1:] == [REBUILD]:
         telemetry.start(SERVICE, level=settings.log_level)
         asyncio.run(_rebuild(settings))

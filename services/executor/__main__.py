@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from services.executor.settings import ExecutorSettings, WorkerSettings
-from shared import process
+from shared import memory, process
 
 cli = typer.Typer(help="The executor, in one of its two roles.", no_args_is_help=True, add_completion=False)
 
@@ -20,6 +20,7 @@ def control() -> None:
     from services.executor.app import build_control  # noqa: PLC0415 - see the module
 
     settings = ExecutorSettings()
+    memory.give_back()
     process.run(
         "executor-control",
         lambda readiness: build_control(settings, readiness),

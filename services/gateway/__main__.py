@@ -13,7 +13,7 @@ from services.gateway.app import SCHEMA, build
 from services.gateway.model import Role
 from services.gateway.settings import JwtSettings, KeyStoreSettings, Settings
 from services.gateway.store import KeyStore
-from shared import process
+from shared import memory, process
 from shared.database import Database
 from shared.errors import Unavailable
 
@@ -28,6 +28,7 @@ def serve(context: typer.Context) -> None:
     """Serve the API until told to stop."""
     if context.invoked_subcommand is None:
         settings = Settings()
+        memory.give_back()
         process.run("gateway", build(settings, JwtSettings()), ops_bind=settings.ops_bind, log_level=settings.log_level)
 
 

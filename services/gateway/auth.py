@@ -66,6 +66,14 @@ class Authenticator:
         self._unknown: OrderedDict[bytes, float] = OrderedDict()
         self._asking: dict[bytes, asyncio.Task[Principal | None]] = {}
 
+    def was_seen(self, header: str | None) -> bool:
+        """Return whether the header holds an API key that was valid when it was looked up last."""
+        _, _, credential = (header or "").strip().partition(" ")
+        credential = credential.strip()
+        if len(credential) > LONGEST_CREDENTIAL or not credential.isascii():
+            return False
+        return key_hash(credential) in self._known
+
     async def principal(self, header: str | None) -> Principal:
         """Who calls. Raises Unauthorized, or Unavailable when that cannot be found out now."""
         scheme, _, credential = (header or "").strip().partition(" ")

@@ -71,11 +71,13 @@ async def _admitted(call: Call, gateway: Gateway, request: web.Request) -> Asked
 
 
 async def _identified(gateway: Gateway, request: web.Request) -> Principal:
-    """Who asks. Raises Unauthorized, and TooManyRequests for an address that goes on guessing."""
-    address = request.remote or ""
-    gateway.rate_limits.admit_credential(address)
+    """Who asks. Raises Unauthorized, and TooManyRequests for an address that goes on guessing: not for keys that were
+    valid lately, since behind a proxy all clients have one address."""
+    address, header = request.remote or "", request.headers.get("Authorization")
+    if not gateway.authenticator.was_seen(header):
+        gateway.rate_limits.admit_credential(address)
     try:
-        return await gateway.authenticator.principal(request.headers.get("Authorization"))
+        return await gateway.authenticator.principal(header)
     except Unauthorized:
         gateway.rate_limits.count_refused_credential(address)
         raise
@@ -89,7 +91,7 @@ async def _room_for_body(asked: Asked) -> AsyncIterator[None]:
     if isinstance(body, Json):
         limit = settings.json_max_bytes
     elif isinstance(body, Form) and body.held_whole:
-        limit = max(settings.library_max_bytes, settings.notebook_max_bytes)
+        limit = settings.notebook_max_bytes
     else:
         limit = 0
     if length is None and not asked.request.body_exists:
@@ -190,5 +192,5 @@ def json_response(answer: Answered, status: int) -> web.Response:
         sent["Location"] = answer.location
     if answer.etag is not None:
         sent["ETag"] = '"' + answer.etag.strip('"') + '"'
-    body = answer.model.model_dump_json(by_alias=True).encode()
+    body = answer.model.__pydantic_serializer__.to_json(answer.model, by_alias=True)  # without a text in between
     return web.Response(body=body, status=answer.status or status, headers=sent)

@@ -6,9 +6,9 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
-from aiohttp import BodyPartReader, web
+from aiohttp import BodyPartReader, MultipartReader, StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import BaseModel
 
@@ -27,6 +27,12 @@ MOST_PARTS = 50
 
 MOST_FILES = MAX_FILES + 100
 """Parts at most of a form of files: more than a notebook may have, what file managers leave included."""
+
+MOST_PREAMBLE_LINES = 100
+"""Lines before the first part of a form, which no client sends (RFC 2046, section 5.1.1, allows them)."""
+
+MOST_PART_HEADERS = 16
+"""Headers of a part; three are known."""
 
 UNBOUNDED = sys.maxsize
 """A limit that is somebody else's to keep."""
@@ -149,13 +155,34 @@ async def files(request: web.Request, *, silence_s: float) -> AsyncIterator[File
 async def _plain_parts(request: web.Request, silence_s: float, *, most: int) -> AsyncIterator[BodyPartReader]:
     """The parts of a form, one after the other; raises Invalid for nested and encoded ones, and for too many."""
     count = 0
-    form = await request.multipart()
+    content = _Lines(request.content, MOST_PREAMBLE_LINES)
+    form = MultipartReader(request.headers, cast("StreamReader", content), max_headers=MOST_PART_HEADERS)
     while (part := await _in_time(form.next(), silence_s)) is not None:
+        content.are_counted = False
         count += 1
         if not isinstance(part, BodyPartReader) or count > most:
             raise _malformed("it has nested or too many parts")
         _check_plain(part)
         yield part
+
+
+class _Lines:
+    """A body for aiohttp's reader of forms, which may not read more lines than so many as long as `are_counted` is set:
+    it takes them one by one, and there is no other bound for what stands before the first part."""
+
+    def __init__(self, body: StreamReader, most: int) -> None:
+        self._body, self._left = body, most
+        self.are_counted = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._body, name)
+
+    async def readline(self, **options: Any) -> bytes:
+        """The next line. Raises ValueError when there were too many."""
+        self._left -= self.are_counted
+        if self._left < 0:
+            raise ValueError("too many lines before the first part")
+        return await self._body.readline(**options)
 
 
 def _check_plain(part: BodyPartReader) -> None:

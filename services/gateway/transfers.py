@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
 from io import BytesIO
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote, urljoin
+from uuid import UUID, uuid4
 
 import aiohttp
 import orjson
 import structlog
 from aiohttp import web
 
-from shared import replies, telemetry, tickets
+from shared import payloads, replies, telemetry, tickets
 from shared.contracts import transfers
 from shared.contracts.base import Wire
 from shared.contracts.datasets import Dataset, UploadTicket
@@ -189,6 +192,36 @@ class Transfers:
             reply.raise_error()
         except Unauthorized as error:  # the ticket's: so slow that it is over, and no fault of the client's credential
             raise Unavailable(_AWAY) from error
+
+    @asynccontextmanager
+    async def waiting(self, size: int, pieces: AsyncIterator[bytes]) -> AsyncIterator[UUID]:
+        """Have bytes wait at artifacts within the context, for a command that names them by this reference. Raises
+        Unavailable."""
+        reference = uuid4()
+        address = urljoin(self._base_url, f"internal/payloads/{reference}")
+        ticket = tickets.sign(
+            {"payload": str(reference)},
+            key=self._key,
+            purpose=payloads.TICKET_PURPOSE,
+            life_s=transfers.TICKET_LIFE_S,
+        )
+        headers = {"Authorization": f"Ticket {ticket}", **_trace()}
+        try:
+            async with self._open_session.put(
+                address, data=pieces, headers={**headers, "Content-Length": str(size)}
+            ) as answer:
+                if answer.status != HTTPStatus.NO_CONTENT:
+                    raise await _error_of(answer)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Unavailable(_AWAY) from error
+        try:
+            yield reference
+        finally:
+            try:
+                async with self._open_session.delete(address, headers=headers):
+                    pass
+            except (aiohttp.ClientError, TimeoutError) as error:
+                log.info("bytes at artifacts are left to the sweep", reason=type(error).__name__)
 
     @property
     def _open_session(self) -> aiohttp.ClientSession:

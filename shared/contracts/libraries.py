@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Literal
+from uuid import UUID
 
 from pydantic import Field
 
@@ -30,11 +31,12 @@ class LibraryPage(Page):
 
 
 class StoreLibrary(ArtifactsCommand, Command[Library]):
-    """Keep a wheel or a module (`content`: base64) for the project, in place of one of the same name."""
+    """Keep a wheel or a module for the project, in place of one of the same name. Its bytes wait as a large message
+    body does (`shared.payloads`) under the reference; who sent them drops them after the reply."""
 
     write = True
     file_name: str
-    content: str
+    reference: UUID
 
 
 class ListLibraries(ArtifactsCommand, Command[LibraryPage]):

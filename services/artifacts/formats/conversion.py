@@ -30,6 +30,7 @@ class Wishes:
     writing: Writing = Writing()
     converted: Callable[[int], None] = lambda _rows: None  # hears how many rows are converted so far
     passing: Callable[[int], None] = lambda _bytes: None  # hears how much content has been read; may raise
+    working: Callable[[], None] = lambda: None  # called again and again while columns are looked at; may raise
 
 
 @dataclass(frozen=True, kw_only=True)

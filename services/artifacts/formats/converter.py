@@ -45,10 +45,15 @@ def convert(spool: Spool, target: Path, wishes: Wishes) -> Conversion:
     open_chunks = _told(open_chunks, wishes)
     head, complete = streams.take(open_chunks(), HEAD_BYTES)
     detected = detect(head, complete=complete, encoding=wishes.writing.encoding)
+
+    def check() -> None:
+        spool.check()
+        wishes.working()
+
     if detected.format == "parquet":
         result = parquet_in.convert(spool, open_chunks if packed else None, target, wishes)
     else:
-        result = _from_text(_table(open_chunks, detected, wishes), target, wishes, spool.check)
+        result = _from_text(_table(open_chunks, detected, wishes), target, wishes, check)
     spool.wait_complete()
     pa.default_memory_pool().release_unused()  # this process may idle for hours now
     source = {**result.source, "gzip": packed, "sizeBytes": spool.size, "sha256": spool.sha256}

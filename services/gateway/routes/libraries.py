@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from typing import Any
 
 from services.gateway import examples
@@ -13,6 +11,7 @@ from services.gateway.decoding import refuse
 from services.gateway.dispatch import json_response
 from services.gateway.forms import FormFields, parts
 from services.gateway.model import Role
+from services.gateway.staging import Staging
 from shared.contracts.libraries import DeleteLibrary, Library, LibraryPage, ListLibraries, PinLibraries, StoreLibrary
 from shared.errors import Fault, NotFound
 
@@ -22,25 +21,31 @@ NO_LIBRARY = "There is no such library."
 async def create_library(asked: Asked) -> Answered:
     """`POST library`."""
     form = FormFields()
-    content = b""
-    async for file in parts(asked.request, form, file_limit=asked.gateway.settings.library_max_bytes):
-        content = b"".join([piece async for piece in file.pieces()])
-    fields = form.checked(NoMembers)
-    if form.file_name is None:
-        form.faults.append(Fault(path="file", message="is required"))
-    elif not content:
-        form.faults.append(Fault(path="file", message="is empty"))
-    refuse(form.faults)
-    if fields is None or form.file_name is None:
-        raise LookupError("an upload without faults has its file")
-    command = StoreLibrary(
-        scope=asked.scope,
-        caller=asked.caller,
-        idempotency=asked.idempotency(fields, file_sha256=hashlib.sha256(content).hexdigest()),
-        file_name=form.file_name,
-        content=base64.b64encode(content).decode(),
-    )
-    library = await asked.ask(command)
+    async with Staging(asked.gateway.settings.work_dir) as staging:
+        async for part in parts(asked.request, form, file_limit=asked.gateway.settings.library_max_bytes):
+            staging.begin(part.name)
+            async for piece in part.pieces():
+                await staging.add(piece)
+            staging.end()
+        await staging.flush()
+        fields = form.checked(NoMembers)
+        if form.file_name is None:
+            form.faults.append(Fault(path="file", message="is required"))
+        elif not staging.total:
+            form.faults.append(Fault(path="file", message="is empty"))
+        refuse(form.faults)
+        if fields is None or form.file_name is None:
+            raise LookupError("an upload without faults has its file")
+        (file,) = staging.files
+        async with asked.gateway.transfers.waiting(file.size, staging.pieces(file)) as reference:
+            command = StoreLibrary(
+                scope=asked.scope,
+                caller=asked.caller,
+                idempotency=asked.idempotency(fields, file_sha256=file.sha256),
+                file_name=form.file_name,
+                reference=reference,
+            )
+            library = await asked.ask(command)
     return Answered(model=library, location=asked.address("libraries"))
 
 
@@ -83,7 +88,7 @@ CALLS = (
         summary="Upload a library",
         handler=create_library,
         role=Role.editor,
-        body=Form(model=NoMembers, file="a wheel (.whl) or a single module (.py)", example={}, held_whole=True),
+        body=Form(model=NoMembers, file="a wheel (.whl) or a single module (.py)", example={}),
         reply=Library,
         status=201,
         example=examples.LIBRARY,

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shared import replies
+from shared import child_template, replies
 from shared.contracts.base import Command, Scope
 from shared.contracts.datasets import (
     Dataset,
@@ -128,10 +128,10 @@ async def profiling_process(client: Client) -> psutil.Process:
     service = psutil.Process(pid)
     async with asyncio.timeout(WAIT_S):
         while True:
-            for child in service.children():
+            for template in service.children():
                 with suppress(psutil.NoSuchProcess):
-                    if "services.artifacts.profile_program" in child.cmdline():
-                        return child
+                    if child_template.__name__ in template.cmdline() and (children := template.children()):
+                        return children[0]
             await asyncio.sleep(0.01)
 
 

@@ -180,3 +180,29 @@ def test_a_conversion_ends_soon_after_its_sender_has_gone(tmp_path: Path) -> Non
     with pytest.raises(SpoolAborted):
         convert(spool, tmp_path / "data.parquet", wishes)
     assert looks == 10
+
+
+async def test_a_small_file_that_takes_much_work_leaves_its_place_to_others(
+    uploads: Uploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(converting, "SMALL_PROCESSOR_S", -1.0)
+    uploads.converters.large.take_now()
+    costly = await uploads.begin(BEGIN)
+    costly.arriving.finish()
+    await until(lambda: uploads.converters.large.is_wanted)
+    monkeypatch.setattr(converting, "SMALL_PROCESSOR_S", 60.0)
+    other = await uploads.begin(BEGIN)
+    assert (await other.end()).record_count == ROWS
+    assert not costly.conversion.done()
+    uploads.converters.large.give_back()
+    assert (await costly.end()).record_count == ROWS
+
+
+async def test_a_conversion_may_take_so_much_work_and_no_more(
+    uploads: Uploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(converting, "MOST_PROCESSOR_S", -1.0)
+    monkeypatch.setattr(converting, "PROCESSOR_S_A_MEGABYTE", 0.0)
+    upload = await uploads.begin(BEGIN)
+    with pytest.raises(Invalid, match="too costly"):
+        await upload.end()

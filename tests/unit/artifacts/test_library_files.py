@@ -22,13 +22,13 @@ def wheel(*names: str, metadata: str = "Metadata-Version: 2.1\nName: My_Rules\nV
 def test_a_wheel_tells_its_name_version_and_requirements() -> None:
     told = "Metadata-Version: 2.1\nName: My_Rules\nVersion: 1.2\nRequires-Dist: pandas>=2\nRequires-Dist: abc\n\ntext"
     content = wheel("my_rules/__init__.py", "my_rules-1.2.dist-info/METADATA", metadata=told)
-    file = library_files.read("my_rules-1.2-py3-none-any.whl", content)
+    file = library_files.read("my_rules-1.2-py3-none-any.whl", io.BytesIO(content))
     assert (file.name, file.kind, file.version) == ("My_Rules", "wheel", "1.2")
     assert file.requires == ["pandas>=2", "abc"]
 
 
 def test_a_module_is_named_for_its_file() -> None:
-    file = library_files.read("my_rules.py", b"RULE = 1\n")
+    file = library_files.read("my_rules.py", io.BytesIO(b"RULE = 1\n"))
     assert (file.name, file.kind, file.version, file.requires) == ("my_rules", "module", None, [])
 
 
@@ -52,5 +52,5 @@ def test_a_module_is_named_for_its_file() -> None:
 )
 def test_anything_else_is_refused(name: str, content: bytes) -> None:
     with pytest.raises(Invalid) as caught:
-        library_files.read(name, content)
+        library_files.read(name, io.BytesIO(content))
     assert [fault.path for fault in caught.value.faults] == ["file"]

@@ -129,6 +129,9 @@ async def test_wrong_fields_and_a_missing_file_are_told_together(api: Api) -> No
     }
 
 
+FORM = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.py"\r\n\r\n1\r\n--b--\r\n'
+
+
 @pytest.mark.parametrize(
     ("content_type", "body", "status"),
     [
@@ -138,6 +141,8 @@ async def test_wrong_fields_and_a_missing_file_are_told_together(api: Api) -> No
         ("multipart/form-data; boundary=b", b"nothing of the kind", 400),
         ("multipart/form-data; boundary=b", b"--b\r\nContent-Disposition: form-data\r\n\r\nx\r\n--b--\r\n", 400),
         ("multipart/form-data; boundary=b", b"", 400),
+        ("multipart/form-data; boundary=b", b"\r\n" * 1_000 + FORM, 400),
+        ("multipart/form-data; boundary=b", b"--b\r\n" + b"a: b\r\n" * 20 + FORM.removeprefix(b"--b\r\n"), 400),
     ],
 )
 async def test_a_form_that_is_none_is_refused(api: Api, content_type: str, body: bytes, status: int) -> None:

@@ -105,6 +105,15 @@ async def test_guessing_keys_is_limited_and_asks_nobody(api: Api) -> None:
     assert api.keys.looked_up == 100
 
 
+async def test_guesses_from_an_address_leave_keys_alone_that_are_known_from_there(api: Api) -> None:
+    limited(api, Clock())
+    api.requests.on(ListNotebooks, EMPTY)
+    assert (await api.call("GET", "notebooks", role=Role.viewer)).status == 200
+    for number in range(150):
+        await api.call("GET", "notebooks", role=None, headers={"Authorization": f"Bearer atl_{number}"})
+    assert (await api.call("GET", "notebooks", role=Role.viewer)).status == 200
+
+
 async def test_the_same_unknown_key_is_looked_up_once(api: Api) -> None:
     for _ in range(5):
         answer = await api.call("GET", "notebooks", role=None, headers={"Authorization": "Bearer atl_unknown"})

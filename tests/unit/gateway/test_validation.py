@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import random
+from collections.abc import AsyncIterator
 
 import orjson
 import pytest
 
-from services.gateway import decoding, mending
+from services.gateway import decoding, mending, nesting
 from services.gateway.bodies import NotebooksQuery
 from services.gateway.nesting import MAX_NESTING, skeleton, too_deep, value_count
 from shared.contracts.executions import CheckExecution, DryRun, ExecutionRequest, StartExecution
@@ -381,3 +383,31 @@ def test_the_rest_of_a_faulty_body_leaves_the_body_as_it_was() -> None:
     before = orjson.dumps(data)
     assert mending.mended(NotebookDraft, data) == {"notebookName": "n", "integration": {}}
     assert orjson.dumps(data) == before
+
+
+async def test_a_body_in_very_small_chunks_is_refused_early(api: Api) -> None:
+    async def chunks(size: int, count: int) -> AsyncIterator[bytes]:
+        for _ in range(count):
+            yield b" " * size
+
+    headers = {"Content-Type": "application/json"}
+    answer = await api.call("POST", "notebook", data=chunks(1, 10_100), headers=headers)
+    assert (answer.status, "small chunks" in answer.json["detail"]) == (400, True)
+    answer = await api.call("POST", "notebook", data=chunks(1, 500), headers=headers)
+    assert "small chunks" not in answer.json["detail"]
+
+
+@pytest.mark.parametrize("piece_bytes", [2, 3, 7, 1_000])
+def test_the_skeleton_is_the_same_however_the_text_is_cut(piece_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nesting, "PIECE_BYTES", piece_bytes)
+    chance = random.Random(piece_bytes)
+    for _ in range(300):
+        texts = ["".join(chance.choices('a"\\[]{},\n', k=chance.randrange(9))) for _ in range(6)]
+        value = {texts[0]: [texts[1], [], {texts[2]: 1}], texts[3]: [[texts[4]], {}], "z": texts[5]}
+        found = skeleton(json.dumps(value).encode())
+        assert (found.count(b"[") + found.count(b"]"), too_deep(found, 3)) == (_brackets(value), False)
+
+
+def _brackets(value: object) -> int:
+    entries = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if entries is None else 2 + sum(map(_brackets, entries))
