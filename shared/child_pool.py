@@ -183,7 +183,7 @@ class ChildPool:
             if loop.time() - self._begun > START_S:
                 await self.close()
             raise Unavailable(_AWAY) from error
-        except ConnectionError as error:
+        except OSError as error:  # it ended, or there is no memory for another process
             raise Unavailable(_AWAY) from error
         if self._control is None:  # it ended in the moment when it was ready
             raise Unavailable(_AWAY)

@@ -24,6 +24,11 @@ from shared.errors import Invalid
 
 NOTHING_SAID = Writing()
 
+FEW_COLUMNS = 200
+"""For each column pyarrow takes the size of a block and gives most of it back. What the C library then has left are
+pieces, each a little too small for the next: 16 GB of addresses for 9,000 columns, with which no process can be started
+any more."""
+
 SHOWN_CHARACTERS = 40
 """How much of a value an error shows."""
 
@@ -162,6 +167,7 @@ class CsvTable:
                 strings_can_be_null=True,
                 quoted_strings_can_be_null=False,
             ),
+            memory_pool=pa.mimalloc_memory_pool() if len(dialect.names) > FEW_COLUMNS else None,
         )
         for batch in reader:
             yield _batch(dialect, batch.columns, batch.num_rows)
