@@ -8,8 +8,11 @@ from pathlib import Path
 
 import typer
 
+from services.executor import secrecy
 from services.executor.settings import ExecutorSettings, WorkerSettings
 from shared import memory, process
+from shared.ops import Readiness
+from shared.process import Part
 
 cli = typer.Typer(help="The executor, in one of its two roles.", no_args_is_help=True, add_completion=False)
 
@@ -34,10 +37,17 @@ def worker() -> None:
     """Claim runs and execute them in kernels. Run none to many."""
     from services.executor.worker_app import build_worker  # noqa: PLC0415 - see the module
 
+    secrecy.hide()
     settings = WorkerSettings()
+
+    def build(readiness: Readiness) -> list[Part]:
+        parts = build_worker(settings, readiness)
+        secrecy.forget()
+        return parts
+
     process.run(
         "executor-worker",
-        lambda readiness: build_worker(settings, readiness),
+        build,
         ops_bind=settings.ops_bind,
         log_level=settings.log_level,
     )

@@ -96,6 +96,9 @@ class WorkerSettings(ExecutorSettings):
         KERNEL_IMPORTS, description="comma separated modules that kernels find imported"
     )
     kernel_first_uid: int = Field(200_000, ge=1000, description="the first of the users that kernels run as")
+    build_uid: int = Field(
+        199_999, ge=1000, description="the user that builds of environments run as, where the worker is root"
+    )
     kernel_uids: int = Field(65_536, ge=1, description="how many users there are for kernels")
 
     @field_validator("kernel_imports", mode="before")

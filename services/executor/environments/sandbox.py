@@ -14,6 +14,9 @@ from services.executor.kernels.isolation import Level
 CHECKOUT = Path(__file__).resolve().parents[3]
 """Where the package `services` lies; builds do not see it."""
 
+BUILD_UID = 199_999
+"""The user of builds: nobody's on most machines, and none of the kernels'."""
+
 WEB_PORTS = (80, 443)
 """Where package indexes and what they lead to listen, beside the ports that their addresses name."""
 
@@ -28,6 +31,8 @@ class BuildSandbox:
     readable: Sequence[Path] = ()
     disk_bytes: int | None = None
     """What the files of one build may take."""
+    uid: int = BUILD_UID
+    """The user that builds run as where the worker is root and there are namespaces; elsewhere it is the worker's."""
     without: Sequence[str] = field(default_factory=tuple)
 
     def command(
@@ -44,6 +49,7 @@ class BuildSandbox:
             "online": online,
             "limits": asdict(self.limits),
             "minimum": self.minimum,
+            "uid": self.uid,
             "without": list(self.without),
         }
         return [*launcher.program(CHECKOUT), json.dumps(configuration), *command]

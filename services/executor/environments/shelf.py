@@ -124,6 +124,7 @@ class Shelf:
         return Lease(self._built / name, descriptor)
 
     def _publish(self, built: Path, name: str) -> None:
+        untrusted.take_over(built)
         untrusted.write(built / FACTS, orjson.dumps({"bytes": size_of(built)}))
         target = self._built / name
         if target.exists():  # of a format that is no longer read

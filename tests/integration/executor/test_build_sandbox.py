@@ -13,7 +13,7 @@ import pytest
 
 from services.executor.environments import growth, untrusted
 from services.executor.environments.rules import EnvironmentBuildError
-from services.executor.environments.sandbox import BuildSandbox
+from services.executor.environments.sandbox import BUILD_UID, BuildSandbox
 from services.executor.environments.uv import PackageIndex, Uv
 from services.executor.kernels.forkserver.confinement import Limits
 from tests.support.kernels import processes_named
@@ -107,6 +107,43 @@ async def test_it_reads_and_writes_what_it_is_given_and_nothing_else(
     assert (tmp_path / "cache" / "x").exists()
     assert not (given / "x").exists()
     assert not list((tmp_path / "scratch").iterdir())
+
+
+async def test_it_is_never_root_where_it_can_have_a_user_of_its_own(make: Make, tmp_path: Path) -> None:
+    build = tmp_path / "build"
+    (build / "inner").mkdir(parents=True)
+    (build / "inner" / "old").write_text("old")
+    uv = make(
+        f"""
+        open({str(build / "inner" / "old")!r}, 'a').write(' new')
+        open({str(build / "made")!r}, 'w')
+        open(os.environ['UV_CACHE_DIR'] + '/x', 'w')
+        print(os.getuid(), os.geteuid(), os.getgid(), os.getgroups())
+        """
+    )
+    printed = await uv.run(writable=[build])
+    assert (build / "inner" / "old").read_text() == "old new"
+    if os.getuid() == 0 and uv._sandbox is not None and not uv._sandbox.without:
+        assert printed.split() == [str(BUILD_UID)] * 3 + ["[]"]
+        assert (build / "made").stat().st_uid == BUILD_UID
+
+
+def test_what_a_package_has_left_loses_its_bits_and_its_owner_when_it_is_published(tmp_path: Path) -> None:
+    """A `.pth` line runs when an environment's interpreter starts, in the build too, and could leave such a program."""
+    folder, outside = tmp_path / "environment", tmp_path / "outside"
+    (folder / "bin").mkdir(parents=True)
+    for path, mode in ((folder / "bin" / "shell", 0o6755), (folder / "bin" / "open", 0o666), (outside, 0o4666)):
+        path.write_text("x")
+        path.chmod(mode)
+    (folder / "bin").chmod(0o3777)
+    (folder / "link").symlink_to(outside)
+    if os.getuid() == 0:
+        for path in (folder, folder / "bin", folder / "bin" / "open"):
+            os.chown(path, BUILD_UID, BUILD_UID)
+    untrusted.take_over(folder)
+    modes = {path.name: path.stat().st_mode & 0o7777 for path in (folder / "bin", *(folder / "bin").iterdir(), outside)}
+    assert modes == {"bin": 0o755, "shell": 0o755, "open": 0o644, "outside": 0o4666}
+    assert {path.lstat().st_uid for path in (folder, *folder.rglob("*"))} == {os.getuid()}
 
 
 async def test_without_the_shared_cache_it_has_one_of_its_own_that_goes_with_it(make: Make, tmp_path: Path) -> None:

@@ -13,7 +13,16 @@ from typing import Any
 
 import pytest
 
-from services.executor.kernels.forkserver import cgroups, footprint, headless, landlock, pages, seccomp, view
+from services.executor.kernels.forkserver import (
+    cgroups,
+    footprint,
+    headless,
+    landlock,
+    pages,
+    seccomp,
+    system_calls,
+    view,
+)
 from services.executor.kernels.forkserver.cgroups import Group, GroupLimits
 from services.executor.kernels.forkserver.confinement import Limits
 from services.executor.kernels.forkserver.wire import Decoder, encode
@@ -34,13 +43,45 @@ def test_a_stream_out_of_step_is_refused() -> None:
         Decoder().feed(b"\xff\xff\xff\xff")
 
 
+DENIED: dict[str, dict[str, int]] = {
+    "x86_64": {
+        "ptrace": 101, "syslog": 103, "uselib": 134, "modify_ldt": 154, "pivot_root": 155,
+        "adjtimex": 159, "chroot": 161, "acct": 163, "settimeofday": 164, "mount": 165, "umount2": 166,
+        "swapon": 167, "swapoff": 168, "reboot": 169, "sethostname": 170, "setdomainname": 171, "iopl": 172,
+        "ioperm": 173, "init_module": 175, "delete_module": 176, "quotactl": 179, "lookup_dcookie": 212,
+        "clock_settime": 227, "kexec_load": 246, "add_key": 248, "request_key": 249, "keyctl": 250,
+        "unshare": 272, "perf_event_open": 298, "fanotify_init": 300, "name_to_handle_at": 303,
+        "open_by_handle_at": 304, "clock_adjtime": 305, "setns": 308, "process_vm_readv": 310,
+        "process_vm_writev": 311, "kcmp": 312, "finit_module": 313, "kexec_file_load": 320, "bpf": 321,
+        "userfaultfd": 323,
+    },
+    "aarch64": {
+        "lookup_dcookie": 18, "umount2": 39, "mount": 40, "pivot_root": 41, "chroot": 51,
+        "quotactl": 60, "acct": 89, "kexec_load": 104, "init_module": 105, "delete_module": 106,
+        "clock_settime": 112, "syslog": 116, "ptrace": 117, "reboot": 142, "sethostname": 161,
+        "setdomainname": 162, "settimeofday": 170, "adjtimex": 171, "add_key": 217, "request_key": 218,
+        "keyctl": 219, "swapon": 224, "swapoff": 225, "unshare": 97, "perf_event_open": 241,
+        "fanotify_init": 262, "name_to_handle_at": 264, "open_by_handle_at": 265, "clock_adjtime": 266,
+        "setns": 268, "process_vm_readv": 270, "process_vm_writev": 271, "kcmp": 272, "finit_module": 273,
+        "bpf": 280, "userfaultfd": 282, "kexec_file_load": 294,
+    },
+}  # fmt: skip
+"""Calls that no kernel may use: mounts, namespaces, other processes, keys, modules, clocks (asm/unistd.h)."""
+
+
 def _verdict(
-    number: int, argument: int = 0, architecture: int | None = None, *, request: int = 0, counted: bool = True
+    number: int,
+    argument: int = 0,
+    architecture: int | None = None,
+    *,
+    request: int = 0,
+    counted: bool = True,
+    own_pid: int | None = None,
 ) -> int:
     """What the filter answers to a system call: an interpreter of the few instructions it is made of."""
     machine = seccomp.ARCHITECTURES[platform.machine()] if architecture is None else architecture
     data = struct.pack("=IIQQQ", number, machine, 0, argument, request)
-    code = list(struct.iter_unpack("=HBBI", seccomp.program(counted=counted)))
+    code = list(struct.iter_unpack("=HBBI", seccomp.program(counted=counted, own_pid=own_pid)))
     at = accumulator = 0
     while True:
         instruction, if_true, if_false, value = code[at]
@@ -73,8 +114,13 @@ def test_the_filter_lets_unix_sockets_and_plain_clones_through_and_nothing_else_
     # The system looks at 32 bits of a request, so more must not hide one.
     bits = [request | high << 32 for request in seccomp.DENIED_IOCTLS.values() for high in (0, 1)]
     assert {_verdict(ioctl, request=wanted) for wanted in bits} == {seccomp.FAIL | 1}
-    denied = {name: number for name, number in seccomp.DENIED[machine].items() if name not in seccomp.UNFILTERED}
-    assert {name for name, number in denied.items() if _verdict(number) != seccomp.FAIL | 1} == set()
+    assert {name for name, number in DENIED[machine].items() if _verdict(number) != seccomp.FAIL | 1} == set()
+    allowed = system_calls.ALLOWED[machine]
+    assert {name for name, number in allowed.items() if _verdict(number) != seccomp.ALLOW} == set()
+    assert [_verdict(number) for number in (463, 500, 1 << 20)] == [seccomp.FAIL | 38] * 3
+    personality = seccomp.PERSONALITY[machine]
+    assert [_verdict(personality, value) for value in (0xFFFFFFFF, 0)] == [seccomp.ALLOW] * 2
+    assert _verdict(personality, 0x0040000) == seccomp.FAIL | 1  # ADDR_NO_RANDOMIZE
     assert _verdict(0, architecture=0x40000003) == seccomp.KILL
     assert _verdict(seccomp.X32_BIT | 1) == seccomp.FAIL | 1
 
@@ -93,6 +139,21 @@ def test_a_control_group_tells_use_and_out_of_memory(tmp_path: Path) -> None:
     assert (group.cpu_seconds(), group.peak_memory_bytes(), group.out_of_memory()) == (1.5, 4096, False)
     (folder / "memory.events").write_text("oom 1\noom_kill 1\n")
     assert group.out_of_memory()
+
+
+@pytest.mark.skipif(platform.machine() not in seccomp.ARCHITECTURES, reason="no filter for this architecture")
+def test_without_a_pid_namespace_a_process_changes_itself_alone() -> None:
+    machine = platform.machine()
+    for name, number in seccomp.CONCERNING_PROCESSES[machine].items():
+        refused = seccomp.FAIL | (1 if name == "prlimit64" else 0)
+        assert [_verdict(number, pid, own_pid=77) for pid in (0, 77)] == [seccomp.ALLOW] * 2
+        assert [_verdict(number, pid, own_pid=77) for pid in (1, 78, 1 << 31)] == [refused] * 3
+        assert _verdict(number, 78) == seccomp.ALLOW
+    for name, number in seccomp.CONCERNING_GROUPS[machine].items():
+        kind = seccomp.ONE_PROCESS[name]
+        assert [_verdict(number, kind, request=pid, own_pid=77) for pid in (0, 77)] == [seccomp.ALLOW] * 2
+        assert _verdict(number, kind, request=78, own_pid=77) == seccomp.FAIL | 1
+        assert {_verdict(number, other, request=0, own_pid=77) for other in {0, 1, 2, 3} - {kind}} == {seccomp.FAIL | 1}
 
 
 @pytest.mark.skipif(platform.machine() not in seccomp.ARCHITECTURES, reason="no filter for this architecture")

@@ -205,4 +205,4 @@ def restrict(plan: Plan, spawn: Spawn) -> None:
             readable.append("/sys/fs/cgroup")  # where libraries look how many processors they may use
         landlock.restrict(readable, writable, tcp=own_ports)
     if plan.has("seccomp"):
-        seccomp.install(inet=own_ports, counted=plan.has("cgroups"))
+        seccomp.install(inet=own_ports, counted=plan.has("cgroups"), alone=plan.has("pid"))

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import signal
+import stat
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -27,11 +28,13 @@ NAMESPACES = system.CLONE_NEWPID | system.CLONE_NEWNS | system.CLONE_NEWIPC | sy
 
 def main() -> None:
     """`argv` has the configuration as JSON and the command: what it may read and write, the ports it may connect to
-    where it is `online`, its limits, an empty folder `stage`, and `minimum`."""
+    where it is `online`, its limits, an empty folder `stage`, `minimum`, and the user `uid` that it runs as where this
+    process is root and has namespaces."""
     wanted: dict[str, Any] = json.loads(sys.argv[1])
     command = sys.argv[2:]
     confinement.die_with_parent()
     limits = Limits(**wanted["limits"])
+    privileged = system.is_privileged()
     groups, group = _group(limits)
     namespaces = "namespaces" not in wanted["without"] and _unshare(online=wanted["online"])
     missing = [] if namespaces or wanted["minimum"] != "strong" else ["pid and mount namespaces"]
@@ -41,9 +44,15 @@ def main() -> None:
     if missing:
         sys.stderr.write(f"error: environments cannot be built safely by this worker; missing: {', '.join(missing)}\n")
         sys.exit(REFUSED)
+    uid = wanted["uid"] if privileged and namespaces else None
+    if uid is not None:
+        for path in wanted["writable"]:
+            hand_over(path, uid)
+    elif os.getuid() == 0 and not namespaces:
+        sys.stderr.write("warning: builds run as root here: there are no namespaces for a user of their own\n")
     pid = os.fork()
     if pid == 0:
-        _become(wanted, command, limits, group, namespaces=namespaces)
+        _become(wanted, command, limits, group, namespaces=namespaces, uid=uid)
     _, ended, usage = os.wait4(pid, 0)
     status = os.waitstatus_to_exitcode(ended)
     if group is not None:
@@ -55,6 +64,19 @@ def main() -> None:
     if status == -signal.SIGXCPU or (status == -signal.SIGKILL and over):
         sys.stderr.write(f"error: the CPU time limit of {limits.cpu_seconds} seconds was reached\n")
     sys.exit(status if status >= 0 else 128 - status)
+
+
+def hand_over(path: str, uid: int) -> None:
+    """Give a folder and what is in it to the user of builds. No build runs there now; links are not followed, and a
+    file with several names stays whose it is."""
+    group = os.stat(path).st_gid
+    os.chown(path, uid, group)
+    for root, folders, files in os.walk(path):
+        for name in (*folders, *files):
+            entry = os.path.join(root, name)
+            found = os.lstat(entry)
+            if found.st_uid != uid and (found.st_nlink == 1 or stat.S_ISDIR(found.st_mode)):
+                os.chown(entry, uid, group, follow_symlinks=False)
 
 
 def _group(limits: Limits) -> tuple[Groups | None, Group | None]:
@@ -84,7 +106,13 @@ def _unshare(*, online: bool) -> bool:
 
 
 def _become(
-    wanted: dict[str, Any], command: list[str], limits: Limits, group: Group | None, *, namespaces: bool
+    wanted: dict[str, Any],
+    command: list[str],
+    limits: Limits,
+    group: Group | None,
+    *,
+    namespaces: bool,
+    uid: int | None,
 ) -> NoReturn:
     """The child: confined, then the command."""
     try:
@@ -97,8 +125,8 @@ def _become(
             view.enter_with_network(wanted["stage"], readable, wanted["writable"])
             os.chdir(here)
         confinement.set_limits(limits, own_user=False)
-        # The same user, without what root may: files that it makes are the worker's, and only the view has others.
-        confinement.drop_user(None)
+        # Without a user of its own it has the worker's, without what root may.
+        confinement.drop_user(uid)
         confinement.die_with_parent()
         system.prctl(system.PR_SET_NO_NEW_PRIVS, 1)
         if landlock.abi():
@@ -108,7 +136,7 @@ def _become(
                 [*wanted["writable"], *devices, "/dev/shm", *(["/tmp"] if namespaces else [])],  # noqa: S108
                 connect_to=wanted["ports"],
             )
-        seccomp.install(inet=wanted["online"])
+        seccomp.install(inet=wanted["online"], alone=namespaces)
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.execvpe(command[0], command, os.environ)  # noqa: S606 - there is no shell
     except OSError as error:

@@ -135,7 +135,7 @@ def _landlock(canary: str) -> str:
 
 def _seccomp() -> str:
     system.prctl(system.PR_SET_NO_NEW_PRIVS, 1)
-    seccomp.install()
+    seccomp.install(alone=True)
     for family in (socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK, socket.AF_PACKET):
         _must_fail(partial(socket.socket, family), f"{family!r} sockets can be made", errno.EACCES)
     socket.socketpair()[0].close()

@@ -138,7 +138,8 @@ def begin(stage: str, environment: list[str]) -> int:
         _show(stage, PROCESSORS)
     for name in DEVICES:
         Path(f"{stage}/dev/{name}").touch()
-        system.mount(f"/dev/{name}", f"{stage}/dev/{name}", None, system.MS_BIND)
+        # Read-only: what is written to a device goes to the device, but its mode and times are everybody's.
+        _bind(f"/dev/{name}", f"{stage}/dev/{name}", system.MS_RDONLY | system.MS_NOSUID | system.MS_NOEXEC)
     os.mkdir(f"{stage}/dev/shm", 0o1777)  # noqa: S108 - of the view
     system.mount("tmpfs", f"{stage}/dev/shm", "tmpfs", flags | system.MS_NOEXEC, SHM_OPTIONS)  # noqa: S108
     os.mkdir(stage + TERMINALS, 0o755)
