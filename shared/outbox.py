@@ -37,6 +37,9 @@ FORGET_S = 0.2
 """How long confirmed rows wait for others before they are removed together, in seconds. A process that is killed
 meanwhile leaves them to be sent a second time, which is allowed."""
 
+SWEEP_CHUNK = 1_000
+"""Replies removed in one statement."""
+
 COMMAND_LOG_KEPT = "24 hours"
 """How long replies are kept for Idempotency-Keys (SPEC.md: Idempotency-Key)."""
 
@@ -213,8 +216,8 @@ class Outbox:
             await asyncio.sleep(self._heartbeat_s)
             try:
                 await self._renew()
-                if time.monotonic() - swept >= SWEEP_EVERY_S:
-                    await self._sweep_command_log()
+                # One chunk a heartbeat: a night's replies must not take the time in which the lease ends.
+                if time.monotonic() - swept >= SWEEP_EVERY_S and not await self._sweep_command_log():
                     swept = time.monotonic()
             except Unavailable:
                 log.warning("lease not renewed: the database is away")
@@ -241,11 +244,16 @@ class Outbox:
             await connection.execute("DELETE FROM process_lease WHERE expires_at < clock_timestamp() - interval '1 h'")
         self.send([Row(**dict(row)) for row in sorted(rows, key=lambda row: row["id"])])
 
-    async def _sweep_command_log(self) -> None:
+    async def _sweep_command_log(self) -> bool:
+        """Remove a chunk of old replies; returns whether there may be more."""
         async with self._database.connection() as connection:
-            await connection.execute(
-                f"DELETE FROM command_log WHERE committed_at < clock_timestamp() - interval '{COMMAND_LOG_KEPT}'"
+            status: str = await connection.execute(
+                "DELETE FROM command_log WHERE command_id IN (SELECT command_id FROM command_log "
+                f"WHERE committed_at < clock_timestamp() - interval '{COMMAND_LOG_KEPT}' "
+                "ORDER BY committed_at LIMIT $1 FOR UPDATE SKIP LOCKED)",
+                SWEEP_CHUNK,
             )
+        return status == f"DELETE {SWEEP_CHUNK}"
 
 
 def _loss(sending: asyncio.Task[None]) -> BaseException | None:

@@ -161,7 +161,8 @@ WHERE execution_id IN (SELECT execution_id FROM execution WHERE notebook_id = $1
 DELETE FROM notebook WHERE notebook_id = $1 AND deleted_at IS NOT NULL
 
 -- name: fold_tallies
--- Replace the rows of projects that have many by their sums. Readers see the rows before or after, never both. A sum of
+-- Replace the rows of projects that have many by their sums, at most $2 rows at once; gives how many were taken. Readers
+-- see the rows before or after, never both. A sum of
 -- nothing stays, to tell that rows were folded. Rows of a transaction that is yet to come are another server's, from before
 -- a restore; folded, they get a number of this one.
 WITH crowded AS (
@@ -170,14 +171,17 @@ WITH crowded AS (
     HAVING count(*) > $1 OR bool_or(xid >= pg_snapshot_xmax(pg_current_snapshot()))
 ), taken AS (
     DELETE FROM notebook_tally WHERE tally_id IN (
-        SELECT t.tally_id FROM notebook_tally t JOIN crowded USING (tenant_id, project_id) FOR UPDATE OF t SKIP LOCKED
+        SELECT t.tally_id FROM notebook_tally t JOIN crowded USING (tenant_id, project_id) LIMIT $2
+        FOR UPDATE OF t SKIP LOCKED
     )
     RETURNING tenant_id, project_id, kernel_type, enrichment_mode, status, change
+), folded AS (
+    INSERT INTO notebook_tally (tenant_id, project_id, kernel_type, enrichment_mode, status, change)
+    SELECT tenant_id, project_id, kernel_type, enrichment_mode, status, sum(change)
+    FROM taken
+    GROUP BY tenant_id, project_id, kernel_type, enrichment_mode, status
 )
-INSERT INTO notebook_tally (tenant_id, project_id, kernel_type, enrichment_mode, status, change)
-SELECT tenant_id, project_id, kernel_type, enrichment_mode, status, sum(change)
-FROM taken
-GROUP BY tenant_id, project_id, kernel_type, enrichment_mode, status
+SELECT count(*) FROM taken
 
 -- name: forget_tally
 -- A notebook's own rows of the tally hold its name. What they add up to stays without it, as after folding.

@@ -150,7 +150,9 @@ async def test_a_cursor_belongs_to_its_sort(bench: Bench) -> None:
     assert raised.value.faults[0].path == "cursor"
 
 
-async def test_folding_the_tally_changes_no_count(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("chunk", [5, 10_000])
+async def test_folding_the_tally_changes_no_count(bench: Bench, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    monkeypatch.setattr(purge, "TALLY_CHUNK", chunk)
     made = [await create(bench, str(number)) for number in range(5)]
     for notebook in made[:2]:
         await bench.ask(UpdateNotebook, notebook_id=notebook.notebook_id, patch={"kernelType": "r"})
@@ -160,6 +162,6 @@ async def test_folding_the_tally_changes_no_count(bench: Bench, monkeypatch: pyt
     async with bench.app.database.connection() as connection:
         assert await connection.fetchval(rows, bench.scope.project_id) == 10
         await bench.app.purge.fold_tallies()
-        assert await connection.fetchval(rows, bench.scope.project_id) == 2
+        assert await connection.fetchval(rows, bench.scope.project_id) <= 3
     for kernel, count in (("python3", 3), ("r", 1), (None, 4)):
         assert (await bench.ask(ListNotebooks, kernel_type=kernel)).total_count == count

@@ -71,7 +71,7 @@ class Writer:
             if kind == "insert":
                 await self._insert(scope, values[0])
             elif kind == "fold":
-                await self._connection.execute(queries.fold_tallies, 2)
+                await self._connection.execute(queries.fold_tallies, 2, 10_000)
             else:
                 await self._change(scope, kind, *values)
 
@@ -190,7 +190,7 @@ async def test_a_text_is_counted_once(bench: Bench, monkeypatch: pytest.MonkeyPa
             assert (await listed(connection, replica, bench.scope, "quarterly", None)).total_count == number + 1
             assert (await listed(connection, replica, bench.scope, "quarterly", "Error")).total_count == 0
         assert counts == 1
-        await connection.execute(queries.fold_tallies, 1)  # the names are gone from the tally
+        await connection.execute(queries.fold_tallies, 1, 10_000)  # the names are gone from the tally
         for _ in range(2):
             assert (await listed(connection, replica, bench.scope, "quarterly", None)).total_count == 3
         assert counts == 2
@@ -203,7 +203,7 @@ async def test_an_emptied_project(bench: Bench) -> None:
     async with bench.app.database.connection() as connection:
         assert (await listed(connection, replica, bench.scope, "gone", None)).total_count == 1
         await bench.ask(DeleteNotebook, notebook_id=gone.notebook_id)
-        await connection.execute(queries.fold_tallies, 1)
+        await connection.execute(queries.fold_tallies, 1, 10_000)
         assert (await listed(connection, replica, bench.scope, "gone", None)).total_count == 0
 
 
@@ -218,7 +218,7 @@ async def test_rows_of_another_server(bench: Bench) -> None:
         )
         for _ in range(2):
             assert (await listed(connection, replica, bench.scope, "restored", None)).total_count == 1
-        await connection.execute(queries.fold_tallies, 500)
+        await connection.execute(queries.fold_tallies, 500, 10_000)
         xids = "SELECT count(*) FROM notebook_tally WHERE project_id = $1 AND xid >= pg_current_xact_id()"
         assert await connection.fetchval(xids, bench.scope.project_id) == 0
         for number in range(2):
