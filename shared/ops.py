@@ -62,17 +62,30 @@ def readyz(readiness: Readiness) -> Callable[[web.Request], Awaitable[web.Respon
     return handler
 
 
-async def metrics(_request: web.Request) -> web.Response:
-    """Prometheus text format."""
-    return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+Exposition = Callable[[], Awaitable[bytes]]
+"""Makes what `/metrics` shows, in Prometheus' text format."""
 
 
-async def serve(bind: str, readiness: Readiness) -> web.AppRunner:
+async def own_metrics() -> bytes:
+    """Return the metrics of this process."""
+    return generate_latest()
+
+
+def metrics(exposition: Exposition) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """Return a handler for `/metrics`."""
+
+    async def handler(_request: web.Request) -> web.Response:
+        return web.Response(body=await exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return handler
+
+
+async def serve(bind: str, readiness: Readiness, exposition: Exposition = own_metrics) -> web.AppRunner:
     """Open the operations port."""
     app = web.Application()
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz(readiness))
-    app.router.add_get("/metrics", metrics)
+    app.router.add_get("/metrics", metrics(exposition))
     return await listen(app, bind)
 
 

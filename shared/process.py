@@ -32,14 +32,17 @@ Build = Callable[[Readiness], list[Part]]
 """A service's wiring: makes its parts in the order they are to be opened, and adds its readiness checks."""
 
 
-def run(service: str, build: Build, *, ops_bind: str, log_level: str) -> None:
-    """Run a service until SIGTERM or SIGINT; returns when everything is closed."""
+def run(
+    service: str, build: Build, *, ops_bind: str, log_level: str, exposition: ops.Exposition = ops.own_metrics
+) -> None:
+    """Run a service until SIGTERM or SIGINT; returns when everything is closed. `exposition` makes what `/metrics`
+    shows."""
     telemetry.start(service, level=log_level)
-    uvloop.run(_run(build, ops_bind))
+    uvloop.run(_run(build, ops_bind, exposition))
     telemetry.stop()
 
 
-async def _run(build: Build, ops_bind: str) -> None:
+async def _run(build: Build, ops_bind: str, exposition: ops.Exposition) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -55,7 +58,7 @@ async def _run(build: Build, ops_bind: str) -> None:
     readiness.add("startup", started)
     watch = LoopWatch()
     watch.start()
-    server = await ops.serve(ops_bind, readiness)
+    server = await ops.serve(ops_bind, readiness, exposition)
     parts = build(readiness)
     try:
         for part in parts:

@@ -11,8 +11,6 @@ import typer
 from services.executor import secrecy
 from services.executor.settings import ExecutorSettings, WorkerSettings
 from shared import memory, process
-from shared.ops import Readiness
-from shared.process import Part
 
 cli = typer.Typer(help="The executor, in one of its two roles.", no_args_is_help=True, add_completion=False)
 
@@ -35,21 +33,17 @@ def control() -> None:
 @cli.command()
 def worker() -> None:
     """Claim runs and execute them in kernels. Run none to many."""
-    from services.executor.worker_app import build_worker  # noqa: PLC0415 - see the module
+    from services.executor.worker_app import WorkerApp  # noqa: PLC0415 - see the module
 
     secrecy.hide()
     settings = WorkerSettings()
-
-    def build(readiness: Readiness) -> list[Part]:
-        parts = build_worker(settings, readiness)
-        secrecy.forget()
-        return parts
-
+    app = WorkerApp(settings)
     process.run(
         "executor-worker",
-        build,
+        app.build,
         ops_bind=settings.ops_bind,
         log_level=settings.log_level,
+        exposition=app.exposition,
     )
 
 

@@ -1,10 +1,14 @@
-"""The worker: claims waiting runs while it has free slots, keeps its lease, and hands runs over when it is drained."""
+"""The worker: claims runs while it has free slots, gives them to the slots, keeps its lease, hands over when drained.
+
+What a run does, its slot does (`slots`): nothing here touches what a kernel produces.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import time
+from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -12,19 +16,18 @@ import structlog
 from prometheus_client import Gauge
 
 from services.executor import claiming, store
-from services.executor.handlers.planning import snapshot_of
+from services.executor.environments.base import BaseEnvironment
 from services.executor.lease import Held, Lease
-from services.executor.running import incidents
-from services.executor.running.claim import Claim, Means
-from services.executor.running.folder import WorkerFolder
-from services.executor.running.run import Run
 from services.executor.settings import WorkerSettings
+from services.executor.slots.supervised import RunKey, Supervised
+from services.executor.slots.supervisor import Supervisor
 from services.executor.store import queries
 from shared import topology
 from shared.broker import Broker
 from shared.contracts.base import Scope
 from shared.contracts.execution_events import ExecutionStarted
-from shared.errors import OutcomeUnknown, Unavailable
+from shared.database import Database
+from shared.errors import Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -38,21 +41,37 @@ SLOTS_BUSY = Gauge("atelier_worker_slots_busy", "Runs in hand")
 SLOTS = Gauge("atelier_worker_slots", "Runs this worker takes at a time")
 
 
-RunKey = tuple[UUID, int]
-"""An attempt at a run: its execution's id and its epoch."""
+@dataclass(eq=False)
+class _Run:
+    """A run in hand: its slot, and what its slot has been told."""
+
+    slot: Supervised
+    claimed_at: float
+    is_cancelled: bool = False
+
+    def tell(self, word: str) -> None:
+        """Tell the slot something of the run."""
+        self.slot.tell_of_run(word)
 
 
 class Worker:
-    """One per worker process. Each heartbeat renews its lease and reads cancel flags (DESIGN.md decision 5)."""
+    """One per worker. Each heartbeat renews its lease and reads cancel flags (DESIGN.md decision 5)."""
 
-    def __init__(self, settings: WorkerSettings, means: Means, broker: Broker, folder: WorkerFolder) -> None:
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        database: Database,
+        broker: Broker,
+        supervisor: Supervisor,
+        base: BaseEnvironment,
+    ) -> None:
         self.id: UUID = uuid4()
         self._settings = settings
-        self._means = means
+        self._database = database
         self._broker = broker
-        self._folder = folder
-        self._runs: dict[RunKey, Run] = {}
-        self._claimed_at: dict[RunKey, float] = {}
+        self._supervisor = supervisor
+        self._base = base
+        self._runs: dict[RunKey, _Run] = {}
         self._tasks: dict[RunKey, asyncio.Task[None]] = {}
         self._lease = Lease(
             settings.executor_postgres_dsn.get_secret_value(),
@@ -71,8 +90,9 @@ class Worker:
         """Take a lease, listen for hints and nudges, begin to claim."""
         SLOTS.set(self._settings.worker_slots)
         await self._lease.open()
-        async with self._means.database.connection() as connection:
-            await connection.execute(queries.note_python, self.id, self._means.environments.python_version)
+        async with self._database.connection() as connection:
+            await connection.execute(queries.note_python, self.id, self._base.interpreter.version)
+        self._supervisor.on_change = self._work.set
         await self._listen()
         self._loops = [asyncio.create_task(self._claiming())]
 
@@ -84,7 +104,7 @@ class Worker:
             log.info("draining", runs=len(self._tasks))
             await asyncio.wait(self._tasks.values(), timeout=self._settings.drain_timeout)
         for run in self._runs.values():
-            run.handover.set()
+            run.tell("handOver")
         if self._tasks:
             await asyncio.wait(self._tasks.values())
         await asyncio.gather(*self._loops, *self._letting_go, return_exceptions=True)
@@ -107,13 +127,14 @@ class Worker:
     async def _claiming(self) -> None:
         while True:
             claimed = False
-            if len(self._tasks) < self._settings.worker_slots:
+            slot = self._supervisor.take() if len(self._tasks) < self._settings.worker_slots else None
+            if slot is not None:
                 try:
-                    claimed = await self._claim()
+                    claimed = await self._claim(slot)
                 except Unavailable as error:
                     log.warning("cannot claim", reason=error.detail)
                 except Exception:
-                    # A run that cannot be read must not stop the worker from taking others.
+                    # A run that cannot be claimed must not stop the worker from taking others.
                     log.exception("claim failed")
             if not claimed:
                 await self._pause()
@@ -126,9 +147,9 @@ class Worker:
         except TimeoutError:
             return
 
-    async def _claim(self) -> bool:
-        """Take the best waiting run, if there is one."""
-        async with self._means.database.transaction() as transaction:
+    async def _claim(self, slot: Supervised) -> bool:
+        """Take the best waiting run, if there is one, for this slot."""
+        async with self._database.transaction() as transaction:
             waiting = await claiming.next_run(
                 transaction,
                 max_active=self._settings.max_active_runs,
@@ -153,55 +174,36 @@ class Worker:
                 correlation=row["correlation_id"],
             )
             await store.put_events(transaction, row["execution_id"], [envelope])
-            snapshot = await transaction.row(queries.snapshot, row["execution_id"])
-            cells = await transaction.fetch(queries.cells_of, [row["execution_id"]])
-        try:
-            run = self._new_run(row, snapshot, cells)
-        except Exception as error:
-            # The claim stands: were it undone, this run would be the first to be claimed again, and again.
-            verdict = incidents.verdict_of(error, doing="reading what the run is to do")
-            await incidents.end_run(self._means.database, row["execution_id"], row["epoch"], verdict)
-            return True
-        key = (run.claim.id, run.claim.epoch)
-        former = [task for (execution_id, _), task in self._tasks.items() if execution_id == run.claim.id]
+        key: RunKey = (row["execution_id"], row["epoch"])
+        former = [task for (execution_id, _), task in self._tasks.items() if execution_id == key[0]]
         for (execution_id, _), other in self._runs.items():
-            if execution_id == run.claim.id:
-                other.lost.set()
-        self._runs[key], self._claimed_at[key] = run, time.monotonic()
-        self._tasks[key] = asyncio.create_task(self._execute(run, former))
+            if execution_id == key[0]:
+                other.tell("lost")
+        self._runs[key] = _Run(slot, time.monotonic())
+        self._tasks[key] = asyncio.create_task(self._execute(key, former))
         self._tasks[key].add_done_callback(lambda _: self._on_run_done(key))
         SLOTS_BUSY.set(len(self._tasks))
         return True
-
-    def _new_run(self, row: asyncpg.Record, snapshot: asyncpg.Record | None, cells: list[asyncpg.Record]) -> Run:
-        """The run of a claimed row; raises whatever a row may cause that this release cannot read."""
-        notebook, dataset = snapshot_of(snapshot)
-        claim = Claim(row=row, notebook=notebook, dataset=dataset, cells=store.cells_of(cells))
-        return Run(claim, self._means, self._folder.run_folder())
 
     def _on_run_done(self, key: RunKey) -> None:
         del self._tasks[key]
         SLOTS_BUSY.set(len(self._tasks))
         self._work.set()
 
-    async def _execute(self, run: Run, former: list[asyncio.Task[None]]) -> None:
-        """Run it, after the `former` attempts that this worker lost while it stood still: user code of two attempts
-        must not run at once."""
+    async def _execute(self, key: RunKey, former: list[asyncio.Task[None]]) -> None:
+        """Have its slot drive it, after the `former` attempts that this worker lost while it stood still: user code of
+        two attempts must not run at once."""
+        slot = self._runs[key].slot
+        slot.run = key
         if former:
             await asyncio.wait(former)
-        with structlog.contextvars.bound_contextvars(execution_id=str(run.claim.id), epoch=run.claim.epoch):
-            try:
-                await run.execute()
-            except (Unavailable, OutcomeUnknown) as error:
-                # The heartbeat finds that nobody works on the run any more and lets it go.
-                log.warning("run let go: it could not be handed over", reason=error.detail)
-            except Exception as error:
-                # What the code cannot do with this run it could not do the next time either.
-                verdict = incidents.verdict_of(error, doing="running this notebook")
-                await incidents.end_run(self._means.database, run.claim.id, run.claim.epoch, verdict)
-            finally:
-                del self._runs[run.claim.id, run.claim.epoch]
-                del self._claimed_at[run.claim.id, run.claim.epoch]
+        try:
+            self._supervisor.look_for_changes()
+            if not await slot.execute(key):
+                await self._supervisor.left(slot.number)
+                await self._let_go(key, reason="its slot's process has ended")
+        finally:
+            del self._runs[key]
 
     def _on_held(self, held: Held) -> None:
         """Called after each heartbeat: stop what is no longer ours, and what is to be cancelled."""
@@ -209,13 +211,14 @@ class Worker:
         for key, run in self._runs.items():
             row = rows.get(key)
             if row is None:
-                if self._claimed_at[key] < held.asked_at:
-                    run.lost.set()
+                if run.claimed_at < held.asked_at:
+                    run.tell("lost")
                 continue
-            if row["cancel"]:
-                run.cancel.set()
+            if row["cancel"] and not run.is_cancelled:
+                run.is_cancelled = True
+                run.tell("cancel")
             if row["draft_wanted"]:
-                run.draft.ask()
+                run.tell("draft")
         self._note_strays({key: row for key, row in rows.items() if key not in self._runs})
 
     def _note_strays(self, unknown: dict[RunKey, asyncpg.Record]) -> None:
@@ -229,15 +232,15 @@ class Worker:
                 # Perhaps a claim that is just being committed: its cancellation must not wait for the next heartbeat.
                 self._lease.renew_soon()
             if age_s >= self._settings.heartbeat_s:
-                task = asyncio.create_task(self._let_go(key))
+                task = asyncio.create_task(self._let_go(key, reason="nothing here works on it"))
                 self._letting_go.add(task)
                 task.add_done_callback(self._letting_go.discard)
 
-    async def _let_go(self, key: RunKey) -> None:
+    async def _let_go(self, key: RunKey, *, reason: str) -> None:
         execution_id, epoch = key
-        log.error("run let go: nothing here works on it", execution_id=str(execution_id), epoch=epoch)
+        log.error("run let go", reason=reason, execution_id=str(execution_id), epoch=epoch)
         try:
-            async with self._means.database.connection() as connection:
+            async with self._database.connection() as connection:
                 await connection.execute(queries.let_go, execution_id, self.id, epoch)
         except Unavailable as error:
             log.warning("run not let go", reason=error.detail)  # the next heartbeat finds it again

@@ -15,7 +15,6 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from services.executor.kernels.cells import CellRunner
 from services.executor.kernels.commands import KernelCommand
-from services.executor.kernels.fair_reading import Turn
 from services.executor.kernels.fork_options import ForkOptions
 from services.executor.kernels.forked import ForkedKernels
 from services.executor.kernels.forkserver.confinement import Limits
@@ -91,16 +90,13 @@ class Session:
     def run_dir(self) -> Path:
         return self.kernel.run_dir
 
-    async def run(
-        self, *sources: str, cancel: asyncio.Event | None = None, timeout_s: float = 60, turn: Turn | None = None
-    ) -> list[CellOutcome]:
+    async def run(self, *sources: str, cancel: asyncio.Event | None = None, timeout_s: float = 60) -> list[CellOutcome]:
         self.notebook = nbformat.from_dict(new_notebook(cells=[new_code_cell(source) for source in sources]))
         self.runner = runner = CellRunner(
             self.notebook,
             self.kernel,
             cancel=cancel or asyncio.Event(),
             on_progress=lambda fraction, message: self.progress.append((fraction, message)),
-            turn=turn,
         )
         try:
             return [await runner.run(i, timeout_s=timeout_s, timeout_name="limit") for i in range(len(sources))]

@@ -6,8 +6,9 @@ import asyncio
 import os
 import re
 from asyncio.subprocess import DEVNULL, PIPE
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, Self
 
 import orjson
 from packaging.utils import canonicalize_name
@@ -68,6 +69,21 @@ class Interpreter:
         own = () if self.python.is_symlink() else (self.python,)
         return tuple(Path(path) for path in (*own, *self.prefixes, *self.folders))
 
+    def to_json(self) -> dict[str, Any]:
+        """Return it as another process of the worker is told of it."""
+        return {
+            **asdict(self),
+            "python": str(self.python),
+            "sdk": self.sdk and asdict(self.sdk) | {"folder": str(self.sdk.folder)},
+        }
+
+    @classmethod
+    def from_json(cls, told: dict[str, Any]) -> Self:
+        """Return what `to_json` was made of."""
+        sdk = told["sdk"]
+        files = SdkFiles(**(sdk | {"folder": Path(sdk["folder"])})) if sdk else None
+        return cls(**(told | {"python": Path(told["python"]), "sdk": files}))
+
     @property
     def minor(self) -> str:
         """`3.11` of `3.11.2`."""
@@ -107,12 +123,14 @@ async def ask(python: Path) -> Interpreter:
 class BaseEnvironment:
     """The base environment of Python kernels: one interpreter and what is installed for it."""
 
-    def __init__(self, python: Path) -> None:
+    def __init__(self, python: Path, told: Interpreter | None = None) -> None:
         self.python = python
-        self._told: Interpreter | None = None
+        self._told = told
 
     async def open(self) -> None:
-        """Ask the interpreter what it has; raises RuntimeError when it cannot be run."""
+        """Ask the interpreter what it has, unless that was told; raises RuntimeError when it cannot be run."""
+        if self._told is not None:
+            return
         try:
             self._told = await ask(self.python)
         except OSError as error:

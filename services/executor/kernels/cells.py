@@ -15,7 +15,6 @@ import zmq
 from nbformat import NotebookNode
 
 from services.executor.kernels import outcomes
-from services.executor.kernels.fair_reading import FairReading, Turn
 from services.executor.kernels.outcomes import OWED_REPLY_S, CellOutcome, Stop
 from services.executor.kernels.output_limits import Limit
 from services.executor.kernels.port import Kernel
@@ -35,6 +34,9 @@ OVERTAKE_AFTER_S = 2.0
 OVERTAKEN_S = 1.0
 """How long the end of a cell may be on its way after such a request was served, in seconds."""
 
+MESSAGES_AT_ONCE = 16
+"""How many messages of a kernel are read before the event loop does something else."""
+
 LAST_WORDS_MS = 20
 """How long what a kernel sent before it ended may be on its way, in milliseconds."""
 
@@ -51,14 +53,12 @@ class CellRunner:
         on_progress: Callable[[float, str], None],
         on_output: OutputListener | None = None,
         breached: asyncio.Event | None = None,
-        turn: Turn | None = None,
     ) -> None:
         self._notebook = notebook
         self._kernel = kernel
         self._client = kernel.client
         self._cancel = cancel
         self._breached = breached or asyncio.Event()
-        self._turn = turn or Turn(FairReading())
         self._recorder = Recorder(
             notebook, kernel.client, on_progress=on_progress, on_limit=self._reach, on_output=on_output
         )
@@ -246,18 +246,18 @@ class CellRunner:
     async def _listen(self, recorded: RecordedCell | None) -> None:
         """Read what the kernel publishes until it is idle after a cell; None: without end. Messages that have arrived
         are taken without waiting for each through the event loop."""
-        waiting, turn = self._client.iopub_channel.socket, self._turn
+        waiting = self._client.iopub_channel.socket
         arrived: zmq.Socket[bytes] = zmq.Socket.shadow(waiting)
+        at_once = 0
         while recorded is None or not recorded.is_idle:
-            if turn.is_over:
-                await turn.pass_on(may_wait=self._client.kernel_waits and not self._over_limit.done())
+            at_once += 1
+            if at_once % MESSAGES_AT_ONCE == 0:
+                await asyncio.sleep(0)  # a cancellation must be heard, and progress written
             try:
                 frames = arrived.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 frames = await waiting.recv_multipart()
-            began = time.monotonic()
             await self._take(frames)
-            turn.spend(time.monotonic() - began)
 
     async def _take(self, frames: list[bytes]) -> None:
         """Note a message, unless there have been too many. What comes faster than it is read lies in this process's

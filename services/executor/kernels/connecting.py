@@ -12,7 +12,7 @@ import socket
 from collections.abc import Coroutine
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import zmq.asyncio
 from jupyter_client.connect import KernelConnectionInfo
@@ -57,6 +57,18 @@ class Connection:
         self._ports = free_ports() if self._transport == "tcp" else (SHELL, IOPUB, STDIN, CONTROL, HEARTBEAT)
         self.file = run_dir / SOCKETS_FOLDER / "kernel.json"
         self._key = secrets.token_hex(32)
+
+    @classmethod
+    def met(cls, run_dir: Path, key: str) -> Self:
+        """Return the connection of a kernel with unix sockets that another process of the worker has met."""
+        connection = cls(run_dir)
+        connection._key = key
+        return connection
+
+    @property
+    def key(self) -> str:
+        """What signs the messages of kernel and client."""
+        return self._key
 
     def write(self) -> None:
         """Write the connection file."""

@@ -1,4 +1,4 @@
-"""The worker's end of the fork server: starts it, sends requests, hands each notice to the kernel it is about."""
+"""The worker's fork server as a process: starts it, lets clients in, ends it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import os
 import socket
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from services.executor.kernels.forkserver.wire import Decoder, encode
+from services.executor.kernels.fork_channel import ForkChannel
+from services.executor.kernels.forkserver import clients
 
 log = structlog.get_logger(__name__)
 
@@ -22,7 +22,7 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 """Where the package `services` lies: the server's modules are read from here, kernels do not see it."""
 
 PROGRAM = (
-    "import sys; sys.path[0] = sys.argv[2]\n"
+    "import sys; sys.path[0] = sys.argv[3]\n"
     "from services.executor.kernels.forkserver import program\n"
     "del sys.path[0]; program.main()"
 )
@@ -49,26 +49,24 @@ LAST_WORDS_S = 0.2
 
 STDERR_LINES = 30
 
-Notice = Callable[[dict[str, Any]], None]
-
 
 class ForkServerGone(Exception):
     """The fork server has ended or did not start; the message says what it said last."""
 
 
-class ForkLink:
-    """One running fork server."""
+class ForkLink(ForkChannel):
+    """One running fork server, with the connection of its first client."""
 
     def __init__(self, python: Path, configuration: dict[str, Any]) -> None:
+        super().__init__(0)
         self._python = python
         self._configuration = configuration
-        self._notices: dict[int, Notice] = {}
         self._ready: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._writer: asyncio.StreamWriter | None = None
+        self._door: socket.socket | None = None
+        self._leaving: dict[int, asyncio.Event] = {}
         self._process: Process | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._words: asyncio.Task[None] | None = None
         self._last_words: deque[str] = deque(maxlen=STDERR_LINES)
-        self.ended: asyncio.Event = asyncio.Event()
 
     @property
     def pid(self) -> int | None:
@@ -78,30 +76,33 @@ class ForkLink:
     async def start(self) -> dict[str, Any]:
         """Start the server; gives its report. Raises ForkServerGone."""
         ours, theirs = socket.socketpair()
+        self._door, theirs_at_door = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         cache = (
             {"PYTHONPYCACHEPREFIX": os.environ["PYTHONPYCACHEPREFIX"]} if "PYTHONPYCACHEPREFIX" in os.environ else {}
         )
+        numbers = (theirs.fileno(), theirs_at_door.fileno())
         try:
             self._process = await asyncio.create_subprocess_exec(
                 str(self._python),
                 "-c",
                 PROGRAM,
-                str(theirs.fileno()),
+                *map(str, numbers),
                 str(CHECKOUT),
                 env=ENVIRONMENT | cache,
                 cwd="/",
                 stdin=DEVNULL,
                 stdout=DEVNULL,
                 stderr=PIPE,
-                pass_fds=(theirs.fileno(),),
+                pass_fds=numbers,
             )
         except OSError as error:
             ours.close()
             raise ForkServerGone(f"{self._python} cannot be run: {error.strerror}") from error
         finally:
             theirs.close()
-        reader, self._writer = await asyncio.open_unix_connection(sock=ours)
-        self._tasks = [asyncio.create_task(self._hear(reader)), asyncio.create_task(self._listen_to_words())]
+            theirs_at_door.close()
+        await self.connect(ours)
+        self._words = asyncio.create_task(self._listen_to_words())
         self.send({"op": "configure", **self._configuration})
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
@@ -118,53 +119,46 @@ class ForkLink:
         """The end of what the server wrote to its standard error."""
         return " ".join(list(self._last_words)[-3:])
 
-    def send(self, message: dict[str, Any]) -> None:
-        """Send a request; one to a server that has ended is dropped, its kernels have been told."""
-        if self._writer is not None and not self.ended.is_set():
-            self._writer.write(encode(message))
+    def let_in(self, number: int) -> socket.socket:
+        """Return a connection for client `number`; with its end the client's kernels end. Raises OSError when the
+        server has gone."""
+        if self._door is None or self.ended.is_set():
+            raise ConnectionResetError("the fork server has ended")
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                clients.send_in(self._door, number, theirs)
+            except OSError:
+                ours.close()
+                raise
+        self._leaving[number] = asyncio.Event()
+        return ours
 
-    def expect(self, identity: int, notice: Notice) -> None:
-        """Have notices about a kernel handed to `notice`."""
-        self._notices[identity] = notice
-
-    def forget(self, identity: int) -> None:
-        """Hand on no more notices about a kernel."""
-        self._notices.pop(identity, None)
-
-    async def _hear(self, reader: asyncio.StreamReader) -> None:
-        decoder = Decoder()
-        try:
-            while data := await reader.read(65_536):
-                for message in decoder.feed(data):
-                    self._hand_on(message)
-        except OSError as error:
-            log.info("fork server's socket closed", reason=error.strerror)
-        except ValueError as error:
-            log.error("fork server out of step", reason=str(error))
-        finally:
-            self._end()
+    async def left(self, number: int) -> None:
+        """Return when a client has gone and nothing is left of its kernels."""
+        leaving = self._leaving.get(number)
+        if leaving is not None and not self.ended.is_set():
+            await leaving.wait()
 
     def _hand_on(self, message: dict[str, Any]) -> None:
         if message["event"] == "ready":
             if not self._ready.done():
                 self._ready.set_result(message)
-            return
-        notice = self._notices.get(message["id"])
-        if notice is not None:
-            notice(message)
+        elif message["event"] == "clientGone":
+            self._leaving.pop(message["client"], asyncio.Event()).set()
+        else:
+            super()._hand_on(message)
 
     def _end(self) -> None:
-        """Every kernel has ended with its server."""
-        self.ended.set()
+        super()._end()
         if not self._ready.done():
             self._ready.set_exception(ForkServerGone("the fork server has ended"))
             self._ready.exception()  # whoever waits hears of it; where nobody does, nothing is lost
-        for identity, notice in list(self._notices.items()):
-            notice({"event": "exited", "id": identity, "status": -9, "cause": "server"})
-            notice({"event": "gone", "id": identity})
-        self._notices.clear()
-        if self._writer is not None:
-            self._writer.close()
+        for leaving in self._leaving.values():
+            leaving.set()
+        self._leaving.clear()
+        if self._door is not None:
+            self._door.close()
 
     async def _listen_to_words(self) -> None:
         assert self._process is not None and self._process.stderr is not None  # noqa: S101, PT018
@@ -177,8 +171,7 @@ class ForkLink:
 
     async def close(self) -> None:
         """End the server and with it every kernel; waits for that."""
-        if self._writer is not None:
-            self._writer.close()
+        self.hang_up()
         if self._process is not None:
             try:
                 async with asyncio.timeout(END_TIMEOUT_S):
@@ -188,9 +181,8 @@ class ForkLink:
                 with contextlib.suppress(ProcessLookupError):
                     self._process.kill()
                 await self._process.wait()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=LAST_WORDS_S)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._end()
+        if self._words is not None:
+            await asyncio.wait({self._words}, timeout=LAST_WORDS_S)
+            self._words.cancel()
+            await asyncio.gather(self._words, return_exceptions=True)
+        await super().close()

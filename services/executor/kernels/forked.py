@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from prometheus_client import Counter, Histogram
@@ -21,7 +21,7 @@ from services.executor.kernels.pool import Pool
 from services.executor.kernels.port import BUILT, Kernel, KernelRequest, KernelSource, KernelStartError, LayOut
 from services.executor.kernels.spares import Origin, Spares
 from services.executor.kernels.start_priority import StartPriority
-from services.executor.kernels.starting import READY_BUCKETS, Starter
+from services.executor.kernels.starting import READY_BUCKETS, ServerSource, Starter
 from services.executor.kernels.warm_server import WarmServer
 
 log = structlog.get_logger(__name__)
@@ -39,9 +39,28 @@ ACQUIRE_S = Histogram(
 )
 
 
+class SpareSource(Protocol):
+    """Where kernels come from that take long to start: pools of this process (`spares`), or of another one."""
+
+    def start(self, eager: Iterable[tuple[Origin, int]] = ()) -> None:
+        """Begin; of `eager` origins so many kernels are made at once."""
+
+    async def stop(self) -> None:
+        """End the kernels that wait."""
+
+    async def take(self, origin: Origin) -> tuple[ForkedKernel, bool]:
+        """A kernel, and whether it was ready. Raises KernelStartError."""
+
+    async def drop_all(self) -> None:
+        """Let no kernel made so far be used any more."""
+
+    def ready(self) -> dict[str, int]:
+        """How many kernels wait, by kind."""
+
+
 class ForkedKernels:
     """A kernel source. `new_folder` names a folder for a kernel that is made before its run, `lay_out` makes it;
-    `commands` start the types of kernels that are not forked."""
+    `commands` start the types of kernels that are not forked. Without `server` and `spares` it has its own."""
 
     def __init__(
         self,
@@ -52,16 +71,25 @@ class ForkedKernels:
         lay_out: LayOut,
         fallback: KernelSource,
         commands: Mapping[str, KernelCommand] | None = None,
+        server: Callable[[Callable[[], Awaitable[None]]], ServerSource] | None = None,
+        spares: Callable[[Starter], SpareSource] | None = None,
+        on_ready: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._options = options
         self._new_folder = new_folder
         self._fallback = fallback
         self._commands = dict(commands or {})
         self._plain_reason: str | None = None
-        self._server = WarmServer(options, scratch, self._drop_spares)
+        self._server: ServerSource = (
+            WarmServer(options, scratch, self._drop_spares) if server is None else server(self._drop_spares)
+        )
         self._starter = Starter(options, self._server, lay_out)
-        self.pool = Pool(self._start_spare, options.pool_size)
-        self.spares = Spares(self._start_other_spare, most=options.environment_spares)
+        self.pool = Pool(self._start_spare, options.pool_size, on_change=on_ready)
+        self.spares: SpareSource = (
+            Spares(self._start_other_spare, most=options.environment_spares)
+            if spares is None
+            else spares(self._starter)
+        )
 
     async def open(self) -> None:
         """See KernelSource. Raises TooLittleIsolation when the machine does not allow the configured minimum."""

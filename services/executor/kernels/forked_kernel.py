@@ -60,6 +60,29 @@ class ForkedKernel:
         if self.meter is not None:
             self.meter.give_way(gives_way=False)
 
+    @property
+    def key(self) -> str:
+        """What signs its messages."""
+        return self._connection.key
+
+    @property
+    def descriptors(self) -> list[int]:
+        """Its sockets, where they are held (see `meeting`), in the order of `connecting.CHANNELS`."""
+        return self._hold.descriptors if self._hold is not None else []
+
+    def hang_up(self) -> None:
+        """Close the client: another process of the worker connects to the kernel next."""
+        self.client.stop_channels()
+
+    def let_go(self) -> None:
+        """The kernel belongs to another process now: close what is held of it, and leave it alone."""
+        self._closed = True
+        self.provisioner.link.forget(self.provisioner.identity)
+        if self.provisioner.meter is not None:
+            self.provisioner.meter.close()
+        if self._hold is not None:
+            self._hold.close()
+
     async def shut_down(self, grace_s: float) -> None:
         """See Kernel."""
         await shut_down(self.client, self.exited, grace_s)

@@ -10,7 +10,7 @@ from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
 from services.executor import wording
-from services.executor.kernels.fork_link import ForkLink
+from services.executor.kernels.fork_channel import ForkChannel
 from services.executor.kernels.metering import GroupMeter, Meter, ProcessMeter, kernel_beside
 from services.executor.kernels.port import KernelExit, Usage
 from services.executor.kernels.start_priority import StartPriority
@@ -19,7 +19,7 @@ from services.executor.kernels.start_priority import StartPriority
 class ForkedKernelProvisioner(KernelProvisionerBase):
     """One kernel of the fork server. `bound`, `exited` and `gone` resolve by the server's notices."""
 
-    link: ForkLink
+    link: ForkChannel
     identity: int
     limits: dict[str, Any]
     usage: Usage | None = None
@@ -32,7 +32,7 @@ class ForkedKernelProvisioner(KernelProvisionerBase):
     _spawned = False
     _keeper: int | None = None
 
-    def prepare(self, link: ForkLink, identity: int, limits: dict[str, Any], *, same_pids: bool = True) -> None:
+    def prepare(self, link: ForkChannel, identity: int, limits: dict[str, Any], *, same_pids: bool = True) -> None:
         """To be called before `launch_kernel`: which server, under which number, within which limits; `same_pids`: the
         server's process ids are ours."""
         loop = asyncio.get_running_loop()
@@ -64,10 +64,21 @@ class ForkedKernelProvisioner(KernelProvisionerBase):
                 **kwargs.get("more", {}),
             }
         )
+        self._note_end_of_server()
+        return self.connection_info
+
+    def adopt(self) -> None:
+        """Have a kernel that another client of the server has launched be this one's; what that was told, this one is
+        told again."""
+        self.link.expect(self.identity, self._on_notice)
+        self._spawned = True
+        self.link.send({"op": "adopt", "id": self.identity})
+        self._note_end_of_server()
+
+    def _note_end_of_server(self) -> None:
         if self.link.ended.is_set():
             self._end(KernelExit(code=-signal.SIGKILL, cause="the fork server has ended"))
             self.gone.set()
-        return self.connection_info
 
     def _on_notice(self, message: dict[str, Any]) -> None:
         event = message["event"]

@@ -13,8 +13,10 @@ import errno
 import os
 import socket
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 import zmq.asyncio
 
@@ -34,6 +36,18 @@ class SocketHold:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._descriptors: dict[str, int] = {}
+
+    @classmethod
+    def of(cls, connection: Connection, descriptors: Sequence[int]) -> Self:
+        """Return the hold of sockets that another process of the worker has found: those of `CHANNELS`, in order."""
+        hold = cls(connection)
+        hold._descriptors = dict(zip(CHANNELS, descriptors, strict=True))
+        return hold
+
+    @property
+    def descriptors(self) -> list[int]:
+        """The sockets, in the order of `CHANNELS`."""
+        return [self._descriptors[channel] for channel in CHANNELS]
 
     async def become_whole(self) -> None:
         """Wait until the kernel listens on all that a client uses."""

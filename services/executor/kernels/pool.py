@@ -33,18 +33,27 @@ SIZE = Gauge("atelier_kernel_pool_size", "Kernels that are to be kept ready", ["
 
 
 class Pool:
-    """Ready kernels, oldest first; `kernel` names their kind in metrics."""
+    """Ready kernels, oldest first; `kernel` names their kind in metrics, `on_change` hears how many there are."""
 
-    def __init__(self, make: Callable[[], Awaitable[ForkedKernel]], size: int, *, kernel: str = "python3") -> None:
+    def __init__(
+        self,
+        make: Callable[[], Awaitable[ForkedKernel]],
+        size: int,
+        *,
+        kernel: str = "python3",
+        on_change: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self._make = make
         self._size = size
         self._ready = READY.labels(kernel=kernel)
         self._wanted = SIZE.labels(kernel=kernel)
+        self._on_change = on_change
         self._spares: deque[ForkedKernel] = deque()
         self._short = asyncio.Event()
         self._filling: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._generation = 0
+        self._taken_at = -BREATH_S
 
     @property
     def ready(self) -> int:
@@ -69,6 +78,7 @@ class Pool:
 
     async def take(self) -> ForkedKernel | None:
         """A ready kernel, or None when there is none."""
+        self._taken_at = asyncio.get_running_loop().time()
         try:
             while self._spares:
                 kernel = self._spares.popleft()
@@ -79,6 +89,7 @@ class Pool:
             return None
         finally:
             self._short.set()
+            self._on_change(self.ready)
 
     async def drop_all(self) -> None:
         """Let no kernel made so far be used any more."""
@@ -87,6 +98,7 @@ class Pool:
             self._ready.dec()
             self._discard(self._spares.popleft())
         self._short.set()
+        self._on_change(self.ready)
         await asyncio.gather(*self._closing, return_exceptions=True)
 
     def _discard(self, kernel: ForkedKernel) -> None:
@@ -106,8 +118,8 @@ class Pool:
                 self._spares.remove(dead)
                 self._ready.dec()
                 self._discard(dead)
-            if self._spares:
-                await asyncio.sleep(BREATH_S)
+                self._on_change(self.ready)
+            await asyncio.sleep(max(0.0, self._taken_at + BREATH_S - asyncio.get_running_loop().time()))
             while len(self._spares) < self._size and available.memory_bytes() > MEMORY_FLOOR_BYTES:
                 generation = self._generation
                 try:
@@ -124,3 +136,4 @@ class Pool:
                 kernel.exited.add_done_callback(lambda _: self._short.set())
                 self._spares.append(kernel)
                 self._ready.inc()
+                self._on_change(self.ready)

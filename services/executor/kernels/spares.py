@@ -7,8 +7,9 @@ import contextlib
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Self
 
 import structlog
 
@@ -36,6 +37,17 @@ class Origin:
     kind: str
     command: KernelCommand
     lasting: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as another process of the worker is told of it."""
+        return {"kind": self.kind, "command": asdict(self.command), "lasting": self.lasting}
+
+    @classmethod
+    def from_json(cls, told: dict[str, Any]) -> Self:
+        """Return what `to_json` was made of."""
+        command = told["command"]
+        lists = {"argv": tuple(command["argv"]), "readable": tuple(Path(path) for path in command["readable"])}
+        return cls(kind=told["kind"], command=KernelCommand(**(command | lists)), lasting=told["lasting"])
 
 
 @dataclass

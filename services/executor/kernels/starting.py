@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import zmq.asyncio
 from jupyter_client.kernelspec import KernelSpec
@@ -19,13 +19,14 @@ from services.executor.kernels import connecting, meeting
 from services.executor.kernels.client import new_context
 from services.executor.kernels.commands import KernelCommand
 from services.executor.kernels.connecting import Connection
+from services.executor.kernels.fork_channel import ForkChannel
 from services.executor.kernels.fork_options import ForkOptions
 from services.executor.kernels.forked_kernel import ForkedKernel
 from services.executor.kernels.forked_provisioner import ForkedKernelProvisioner
+from services.executor.kernels.isolation import Isolation
 from services.executor.kernels.meeting import SocketHold
 from services.executor.kernels.port import KernelStartError, LayOut
 from services.executor.kernels.start_priority import StartPriority
-from services.executor.kernels.warm_server import WarmServer
 
 READY_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160)
 """Up to a Scala kernel that starts on a busy machine, in seconds."""
@@ -35,15 +36,40 @@ START_S = Histogram(
 )
 
 
+class ServerSource(Protocol):
+    """Where the fork server is: this process has one of its own (`warm_server`), or follows the worker's."""
+
+    up: asyncio.Event
+    settled: asyncio.Event
+    broken: str | None
+    isolation: Isolation
+
+    @property
+    def link(self) -> ForkChannel:
+        """The connection to the server that takes requests; to be asked only after `up`."""
+
+    @property
+    def pid(self) -> int | None:
+        """Its process, where that is known."""
+
+    async def open(self) -> None:
+        """Wait for it. Raises ForkServerGone, or TooLittleIsolation."""
+
+    async def close(self) -> None:
+        """End what this process has of it."""
+
+    def look_for_changes(self) -> None:
+        """Have it started anew when what it has imported is no longer what is installed."""
+
+
 class Starter:
     """See the module. `kind` names a kernel in metrics; without a `command` it is forked from the base environment."""
 
-    def __init__(self, options: ForkOptions, server: WarmServer, lay_out: LayOut) -> None:
+    def __init__(self, options: ForkOptions, server: ServerSource, lay_out: LayOut) -> None:
         self._options = options
         self._server = server
         self._lay_out = lay_out
         self._context: zmq.asyncio.Context | None = None
-        self._identities = itertools.count(1)
 
     def open(self) -> None:
         """Prepare to connect."""
@@ -93,7 +119,7 @@ class Starter:
         provisioner.connection_info = connection.info
         provisioner.prepare(
             self._server.link,
-            next(self._identities),
+            self._server.link.next_identity(),
             asdict(self._options.limits),
             same_pids=not self._server.isolation.user_namespace,
         )
@@ -110,6 +136,32 @@ class Starter:
             await kernel.close()
             raise
         connection.forget()
+        return kernel
+
+    async def adopt(
+        self, identity: int, run_dir: Path, key: str, command: KernelCommand, sockets: Sequence[int]
+    ) -> ForkedKernel:
+        """A kernel that another process of the worker has started, by its number, folder, key and `sockets` (see
+        `meeting.SocketHold.of`): it is this process's from now on. Raises KernelStartError when it does not answer."""
+        connection = Connection.met(run_dir, key)
+        hold = SocketHold.of(connection, sockets)
+        provisioner = ForkedKernelProvisioner(
+            kernel_id=run_dir.name, kernel_spec=KernelSpec(argv=[], display_name="Python 3")
+        )
+        provisioner.connection_info = connection.info
+        same_pids = not self._server.isolation.user_namespace
+        provisioner.prepare(self._server.link, identity, asdict(self._options.limits), same_pids=same_pids)
+        provisioner.ended_by = command.ended_by
+        client = hold.client(self._context)
+        client.kernel_waits = command.waits_for_reader
+        kernel = ForkedKernel(provisioner, connection, client, run_dir, hold)
+        provisioner.adopt()
+        try:
+            await connecting.meet(connecting.shake_hands(client), kernel.exited, self._options.start_timeout_s)
+        except BaseException:
+            await kernel.close()
+            await asyncio.to_thread(shutil.rmtree, run_dir, ignore_errors=True)
+            raise
         return kernel
 
     async def _launch(

@@ -26,12 +26,20 @@ SERVER_STARTS = Counter("atelier_fork_server_starts_total", "Starts of the fork 
 
 class WarmServer:
     """See the module. `up` is set while `link` takes requests, `settled` also while none can be started, for the reason
-    in `broken`. `drop_kernels` ends those made ready by the last one."""
+    in `broken`. `drop_kernels` ends those made ready by the last one; `on_change` hears that a server has come up or
+    cannot be had."""
 
-    def __init__(self, options: ForkOptions, scratch: Path, drop_kernels: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        options: ForkOptions,
+        scratch: Path,
+        drop_kernels: Callable[[], Awaitable[None]],
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
         self._options = options
         self._scratch = scratch
         self._drop_kernels = drop_kernels
+        self._on_change = on_change
         self._servers = itertools.count(1)
         self._link: ForkLink | None = None
         self._retired: list[ForkLink] = []
@@ -122,6 +130,12 @@ class WarmServer:
         self.broken = None
         self.up.set()
         self.settled.set()
+        self._on_change()
+
+    async def left(self, number: int) -> None:
+        """Return when nothing is left of the kernels of client `number`, which has ended."""
+        links = (*self._retired, *([self._link] if self._link is not None else []))
+        await asyncio.gather(*(link.left(number) for link in links))
 
     async def _watch(self) -> None:
         """Start the server again when it has ended, or when the environment it has imported is no longer the same."""
@@ -150,6 +164,7 @@ class WarmServer:
                     # Whatever it was: nobody else would start it.
                     self.broken = str(error) or type(error).__name__
                     self.settled.set()
+                    self._on_change()
                     log.error("the fork server could not be started again", reason=self.broken)
             if self._recycling.is_set():
                 self._recycling.clear()

@@ -13,7 +13,6 @@ from nbformat import NotebookNode
 from services.executor import model
 from services.executor.collecting import outputs as cell_outputs
 from services.executor.kernels.cells import CellRunner
-from services.executor.kernels.fair_reading import Turn
 from services.executor.kernels.outcomes import CellOutcome
 from services.executor.kernels.port import Kernel
 from services.executor.model import Verdict
@@ -40,7 +39,6 @@ class NotebookCells:
         stop: asyncio.Event,
         deadline: float,
         guard: Guard,
-        turn: Turn,
         on_cell: Callable[[int], Awaitable[None]],
         on_replayed: Callable[[], Awaitable[None]],
     ) -> None:
@@ -61,7 +59,6 @@ class NotebookCells:
             on_progress=chronicle.cell_progressed,
             on_output=chronicle.output,
             breached=guard.breached,
-            turn=turn,
         )
         self._deadline = deadline
         self._on_cell = on_cell

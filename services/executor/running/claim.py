@@ -10,7 +10,6 @@ import asyncpg
 
 from services.executor import model, parameter_rules
 from services.executor.environments.preparing import Environments
-from services.executor.kernels.fair_reading import FairReading
 from services.executor.kernels.port import KernelSource
 from services.executor.running.dataset_cache import DatasetCache
 from services.executor.running.file_cache import FileCache
@@ -27,7 +26,7 @@ from shared.requests import Requests
 
 @dataclass(frozen=True, kw_only=True)
 class Means:
-    """What a worker gives each of its runs."""
+    """What a slot gives its runs."""
 
     database: Database
     objects: ObjectStore
@@ -37,7 +36,6 @@ class Means:
     datasets: DatasetCache
     files: FileCache
     allowance: Allowance
-    reading: FairReading
     shutdown_grace_s: float
     """How long a kernel may take to end by itself after its last cell, in seconds."""
 

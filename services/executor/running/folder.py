@@ -27,6 +27,9 @@ SCHEMA_VERSION = 1
 MAX_SOCKET_PATH = 107
 """Longest path of a unix socket on Linux (unix(7)), in bytes."""
 
+MARK = "a-"
+"""Begins the name of a link to a kernel's folder that lies elsewhere."""
+
 SUBFOLDERS = ("inputs", "outputs", "outputs/.atelier", "work", "home", "home/matplotlib", "home/ipython", "tmp", "k")
 """`k` holds the kernel's sockets; what a run's own user may write, `forkserver.view.WRITABLE` tells."""
 
@@ -38,7 +41,6 @@ class WorkerFolder:
         self._runs = work_dir / "runs"
         self.path = self._runs / uuid4().hex[:8]
         self._lock: IO[bytes] | None = None
-        self._spares = itertools.count(1)
 
     async def open(self) -> None:
         """Make the folder, and clear away what killed workers left."""
@@ -52,7 +54,7 @@ class WorkerFolder:
 
     def _open(self) -> None:
         self.path.mkdir(parents=True, mode=0o700)
-        longest = self.path / "12345678" / "k" / "s-5"
+        longest = self.path / "1234" / "12345678" / "k" / "s-5"
         if len(os.fsencode(longest)) > MAX_SOCKET_PATH:
             raise ValueError(
                 f"ATELIER_WORK_DIR is too long for unix sockets: {longest} has over {MAX_SOCKET_PATH} bytes"
@@ -64,8 +66,25 @@ class WorkerFolder:
                 log.info("removing a dead worker's folder", folder=other.name)
                 shutil.rmtree(other, ignore_errors=True)
 
+
+class SlotFolder:
+    """The folder of one of a worker's processes, within the worker's own: kernels' folders, named shortly, because
+    sockets lie in them. Kernels that were started elsewhere are marked in it, so that their folders go with it."""
+
+    def __init__(self, worker: Path, number: int) -> None:
+        self.path = worker / f"{number:x}"
+        self._spares = itertools.count(1)
+
+    async def open(self) -> None:
+        """Make the folder."""
+        await asyncio.to_thread(self.path.mkdir, mode=0o700)
+
+    async def close(self) -> None:
+        """Remove it with all that it stands for."""
+        await asyncio.to_thread(self.remove)
+
     def run_folder(self) -> Path:
-        """Where a run's files go: a new name, and a short one, because sockets lie in it."""
+        """Where a run's files go."""
         while (path := self.path / uuid4().hex[:8]).exists():
             continue
         return path
@@ -73,6 +92,51 @@ class WorkerFolder:
     def spare_folder(self) -> Path:
         """Where a kernel's files go that is made before its run."""
         return self.path / f"p{next(self._spares):07x}"
+
+    def mark(self, run_dir: Path) -> None:
+        """Note that a kernel's folder outside this one belongs here from now on."""
+        (self.path / f"{MARK}{run_dir.name}").symlink_to(run_dir)
+
+    def forget_removed(self) -> None:
+        """Remove the marks of folders that are gone."""
+        for mark in self.path.glob(f"{MARK}*"):
+            if not mark.exists():
+                mark.unlink(missing_ok=True)
+
+    def marked(self) -> set[Path]:
+        """Return the folders that are marked."""
+        return {mark.readlink() for mark in self.path.glob(f"{MARK}*")}
+
+    def remove(self) -> None:
+        """Remove the folder, and those that are marked in it."""
+        for folder in (*self.marked(), self.path):
+            remove(folder)
+
+
+class PoolsFolder:
+    """Where the process that keeps kernels ready puts their folders: beside the slots' folders, for a kernel that a
+    slot has taken outlives that process."""
+
+    def __init__(self, worker: Path, number: int) -> None:
+        self._worker = worker
+        self._prefix = f"p{number:x}x"
+        self._spares = itertools.count(1)
+
+    async def open(self) -> None:
+        """Nothing: the worker's folder is there."""
+
+    async def close(self) -> None:
+        """Nothing: the supervisor removes what is left."""
+
+    def spare_folder(self) -> Path:
+        """Where a kernel's files go that is made before its run."""
+        return self._worker / f"{self._prefix}{next(self._spares):x}"
+
+    def remove(self, *, taken: set[Path]) -> None:
+        """Remove the folders of kernels that no slot has taken."""
+        for folder in self._worker.glob(f"{self._prefix}*"):
+            if folder not in taken:
+                remove(folder)
 
 
 def _abandoned(folder: Path) -> bool:

@@ -19,7 +19,6 @@ from services.executor.collecting.collector import Collector
 from services.executor.ending import Ending, Fenced
 from services.executor.environments.preparing import Prepared
 from services.executor.environments.rules import EnvironmentBuildError
-from services.executor.kernels.fair_reading import Turn
 from services.executor.kernels.port import Kernel, KernelRequest, KernelStartError
 from services.executor.model import Verdict
 from services.executor.running import folder, incidents, result_variable, work_files
@@ -87,11 +86,8 @@ class Run:
         self._writer.start()
         watching = asyncio.create_task(self._watch())
         try:
-            with (
-                telemetry.span("run notebook", traceparent=self.claim.row["traceparent"], execution_id=self.claim.id),
-                self._means.reading.take_part() as turn,
-            ):
-                verdict = await self._verdict_or_incident(turn)
+            with telemetry.span("run notebook", traceparent=self.claim.row["traceparent"], execution_id=self.claim.id):
+                verdict = await self._verdict_or_incident()
                 if self._writer.failure is not None:
                     raise self._writer.failure
                 if self.lost.is_set():
@@ -139,16 +135,16 @@ class Run:
             for reason in reasons:
                 reason.cancel()
 
-    async def _verdict_or_incident(self, turn: Turn) -> Verdict:
+    async def _verdict_or_incident(self) -> Verdict:
         """The verdict; where our own code fails, that is the verdict, and what the cells made is kept all the same."""
         try:
-            return await self._verdict(turn)
+            return await self._verdict()
         except Fenced:
             raise
         except Exception as error:
             return incidents.verdict_of(error, doing="running this notebook's cells")
 
-    async def _verdict(self, turn: Turn) -> Verdict:
+    async def _verdict(self) -> Verdict:
         """Prepare, start the kernel, run the cells."""
         try:
             began = time.monotonic()
@@ -191,7 +187,6 @@ class Run:
             stop=self._stop,
             deadline=self._deadline,
             guard=guard,
-            turn=turn,
             on_cell=self._collect_from,
             on_replayed=collector.pass_over,
         )

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from services.executor.kernels import output_list, recorder
-from services.executor.kernels.fair_reading import FairReading
 from services.executor.kernels.forkserver import outlet
 from services.executor.kernels.output_limits import OutputLimits
 from services.executor.kernels.port import KernelRequest
@@ -76,13 +75,9 @@ async def test_text_waits_too(session: Session) -> None:
             break
 
 
-async def test_a_flood_beside_another_run_comes_to_the_same_end(
-    session: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_flood_comes_to_its_end(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output_list, "MAX_CELL_OUTPUTS", 4_000)
-    reading = FairReading()
-    with reading.take_part() as turn, reading.take_part():
-        (outcome,) = await session.run("while True: display(1)", turn=turn)
+    (outcome,) = await session.run("while True: display(1)")
     assert outcome.error_type == "OutputLimitError", outcome
     assert not outcome.kernel_died
 

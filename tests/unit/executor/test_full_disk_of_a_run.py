@@ -39,7 +39,7 @@ async def test_the_reason_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(run, "_find_environment", AsyncMock(return_value=environment))
     monkeypatch.setattr(run, "_description", dict)
     monkeypatch.setattr(run, "_chronicle", Mock())
-    verdict = await run._verdict_or_incident(Mock())
+    verdict = await run._verdict_or_incident()
     assert (verdict.state, verdict.error_type, verdict.cause) == ("Error", "InternalError", None)
     assert verdict.error_message is not None
     assert "filling the run's folder (No space left on device)" in verdict.error_message

@@ -10,9 +10,11 @@ import os
 import random
 import socket
 from collections.abc import Collection
+from typing import Any
 
 from services.executor.kernels.forkserver import keeper, system
 from services.executor.kernels.forkserver.cgroups import Group, GroupLimits, Groups
+from services.executor.kernels.forkserver.clients import Client
 from services.executor.kernels.forkserver.confinement import Plan, Spawn
 from services.executor.kernels.forkserver.maker import Maker, MakerGone
 
@@ -38,6 +40,8 @@ class Entry:
         self.told_end = False
         self.cause: str | None = None
         self.overdue: float | None = None
+        self.owner: Client | None = None
+        self.told: list[dict[str, Any]] = []
 
 
 class Forker:

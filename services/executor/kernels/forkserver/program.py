@@ -13,18 +13,19 @@ from services.executor.kernels.forkserver.server import Server
 from services.executor.kernels.forkserver.wire import Decoder
 
 
-def _attend(pid: int, descriptor: int) -> NoReturn:
+def _attend(pid: int, *descriptors: int) -> NoReturn:
     """The process that made the user namespace only waits for the server in it."""
-    os.close(descriptor)
+    for descriptor in descriptors:
+        os.close(descriptor)
     os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) & 0xFF)
 
 
 def main() -> None:
-    """Run by the worker, with one socket's number as argument."""
-    descriptor = int(sys.argv[1])
+    """Run by the worker, with the numbers of two sockets as arguments: its own, and the door (see `clients`)."""
+    descriptor, door = int(sys.argv[1]), int(sys.argv[2])
     confinement.die_with_parent()
     os.setsid()
-    system.close_all_but(descriptor)
+    system.close_all_but(descriptor, door)
     worker = socket.socket(fileno=descriptor)
     decoder = Decoder()
     messages: list[dict[str, Any]] = []
@@ -38,7 +39,7 @@ def main() -> None:
         confinement.enter_user_namespace()
         pid = os.fork()
         if pid:
-            _attend(pid, descriptor)
+            _attend(pid, descriptor, door)
         confinement.die_with_parent()
         system.mount(None, "/", None, system.MS_REC | system.MS_PRIVATE)
         with contextlib.suppress(OSError):  # then the probes find that there is no private /proc
@@ -46,7 +47,7 @@ def main() -> None:
         configuration["inUserNamespace"] = True
     system.prctl(system.PR_SET_CHILD_SUBREAPER, 1)
     forker, ready = survey.prepare(configuration)
-    server = Server(worker, forker)
+    server = Server(worker, socket.socket(fileno=door), forker)
     try:
         server.serve(ready)
     finally:

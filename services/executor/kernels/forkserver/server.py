@@ -12,12 +12,12 @@ import socket
 import time
 from typing import Any
 
-from services.executor.kernels.forkserver import confinement, preload
+from services.executor.kernels.forkserver import clients, confinement, preload
+from services.executor.kernels.forkserver.clients import Client
 from services.executor.kernels.forkserver.confinement import Spawn
 from services.executor.kernels.forkserver.footprint import Footprints
 from services.executor.kernels.forkserver.forking import Entry, Forker
 from services.executor.kernels.forkserver.keeper import BOUND
-from services.executor.kernels.forkserver.wire import Decoder, encode
 
 WATCH_MS = 200
 """How often memory is measured where no control group holds it, in milliseconds."""
@@ -35,12 +35,14 @@ NAMESPACES = 8
 
 
 class Server:
-    """See the module."""
+    """See the module. Every kernel belongs to one client: it hears of the kernel, and the kernel ends with it."""
 
-    def __init__(self, worker: socket.socket, forker: Forker) -> None:
-        self._worker = worker
+    def __init__(self, worker: socket.socket, door: socket.socket, forker: Forker) -> None:
+        self._supervisor = Client(0, worker)
+        self._door = door
+        self._clients: dict[int, Client] = {worker.fileno(): self._supervisor}
+        self._leaving: set[int] = set()
         self._forker = forker
-        self._decoder = Decoder()
         self._entries: dict[int, Entry] = {}
         self._watched = select.poll()
         self._by_descriptor: dict[int, Entry] = {}
@@ -53,18 +55,19 @@ class Server:
         woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-        self._watched.register(self._worker.fileno(), select.POLLIN)
+        self._watched.register(self._supervisor.fileno(), select.POLLIN)
+        self._watched.register(self._door.fileno(), select.POLLIN)
         self._watched.register(woken, select.POLLIN)
-        self._tell({"event": "ready", **ready})
+        self._supervisor.tell({"event": "ready", **ready})
         next_watch = 0.0
         while True:
             for descriptor, _ in self._watched.poll(self._patience()):
-                if descriptor == self._worker.fileno():
-                    data = self._worker.recv(65_536)
-                    if not data:
+                if descriptor in self._clients:
+                    client = self._clients[descriptor]
+                    if not self._listen_to(client) and client is self._supervisor:
                         return
-                    for message in self._decoder.feed(data):
-                        self._obey(message)
+                elif descriptor == self._door.fileno():
+                    self._let_in()
                 elif descriptor == woken:
                     os.read(woken, 512)
                 elif descriptor in self._by_descriptor:
@@ -73,6 +76,7 @@ class Server:
                     self._hear_kernel(self._by_report[descriptor])
             self._press()
             self._reap()
+            self._see_off()
             if self._retiring and not self._entries:
                 return
             if time.monotonic() >= next_watch:
@@ -84,37 +88,84 @@ class Server:
             return REMOVE_MS
         return WATCH_MS if self._forker.groups is None and self._entries else None
 
-    def _obey(self, message: dict[str, Any]) -> None:
+    def _let_in(self) -> None:
+        client = clients.let_in(self._door)
+        if client is None:
+            self._watched.unregister(self._door.fileno())
+            return
+        self._clients[client.fileno()] = client
+        self._watched.register(client.fileno(), select.POLLIN)
+
+    def _listen_to(self, client: Client) -> bool:
+        """Obey what a client says; returns whether it is still there. What is left of it when it has gone are its
+        kernels: they are ended."""
+        messages = client.read()
+        if messages is None:
+            self._watched.unregister(client.fileno())
+            del self._clients[client.fileno()]
+            client.connection.close()
+            self._leaving.add(client.number)
+            for entry in self._entries.values():
+                if entry.owner is client and not entry.reaped:
+                    self._kill(entry)
+            return False
+        for message in messages:
+            self._obey(client, message)
+        return True
+
+    def _see_off(self) -> None:
+        """Tell the supervisor of clients that have gone and of whose kernels nothing is left."""
+        for number in list(self._leaving):
+            if not any(entry.owner is not None and entry.owner.number == number for entry in self._entries.values()):
+                self._leaving.discard(number)
+                self._supervisor.tell({"event": "clientGone", "client": number})
+
+    def _obey(self, client: Client, message: dict[str, Any]) -> None:
         if message["op"] == "spawn":
-            self._spawn(message)
+            self._spawn(client, message)
             return
         if message["op"] == "retire":
             self._retiring = True
             return
+        if message["op"] == "adopt":
+            self._give(client, message["id"])
+            return
         entry = self._entries.get(message["id"])
-        if entry is None or entry.reaped:
+        if entry is None or entry.reaped or entry.owner is not client:
             return
         if message["op"] == "kill":
             self._kill(entry)
         else:
             self._signal(entry, int(message["signal"]))
 
-    def _spawn(self, message: dict[str, Any]) -> None:
+    def _give(self, client: Client, identity: int) -> None:
+        """Have a kernel belong to another client, which is told all that its former one was told."""
+        entry = self._entries.get(identity)
+        if entry is None:
+            client.tell({"event": "failed", "id": identity, "reason": "the kernel has ended"})
+            client.tell({"event": "gone", "id": identity})
+            return
+        entry.owner = client
+        for message in entry.told:
+            client.tell(message)
+
+    def _spawn(self, client: Client, message: dict[str, Any]) -> None:
         spawn = Spawn.of(message, self._forker.free_uid(self._entries.values()), self._forker.plan.environment)
         try:
             if spawn.uid is not None:
                 confinement.hand_over(spawn.run_dir, spawn.uid)
             entry = self._forker.fork(spawn, preload.run_kernel)
         except OSError as error:
-            self._tell({"event": "failed", "id": spawn.id, "reason": str(error)})
-            self._tell({"event": "gone", "id": spawn.id})
+            client.tell({"event": "failed", "id": spawn.id, "reason": str(error)})
+            client.tell({"event": "gone", "id": spawn.id})
             return
+        entry.owner = client
         self._entries[spawn.id] = entry
         assert entry.channel is not None  # noqa: S101 - just made
         self._by_descriptor[entry.channel.fileno()] = entry
         self._watched.register(entry.channel.fileno(), select.POLLIN)
         group = entry.group.notice() if entry.group is not None else None
-        self._tell({"event": "spawned", "id": spawn.id, "pid": entry.pid, "uid": spawn.uid, "group": group})
+        _tell(entry, {"event": "spawned", "pid": entry.pid, "uid": spawn.uid, "group": group})
 
     def _hear(self, entry: Entry) -> None:
         """A keeper's message, or its end."""
@@ -134,7 +185,7 @@ class Server:
         else:
             if message["event"] == "failed":
                 entry.told_end = True
-            self._tell({**message, "id": entry.spawn.id})
+            _tell(entry, message)
 
     def _admit(self, entry: Entry, namespaces: list[int]) -> None:
         """Fork a kernel whose keeper is there."""
@@ -142,7 +193,7 @@ class Server:
             self._forker.admit(entry, namespaces)
         except OSError as error:
             entry.told_end = True
-            self._tell({"event": "failed", "id": entry.spawn.id, "reason": str(error)})
+            _tell(entry, {"event": "failed", "reason": str(error)})
             self._kill_keeper(entry)
         else:
             assert entry.report is not None  # noqa: S101 - just made
@@ -164,10 +215,10 @@ class Server:
         os.close(entry.report)
         entry.report = None
         if words == BOUND:
-            self._tell({"event": "bound", "id": entry.spawn.id, "kernel": entry.kernel})
+            _tell(entry, {"event": "bound", "kernel": entry.kernel})
         elif words and not entry.told_end:
             entry.told_end = True
-            self._tell({"event": "failed", "id": entry.spawn.id, "reason": words.decode(errors="replace")})
+            _tell(entry, {"event": "failed", "reason": words.decode(errors="replace")})
 
     def _tell_end(self, entry: Entry, message: dict[str, Any]) -> None:
         if entry.told_end:
@@ -191,16 +242,7 @@ class Server:
             use["peakMemoryBytes"] = max(use["peakMemoryBytes"], self._footprints.peak(entry.pid))
         if status == -signal.SIGXCPU:
             cause = "cpu"
-        self._tell(
-            {
-                "event": "exited",
-                "id": entry.spawn.id,
-                "status": status,
-                "cause": cause,
-                "method": method,
-                **use,
-            }
-        )
+        _tell(entry, {"event": "exited", "status": status, "cause": cause, "method": method, **use})
 
     def _signal(self, entry: Entry, number: int) -> None:
         """Signal a kernel, itself or through its keeper."""
@@ -265,7 +307,7 @@ class Server:
             if entry.reaped and (entry.group is None or entry.group.remove()):
                 del self._entries[identity]
                 self._footprints.forget(entry.pid)
-                self._tell({"event": "gone", "id": identity})
+                _tell(entry, {"event": "gone"})
 
     def _dismiss(self, entry: Entry, status: int, usage: resource.struct_rusage) -> None:
         """A kernel of this server's own has ended: its keeper tells what its orphans used, and ends with them."""
@@ -299,10 +341,6 @@ class Server:
             entry.cause = cause
             self._kill(entry)
 
-    def _tell(self, message: dict[str, Any]) -> None:
-        with contextlib.suppress(OSError):  # the worker is gone; the next read ends the loop
-            self._worker.sendall(encode(message))
-
     def close(self) -> None:
         """End every kernel, wait for their ends, remove what was made."""
         for entry in self._entries.values():
@@ -314,3 +352,11 @@ class Server:
             time.sleep(0.005)
         if self._forker.groups is not None:
             self._forker.groups.close()
+
+
+def _tell(entry: Entry, message: dict[str, Any]) -> None:
+    """Tell a kernel's owner of it, and keep what was told for the client that it may be given to."""
+    message = {**message, "id": entry.spawn.id}
+    entry.told.append(message)
+    if entry.owner is not None:
+        entry.owner.tell(message)

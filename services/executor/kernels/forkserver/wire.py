@@ -1,9 +1,11 @@
 """Messages between worker and fork server: a length of four bytes, then JSON. A socket's end ends every kernel.
 
 Worker to server: `{"op":"configure",...}` once, then `{"op":"spawn","id",...}`, `{"op":"signal","id","signal"}`,
-`{"op":"kill","id"}`, `{"op":"retire"}` (end with the last kernel). Server to worker: `{"event":"ready","layers",...}`
-once, then for each id `spawned` (pid; group: where its use can be read), `bound` (its sockets can be connected to),
-`exited` (status, cause, use) or `failed` (reason), `gone` (nothing of it is left).
+`{"op":"kill","id"}`, `{"op":"adopt","id"}` (the kernel is this client's from now on), `{"op":"retire"}` (end with the
+last kernel). Server to worker: `{"event":"ready","layers",...}` once, then for each id `spawned` (pid; group: where its
+use can be read), `bound` (its sockets can be connected to), `exited` (status, cause, use) or `failed` (reason), `gone`
+(nothing of it is left); `clientGone` (client) when nothing is left of the kernels of a client that has ended. A worker
+has several clients (see `clients`).
 """
 
 from __future__ import annotations
