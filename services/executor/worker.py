@@ -18,6 +18,7 @@ from prometheus_client import Gauge
 from services.executor import claiming, store
 from services.executor.environments.base import BaseEnvironment
 from services.executor.lease import Held, Lease
+from services.executor.running import incidents
 from services.executor.settings import WorkerSettings
 from services.executor.slots.supervised import RunKey, Supervised
 from services.executor.slots.supervisor import Supervisor
@@ -39,6 +40,10 @@ COMMITTING_S = 0.2
 
 SLOTS_BUSY = Gauge("atelier_worker_slots_busy", "Runs in hand")
 SLOTS = Gauge("atelier_worker_slots", "Runs this worker takes at a time")
+
+
+class StuckError(Exception):
+    """A slot's process did not answer any more."""
 
 
 @dataclass(eq=False)
@@ -200,8 +205,13 @@ class Worker:
         try:
             self._supervisor.look_for_changes()
             if not await slot.execute(key):
-                await self._supervisor.left(slot.number)
-                await self._let_go(key, reason="its slot's process has ended")
+                await self._supervisor.left(slot.number)  # before its user code is run again
+                if slot.is_stuck:
+                    # What held up its process would do so the next time, too.
+                    verdict = incidents.verdict_of(StuckError("the slot did not answer"), doing="running this notebook")
+                    await incidents.end_run(self._database, *key, verdict)
+                else:
+                    await self._let_go(key, reason="its slot's process has ended")
         finally:
             del self._runs[key]
 

@@ -44,6 +44,7 @@ class WorkerApp:
         supervisor = self._supervisor = Supervisor(
             orders.fork_options(settings, pool_size=pool_size),
             slots=slots,
+            stuck_s=settings.lease_s,
             folder=folder.path,
             order=lambda: orders.order(settings, store_settings, work_dir, folder.path, fonts.folder, base.interpreter),
         )

@@ -15,13 +15,10 @@ from uuid import uuid4
 import orjson
 import structlog
 
-from services.executor import to_the_end
+from services.executor import file_lock, to_the_end
 from services.executor.environments import untrusted
 
 log = structlog.get_logger(__name__)
-
-POLL_S = 0.05
-"""How often a lock is tried that another holds, in seconds."""
 
 CACHE_LOCK = "cache"
 """The lock of whoever uses the cache (shared) or removes it (alone)."""
@@ -68,7 +65,7 @@ class Shelf:
         for folder in (self._built, self._building, self._resolved, self._locks, self.scratch):
             folder.mkdir(parents=True, exist_ok=True, mode=0o755)
         for left in self._building.iterdir():
-            descriptor = _locked_at_once(self._locks / f"{left.name.partition('.')[0]}.build", fcntl.LOCK_EX)
+            descriptor = file_lock.at_once(self._locks / f"{left.name.partition('.')[0]}.build", fcntl.LOCK_EX)
             if descriptor is not None:
                 shutil.rmtree(left, ignore_errors=True)
                 os.close(descriptor)
@@ -76,8 +73,7 @@ class Shelf:
     @contextlib.asynccontextmanager
     async def building(self, name: str) -> AsyncIterator[None]:
         """Only one at a time, of all workers, does what is named so; others wait and find it done."""
-        while (descriptor := _locked_at_once(self._locks / f"{name}.build", fcntl.LOCK_EX)) is None:
-            await asyncio.sleep(POLL_S)
+        descriptor = await file_lock.acquired(self._locks / f"{name}.build", fcntl.LOCK_EX)
         try:
             yield
         finally:
@@ -86,8 +82,7 @@ class Shelf:
     @contextlib.asynccontextmanager
     async def cache_in_use(self) -> AsyncIterator[Path]:
         """The cache of packages, which is not removed meanwhile."""
-        while (descriptor := _locked_at_once(self._locks / CACHE_LOCK, fcntl.LOCK_SH)) is None:
-            await asyncio.sleep(POLL_S)
+        descriptor = await file_lock.acquired(self._locks / CACHE_LOCK, fcntl.LOCK_SH)
         try:
             yield self.cache
         finally:
@@ -102,7 +97,7 @@ class Shelf:
     def lease(self, name: str) -> Lease | None:
         """The environment, kept from removal; None when it is not (or no longer) there."""
         use = self._locks / f"{name}.use"
-        descriptor = _locked_at_once(use, fcntl.LOCK_SH)
+        descriptor = file_lock.at_once(use, fcntl.LOCK_SH)
         if descriptor is None:
             return None  # it is being removed
         folder = self._built / name
@@ -114,8 +109,7 @@ class Shelf:
 
     async def publish(self, built: Path, name: str) -> Lease:
         """Put a finished environment on the shelf, whole or not at all, and take it in use."""
-        while (descriptor := _locked_at_once(self._locks / f"{name}.use", fcntl.LOCK_SH)) is None:
-            await asyncio.sleep(POLL_S)
+        descriptor = await file_lock.acquired(self._locks / f"{name}.use", fcntl.LOCK_SH)
         try:
             await to_the_end.in_thread(self._publish, built, name)
         except BaseException:
@@ -158,13 +152,13 @@ class Shelf:
         for lock in self._locks.iterdir():
             if lock.name == CACHE_LOCK or (self._built / lock.stem).exists() or _age_s(lock) <= KEPT_S:
                 continue
-            descriptor = _locked_at_once(lock, fcntl.LOCK_EX)
+            descriptor = file_lock.at_once(lock, fcntl.LOCK_EX)
             if descriptor is not None:
                 lock.unlink(missing_ok=True)
                 os.close(descriptor)
 
     def _remove_cache(self) -> None:
-        descriptor = _locked_at_once(self._locks / CACHE_LOCK, fcntl.LOCK_EX)
+        descriptor = file_lock.at_once(self._locks / CACHE_LOCK, fcntl.LOCK_EX)
         if descriptor is not None:
             try:
                 discard(self.cache, self._building)
@@ -179,7 +173,7 @@ class Shelf:
             return 0.0
 
     def _remove(self, name: str) -> bool:
-        descriptor = _locked_at_once(self._locks / f"{name}.use", fcntl.LOCK_EX)
+        descriptor = file_lock.at_once(self._locks / f"{name}.use", fcntl.LOCK_EX)
         if descriptor is None:
             return False
         try:
@@ -209,20 +203,6 @@ def _age_s(path: Path) -> float:
         return time.time() - path.stat().st_mtime
     except FileNotFoundError:
         return 0.0
-
-
-def _locked_at_once(path: Path, kind: int) -> int | None:
-    """A descriptor that holds the lock, or None when another has it, or has just removed its file."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        is_there = os.fstat(descriptor).st_nlink > 0
-    except BlockingIOError:
-        is_there = False
-    if not is_there:
-        os.close(descriptor)
-        return None
-    return descriptor
 
 
 def discard(folder: Path, aside: Path) -> None:

@@ -40,7 +40,8 @@ class Origin:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as another process of the worker is told of it."""
-        return {"kind": self.kind, "command": asdict(self.command), "lasting": self.lasting}
+        paths = {"readable": [str(path) for path in self.command.readable]}
+        return {"kind": self.kind, "command": asdict(self.command) | paths, "lasting": self.lasting}
 
     @classmethod
     def from_json(cls, told: dict[str, Any]) -> Self:

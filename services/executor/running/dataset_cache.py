@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import structlog
 
+from services.executor import file_lock
 from shared.contracts.datasets import PinnedDataset
 from shared.errors import AtelierError
 from shared.objects import ObjectStore
@@ -25,7 +26,7 @@ CSV_GROWTH = 5
 
 
 class DatasetCache:
-    """One per worker process; removed with the worker's folder."""
+    """The cache of a worker, as one of its slots uses it: they share `folder`, which goes with the worker."""
 
     def __init__(self, folder: Path, objects: ObjectStore) -> None:
         self._folder = folder
@@ -47,9 +48,15 @@ class DatasetCache:
     async def _once(self, key: str, make: Callable[[], Coroutine[Any, Any, Path]]) -> Path:
         fetch = self._fetches.get(key)
         if fetch is None:
-            fetch = self._fetches[key] = asyncio.create_task(make())
+            fetch = self._fetches[key] = asyncio.create_task(self._alone(key, make))
             fetch.add_done_callback(lambda done: self._forget(key, done))
         return await asyncio.shield(fetch)
+
+    async def _alone(self, key: str, make: Callable[[], Coroutine[Any, Any, Path]]) -> Path:
+        """What is made, by one slot at a time: whoever comes after another finds it there."""
+        await asyncio.to_thread(self._folder.mkdir, exist_ok=True, mode=0o755)
+        async with file_lock.alone(self._folder / f".{key}.lock"):
+            return await make()
 
     def _forget(self, key: str, done: asyncio.Task[Path]) -> None:
         del self._fetches[key]
@@ -78,7 +85,6 @@ class DatasetCache:
         return path
 
     def _make_room(self, wanted: int) -> None:
-        self._folder.mkdir(exist_ok=True, mode=0o755)
         files = [file for file in self._folder.iterdir() if file.suffix in (".parquet", ".csv")]
         files.sort(key=lambda file: file.stat().st_mtime)
         total = wanted + sum(file.stat().st_size for file in files)

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import structlog
 
+from services.executor import file_lock
 from shared.contracts.base import Caller, Scope
 from shared.contracts.files import LocateContents, StoredContent
 from shared.contracts.notebooks import FileReference
@@ -33,7 +34,8 @@ AT_ONCE = 8
 
 
 class FileCache:
-    """One per worker process; removed with the worker's folder. Kernels never see what is in it: they get copies."""
+    """The cache of a worker, as one of its slots uses it: they share `folder`, which goes with the worker. Kernels
+    never see what is in it: they get copies."""
 
     def __init__(self, folder: Path, objects: ObjectStore, requests: Requests) -> None:
         self._folder = folder
@@ -85,6 +87,10 @@ class FileCache:
             log.warning("content of a file not fetched", reason=str(error))
 
     async def _fetch(self, content: StoredContent) -> None:
+        async with file_lock.alone(self._folder / f".{content.sha256}.lock"):
+            await self._fetch_alone(content)
+
+    async def _fetch_alone(self, content: StoredContent) -> None:
         path = self._folder / content.sha256
         if await asyncio.to_thread(path.exists):
             return  # another run has fetched it since this one looked

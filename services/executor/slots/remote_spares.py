@@ -13,8 +13,15 @@ from services.executor.kernels.port import KernelStartError
 from services.executor.kernels.spares import Origin
 from services.executor.slots.channel import Channel, Message
 
+MOST_ASKS = 3
+"""How often a kernel is asked for, when the process that keeps them ends meanwhile."""
+
 Adopt = Callable[[Origin, Message, Sequence[int]], Awaitable[ForkedKernel]]
 """Makes a kernel of what `pools` tells of it, and of its sockets; raises KernelStartError."""
+
+
+class _ProcessEnded(Exception):
+    """The process that keeps kernels ready has ended before it answered."""
 
 
 class RemoteSpares:
@@ -54,6 +61,14 @@ class RemoteSpares:
 
     async def take(self, origin: Origin) -> tuple[ForkedKernel, bool]:
         """See Spares."""
+        for _ in range(MOST_ASKS):
+            try:
+                return await self._take(origin)
+            except _ProcessEnded:
+                continue
+        raise KernelStartError("the process that keeps such kernels ready ended each time; the worker's log says why")
+
+    async def _take(self, origin: Origin) -> tuple[ForkedKernel, bool]:
         await self._connected.wait()
         channel, number = self._channel, next(self._numbers)
         assert channel is not None  # noqa: S101 - connected
@@ -93,4 +108,4 @@ class RemoteSpares:
     def _fail_all(self) -> None:
         for waiting in self._waiting.values():
             if not waiting.done():
-                waiting.set_exception(KernelStartError("the process that keeps kernels ready has ended"))
+                waiting.set_exception(_ProcessEnded())

@@ -17,6 +17,9 @@ from services.executor.slots.samples import Piece
 ANSWER_S = 0.5
 """How long a process may take to answer, in seconds; one that is busier is left out."""
 
+WATCH_S = 0.5
+"""Pause between two looks whether a process still answers, in seconds."""
+
 RunKey = tuple[UUID, int]
 """An attempt at a run: its execution's id and its epoch."""
 
@@ -31,6 +34,7 @@ class Supervised:
         self.opened = asyncio.Event()
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.ready = 0
+        self.is_stuck = False
         self.run: RunKey | None = None
         self.idle_since = time.monotonic()
         self._on_change = on_change
@@ -78,6 +82,17 @@ class Supervised:
         await asyncio.wait(either, timeout=ANSWER_S, return_when=asyncio.FIRST_COMPLETED)
         del self._asked[number]
         return answer.result() if answer.done() else []
+
+    async def watch(self, limit_s: float) -> None:
+        """Return when it has not answered for `limit_s` seconds. Only time in which this process ran counts: a machine
+        that stands still is no fault of it."""
+        silent_s = 0.0
+        while silent_s < limit_s:
+            await asyncio.sleep(WATCH_S)
+            if await self.ask("state"):
+                silent_s = 0.0
+            else:
+                silent_s += WATCH_S + ANSWER_S
 
     async def state(self) -> dict[str, Any]:
         """Return what it tells of itself for `/readyz`."""

@@ -41,19 +41,22 @@ ENDED = Counter("atelier_worker_processes_ended_total", "Processes of a worker t
 
 
 class Supervisor:
-    """See the module. `order` is what each process is told at its start; `pool_size` kernels are shared out among the
-    slots. `on_change` hears that a slot may have become free."""
+    """See the module. A process that does not answer for `stuck_s` seconds is killed. `order` is what each is told at
+    its start. `on_change` hears that a slot may have become
+    free."""
 
     def __init__(
         self,
         options: ForkOptions,
         *,
         slots: int,
+        stuck_s: float,
         folder: Path,
         order: Callable[[], dict[str, Any]],
     ) -> None:
         self._options = options
         self._slots = slots
+        self._stuck_s = stuck_s
         self._folder = folder
         self._order = order
         self._server = WarmServer(options, folder / "kernels", self._tell_of_absence, self._tell_of_server)
@@ -107,7 +110,7 @@ class Supervisor:
         if self._control is not None:
             self._control.close()
         if self._template is not None:
-            await self._template.wait()
+            await self._template.wait()  # it kills those that are late
         await self._server.close()
         await asyncio.gather(*self._cleaning, return_exceptions=True)
 
@@ -158,7 +161,7 @@ class Supervisor:
         while not self._stopping:
             began = time.monotonic()
             member = await self._start(role, share)
-            status = await asyncio.shield(member.ended)
+            status = await self._end_of(member)
             self._members.pop(member.number, None)
             cleaning = asyncio.create_task(self._clean_up_after(member))
             self._cleaning.add(cleaning)
@@ -169,6 +172,22 @@ class Supervisor:
             log.error("a process of the worker has ended", role=role, number=member.number, status=status)
             if time.monotonic() - began < QUICK_S:
                 await asyncio.sleep(PAUSE_S)
+
+    async def _end_of(self, member: Supervised) -> int:
+        """Wait for the end of a process; one that answers no more is killed. Returns its status."""
+        watching = asyncio.create_task(self._watch(member))
+        try:
+            return await asyncio.shield(member.ended)
+        finally:
+            watching.cancel()
+
+    async def _watch(self, member: Supervised) -> None:
+        await member.opened.wait()
+        await member.watch(self._stuck_s)
+        log.error("a process of the worker does not answer and is killed", role=member.role, number=member.number)
+        member.is_stuck = True
+        assert self._control is not None  # noqa: S101 - it has started the member
+        self._control.send({"kill": member.number})
 
     async def _start(self, role: str, share: int) -> Supervised:
         async with self._starting:
