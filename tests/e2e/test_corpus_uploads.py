@@ -59,6 +59,7 @@ def as_json(file: bytes) -> bytes:
     return orjson.dumps(orjson.loads(file), option=orjson.OPT_SORT_KEYS)
 
 
+@pytest.mark.slow(reason="a hundred files, each uploaded, exported and uploaded again")
 async def test_the_corpus_through_http(reader: Api) -> None:
     waiting = iter(CORPUS)
 

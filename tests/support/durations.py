@@ -10,7 +10,7 @@ import os
 
 import pytest
 
-USUAL_LOAD = 4
+USUAL_LOAD = 2
 """Processes that want a processor, for each processor, while `make test` alone is at work."""
 
 

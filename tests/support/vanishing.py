@@ -48,7 +48,7 @@ async def at_work(stack: Stack, api: Api, kinds: list[str]) -> tuple[list[dict[s
     for run in runs:
         await until(api, run, timeout_s=START_S, phase="ExecutingCells")
     async with asyncio.timeout(START_S):
-        while sum(process.cmdline()[:1] == [MARK] for process in living(below(stack))) < len(kinds):
+        while sum(_is_child_of_a_kernel(process) for process in living(below(stack))) < len(kinds):
             await asyncio.sleep(0.05)
     return runs, below(stack)
 
@@ -56,6 +56,13 @@ async def at_work(stack: Stack, api: Api, kinds: list[str]) -> tuple[list[dict[s
 def below(stack: Stack) -> list[psutil.Process]:
     """Every process that the worker or one of its children started."""
     return psutil.Process(stack.worker.pid).children(recursive=True)
+
+
+def _is_child_of_a_kernel(process: psutil.Process) -> bool:
+    try:
+        return process.cmdline()[:1] == [MARK]
+    except psutil.NoSuchProcess:  # it has just ended
+        return False
 
 
 def living(processes: list[psutil.Process]) -> list[psutil.Process]:

@@ -11,6 +11,7 @@ from services.gateway.bodies import AttemptQuery, ResultsQuery
 from services.gateway.calls import OF_DOWNLOADS, Asked, Call
 from services.gateway.model import Role
 from services.gateway.routes.executions import EXECUTION
+from shared import ops
 from shared.contracts.executions import GetExecutionNotebook, LocateResults, ResultsLocation
 from shared.contracts.notebooks import IpynbFile
 from shared.contracts.results import (
@@ -24,6 +25,10 @@ from shared.contracts.results import (
 )
 from shared.contracts.transfers import ARCHIVE_DOWNLOAD, ARTIFACT_DOWNLOAD, ArchiveDownload, ArtifactDownload
 from shared.errors import Fault, Invalid, NotFound
+
+PAGE_PATIENCE_S = 30.0
+"""How long the rest of an answer that has begun may wait for a service that is away or busy, in seconds: it cannot turn
+into a 503 any more."""
 
 
 async def get_results(asked: Asked) -> Any:
@@ -56,7 +61,8 @@ async def get_results(asked: Asked) -> Any:
                 with_links=True,
                 after=after,
                 limit=results.PAGE_ENTRIES,
-            )
+            ),
+            patience_s=PAGE_PATIENCE_S if ops.has_begun(asked.request) else 0.0,
         )
 
     first = await page(None, None)

@@ -6,7 +6,9 @@ Kernels of built environments see nothing of the services: `program` is put on t
 
 from __future__ import annotations
 
+import errno
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -74,6 +76,7 @@ def application_class() -> Any:
             context.setsockopt(zmq.XPUB_NODROP, 1)
             for limit in (zmq.SNDHWM, zmq.RCVHWM):  # of the way to the publishing thread, too
                 context.setsockopt(limit, MOST_MESSAGES)
+            logging.getLogger("tornado.general").addFilter(_is_no_closed_socket)
             super().init_iopub(context)
 
         def start(self) -> None:
@@ -84,6 +87,13 @@ def application_class() -> Any:
             super().start()
 
     return KernelApplication
+
+
+def _is_no_closed_socket(record: logging.LogRecord) -> bool:
+    """A filter. While a kernel ends, a stream may find its socket closed that it was about to read. tornado logs that as
+    an error, which would come out as the last cell's. Returns whether the record is anything else."""
+    error = record.exc_info[1] if record.exc_info else None
+    return getattr(error, "errno", None) != errno.ENOTSOCK
 
 
 def _session_class(base: Any) -> Any:
