@@ -90,7 +90,7 @@ def application_class() -> Any:
 
 
 def _is_no_closed_socket(record: logging.LogRecord) -> bool:
-    """A filter. While a kernel ends, a stream may find its socket closed that it was about to read. tornado logs that as
+    """A filter. While a kernel ends, a stream may find a socket closed that it was about to read. tornado logs that as
     an error, which would come out as the last cell's. Returns whether the record is anything else."""
     error = record.exc_info[1] if record.exc_info else None
     return getattr(error, "errno", None) != errno.ENOTSOCK
