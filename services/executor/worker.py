@@ -184,6 +184,7 @@ class Worker:
         for (execution_id, _), other in self._runs.items():
             if execution_id == key[0]:
                 other.tell("lost")
+        slot.run = key  # from now on it is not free
         self._runs[key] = _Run(slot, time.monotonic())
         self._tasks[key] = asyncio.create_task(self._execute(key, former))
         self._tasks[key].add_done_callback(lambda _: self._on_run_done(key))
@@ -199,7 +200,6 @@ class Worker:
         """Have its slot drive it, after the `former` attempts that this worker lost while it stood still: user code of
         two attempts must not run at once."""
         slot = self._runs[key].slot
-        slot.run = key
         if former:
             await asyncio.wait(former)
         try:
