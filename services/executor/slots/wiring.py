@@ -113,7 +113,7 @@ def _slot(told: dict[str, Any], settings: WorkerSettings, connection: socket.soc
         spares=spares,
         on_ready=slot.tell_ready,
     )
-    bones = lay_bones(settings, "slot", Readiness())
+    bones = lay_bones(settings, "worker", Readiness())
     objects = S3ObjectStore(ObjectStoreSettings(**told["objects"]))
     environments = _environments(told, settings, bones.database, objects)
     means = Means(
