@@ -11,28 +11,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import structlog
-import uvloop
 
 from services.executor.slots import samples
 from services.executor.slots.channel import Channel, Message
 from services.executor.slots.followed_server import FollowedServer
-from shared import telemetry
 from shared.process import Part
 
 log = structlog.get_logger(__name__)
-
-
-def main(order: dict[str, Any], connection: socket.socket) -> None:
-    """Live as the supervisor's order says, until it says to stop or goes away. Called in a fork of the template."""
-    telemetry.start("executor-worker", level=order["settings"]["log_level"])
-    uvloop.run(_live(order, connection))
-    telemetry.stop()
-
-
-async def _live(order: dict[str, Any], connection: socket.socket) -> None:
-    from services.executor.slots import wiring  # noqa: PLC0415 - it makes members
-
-    await wiring.member(order, connection).live()
 
 
 class Member(ABC):

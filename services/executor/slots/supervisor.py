@@ -34,6 +34,9 @@ log = structlog.get_logger(__name__)
 STOP_S = 15.0
 """How long the processes may take to close what they have open, in seconds; then they are killed."""
 
+ENVIRONMENT = {"PYTHONPATH": str(apart.ROOT), "OPENBLAS_NUM_THREADS": "1"}
+"""What the template is given besides the worker's own: it has one thread, so that nothing is lost by a fork."""
+
 QUICK_S, PAUSE_S = 2.0, 0.5
 """A process that ends within so many seconds of its start is replaced after such a pause, in seconds."""
 
@@ -263,7 +266,7 @@ class Supervisor:
                 "-m",
                 template.__name__,
                 str(theirs.fileno()),
-                env=os.environ | {"PYTHONPATH": str(apart.ROOT)},
+                env=os.environ | ENVIRONMENT,
                 stdin=DEVNULL,
                 pass_fds=[theirs.fileno()],
             )

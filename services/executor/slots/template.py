@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 import orjson
 
-from services.executor.slots import process
+from services.executor.slots import wiring
 from shared import apart
 
 MOST_MEMORY_BYTES = 2_000_000_000
@@ -92,7 +92,7 @@ def _live(order: dict[str, Any], channel: int) -> NoReturn:
     os.closerange(kept + 1, 1 << 20)
     status = 1
     with contextlib.suppress(KeyboardInterrupt):
-        process.main(order, socket.socket(fileno=kept))
+        wiring.main(order, socket.socket(fileno=kept))
         status = 0
     sys.stdout.flush()
     sys.stderr.flush()

@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
 from services.executor import store
 from services.executor.bones import lay_bones
 from services.executor.environments.base import BaseEnvironment, Interpreter
@@ -37,12 +39,24 @@ from services.executor.slots.pools_process import PoolsProcess
 from services.executor.slots.process import Member
 from services.executor.slots.remote_spares import RemoteSpares
 from services.executor.slots.slot import Slot
+from shared import telemetry
 from shared.database import Database
 from shared.objects import S3ObjectStore
 from shared.ops import Readiness
 from shared.settings import ObjectStoreSettings
 
 DropKernels = Callable[[], Awaitable[None]]
+
+
+def main(told: dict[str, Any], connection: socket.socket) -> None:
+    """Live as the supervisor's order says, until it says to stop or goes away. Called in a fork of the template."""
+    telemetry.start("executor-worker", level=told["settings"]["log_level"])
+    uvloop.run(_live(told, connection))
+    telemetry.stop()
+
+
+async def _live(told: dict[str, Any], connection: socket.socket) -> None:
+    await member(told, connection).live()
 
 
 def member(told: dict[str, Any], connection: socket.socket) -> Member:
