@@ -3,6 +3,9 @@ supervisor imports none of what kernels and results need."""
 
 from __future__ import annotations
 
+import os
+
+from services.executor import secrecy
 from services.executor.bones import lay_bones
 from services.executor.environments.base import BaseEnvironment
 from services.executor.font_cache import FontCache
@@ -39,6 +42,10 @@ class WorkerApp:
         base = BaseEnvironment(settings.kernel_python)
         folder = WorkerFolder(work_dir)
         fonts = FontCache(settings.kernel_python, folder.path / "fonts")
+        tracing = {
+            name: value for name, value in os.environ.items() if name in secrecy.OTHERS and name.startswith("OTEL_")
+        }
+        secrecy.forget()  # all settings have been read
         slots = settings.worker_slots
         pool_size = slots if settings.kernel_pool_size is None else settings.kernel_pool_size
         supervisor = self._supervisor = Supervisor(
@@ -46,7 +53,15 @@ class WorkerApp:
             slots=slots,
             stuck_s=settings.lease_s,
             folder=folder.path,
-            order=lambda: orders.order(settings, store_settings, work_dir, folder.path, fonts.folder, base.interpreter),
+            order=lambda: orders.order(
+                settings,
+                store_settings,
+                base.interpreter,
+                work_dir=work_dir,
+                folder=folder.path,
+                fonts=fonts.folder,
+                tracing=tracing,
+            ),
         )
         readiness.add("kernels", supervisor.check)
         worker = Worker(settings, bones.database, bones.broker, supervisor, base)

@@ -19,9 +19,16 @@ MEGABYTE = 1_000_000
 
 
 def order(
-    settings: WorkerSettings, objects: ObjectStoreSettings, work_dir: Path, folder: Path, fonts: Path, base: Interpreter
+    settings: WorkerSettings,
+    objects: ObjectStoreSettings,
+    base: Interpreter,
+    *,
+    work_dir: Path,
+    folder: Path,
+    fonts: Path,
+    tracing: dict[str, str],
 ) -> dict[str, Any]:
-    """Return what every process is told at its start, as JSON."""
+    """Return what every process is told at its start, as JSON. `tracing` are variables for the exporter of spans."""
     return {
         "settings": _revealed(settings),
         "objects": _revealed(objects),
@@ -29,6 +36,7 @@ def order(
         "folder": str(folder),
         "fonts": str(fonts),
         "base": base.to_json(),
+        "tracing": tracing,
     }
 
 

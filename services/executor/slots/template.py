@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 import orjson
 
+from services.executor import secrecy
 from services.executor.slots import wiring
 from shared import apart
 
@@ -31,6 +32,7 @@ MESSAGE_BYTES = 128 * 1024
 
 def main() -> None:
     """Serve until the control socket is closed."""
+    secrecy.hide()
     apart.end_with_parent()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # they reach the whole group; the supervisor says when to end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -10,7 +11,7 @@ from typing import Any
 
 import uvloop
 
-from services.executor import store
+from services.executor import secrecy, store
 from services.executor.bones import lay_bones
 from services.executor.environments.base import BaseEnvironment, Interpreter
 from services.executor.environments.preparing import Environments
@@ -50,7 +51,9 @@ DropKernels = Callable[[], Awaitable[None]]
 
 def main(told: dict[str, Any], connection: socket.socket) -> None:
     """Live as the supervisor's order says, until it says to stop or goes away. Called in a fork of the template."""
+    os.environ.update(told["tracing"])
     telemetry.start("executor-worker", level=told["settings"]["log_level"])
+    secrecy.forget()
     uvloop.run(_live(told, connection))
     telemetry.stop()
 
@@ -182,6 +185,7 @@ def _environments(
             disk_bytes=settings.kernel_disk_mb * orders.MEGABYTE,
             ports=index.ports(),
             readable=index.folders(),
+            uid=settings.build_uid,
         ),
         fetch=objects.get_file,
         record=partial(store.put_environment, database),
