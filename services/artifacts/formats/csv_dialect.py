@@ -19,6 +19,8 @@ SAMPLE_RECORDS = 100
 MAX_RECORD_BYTES = 2 * 1024 * 1024
 """The longest line, header included, in bytes: what bounds the parser's memory."""
 
+csv.field_size_limit(2 * MAX_RECORD_BYTES)  # for the whole process, once: two conversions must not change it in turn
+
 _EXCEL_HINT = "sep="
 """A first line by which Excel is told the delimiter."""
 
@@ -77,7 +79,6 @@ def _best_delimiter(text: str, *, complete: bool) -> str:
 
 
 def _records(text: str, delimiter: str) -> Iterator[list[str]]:
-    csv.field_size_limit(MAX_RECORD_BYTES)
     reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter)
     count = 0
     try:

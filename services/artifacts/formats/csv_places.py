@@ -67,7 +67,6 @@ def in_header(before: bytes, reason: str) -> Invalid:
 
 def broken(rows: Chunks, dialect: Dialect) -> Invalid | None:
     """The refusal of rows that are no table; None when nothing is wrong with them."""
-    csv.field_size_limit(2 * MAX_RECORD_BYTES)
     width, lines = len(dialect.names), _Lines(rows)
     reader = csv.reader(lines, delimiter=dialect.delimiter, strict=True)
     while True:
@@ -107,7 +106,6 @@ def _too_long(begun: str, start: int, dialect: Dialect) -> Invalid:
 
 def _end(rows: Chunks, dialect: Dialect) -> tuple[int, str | None]:
     """Line and column of the value in which the rows break off."""
-    csv.field_size_limit(2 * MAX_RECORD_BYTES)
     lines = _Lines(chain(rows, (_MARK.encode(),)), most=2 * MAX_RECORD_BYTES)
     last: list[str] = []
     try:
