@@ -336,9 +336,10 @@ SELECT execution_id FROM execution WHERE state = 'Queued' AND queue_deadline < c
 
 -- name: requeue
 -- The time that it may wait begins anew: the run had been taken within it. $4: 1 counts no attempt, 0 counts a lost one.
+-- What the lost attempt had registered was never sealed, and is shown no more.
 UPDATE execution SET state = 'Queued', phase = 'Queued', epoch = epoch + 1, worker_id = NULL, started_at = NULL,
     attempt = attempt - $4, losses = losses + 1 - $4, last_seq = last_seq + $6, current_cell = NULL, progress = $5,
-    queue_deadline = clock_timestamp() + (request ->> 'queueTimeout')::integer * interval '1 s'
+    manifest_epoch = NULL, queue_deadline = clock_timestamp() + (request ->> 'queueTimeout')::integer * interval '1 s'
 WHERE execution_id = $1 AND epoch = $2 AND last_seq = $3 AND state IN ('Claimed', 'Running', 'Collecting')
 RETURNING *
 

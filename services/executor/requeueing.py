@@ -111,7 +111,8 @@ async def _requeue(
     await transaction.execute(queries.count_requeued, row["tenant_id"])
     ended_at = row["started_at"]
     if verdict is not None:
-        ended_at = await _note_attempt(transaction, row, verdict, row["manifest_epoch"])
+        # What a lost attempt had registered was never sealed: nobody sees it again.
+        ended_at = await _note_attempt(transaction, row, verdict, None)
     return again, ended_at
 
 
