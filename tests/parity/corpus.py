@@ -28,7 +28,7 @@ NEW: dict[str, Callable[..., NotebookNode]] = {
     "code": new_code_cell, "markdown": new_markdown_cell, "raw": new_raw_cell
 }  # fmt: skip
 
-SAMPLE = 20
+SAMPLE = 4
 """One case in so many always runs in a built environment, too; all of them do in the long tests."""
 
 ENTER_OUTPUTS = "import os\nos.chdir(os.environ['ATELIER_RUN_DIR'] + '/outputs')"

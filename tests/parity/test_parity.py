@@ -113,6 +113,10 @@ def test_the_record_has_an_answer_for_each_case(recorded: dict[str, Any]) -> Non
     assert {case.id for case in cases().values() if case.built} <= set(recorded["built"]) <= set(cases())
 
 
+def test_each_kind_is_among_what_always_runs_in_a_built_environment() -> None:
+    assert {case.kind for case in cases().values() if case.is_sampled} == {case.kind for case in cases().values()}
+
+
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 async def test_papermill_still_answers_so(recorded: dict[str, Any], tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from services.executor.kernels.fork_options import ForkOptions
 from services.executor.kernels.forked_kernel import ForkedKernel
 from services.executor.kernels.forkserver import outlet
 from services.executor.kernels.isolation import Isolation
-from services.executor.kernels.plain import PYTHON_ARGUMENTS
+from services.executor.kernels.plain import PYTHON_OPTIONS
 from services.executor.kernels.pool import Pool
 from services.executor.kernels.port import BUILT, Kernel, KernelRequest, KernelSource, KernelStartError, LayOut
 from services.executor.kernels.spares import Origin, Spares
@@ -195,7 +195,7 @@ class ForkedKernels:
     def _origin(self, request: KernelRequest) -> Origin | None:
         """How a kernel that is not forked is started; None where this worker has no such kernel."""
         if request.python is not None:
-            argv = (str(request.python), "-c", _PROGRAM, *PYTHON_ARGUMENTS[2:])
+            argv = (str(request.python), "-c", _PROGRAM, *PYTHON_OPTIONS)
             command = KernelCommand(argv=argv, readable=request.readable, waits_for_reader=True)
             return Origin(kind=BUILT, command=command, lasting=False)
         command_of_type = self._commands.get(request.kernel_type)

@@ -28,21 +28,16 @@ from services.executor.kernels.start_line import start_line
 
 log = structlog.get_logger(__name__)
 
-PYTHON_ARGUMENTS = (
-    "-m",
-    "ipykernel_launcher",
-    "-f",
-    "{connection_file}",
-    "--HistoryManager.hist_file=:memory:",
-    "--IPKernelApp.no_stdout=False",
-    f"--IPKernelApp.exec_lines={start_line()}",
-)
-"""How an environment's interpreter becomes a kernel; history stays in memory, nothing outlives a run."""
+PYTHON_OPTIONS = (
+    "-f", "{connection_file}", "--HistoryManager.hist_file=:memory:", "--IPKernelApp.no_stdout=False"
+)  # fmt: skip
+"""Options of all Python kernels that are started by a command line; history stays in memory, nothing outlives a run."""
 
 
 def python_command(python: Path) -> KernelCommand:
     """The kernel of a Python environment."""
-    return KernelCommand(argv=(str(python), *PYTHON_ARGUMENTS))
+    first = f"--IPKernelApp.exec_lines={start_line()}"
+    return KernelCommand(argv=(str(python), "-m", "ipykernel_launcher", *PYTHON_OPTIONS, first))
 
 
 KILL_WAIT_S = 2.0

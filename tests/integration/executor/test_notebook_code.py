@@ -301,19 +301,33 @@ async def test_requests_of_other_clients_are_answered(session: Session) -> None:
 
 
 async def test_each_server_hashes_text_in_another_way(
-    source: tuple[KernelSource, bool], session: Session, tmp_path: Path
+    source: tuple[KernelSource, bool], session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Forks of one server hash alike: a process cannot change how while it lives."""
+    """Forks of one server hash alike: a process cannot change how while it lives. A worker's own seed is not theirs."""
+    monkeypatch.setenv("PYTHONHASHSEED", "0")
+    said = "print(hash('a'))"
+    hashes = [await session.says(said), await session.says("!PYTHONHASHSEED=0 python -c \"print(hash('a'))\"")]
+    kernels, is_built = source
+    wanted = KernelRequest(kernel_type="python3", run_dir=tmp_path / "same")
+    if is_built:
+        wanted = replace(wanted, python=KERNEL_PYTHON, readable=(KERNEL_PYTHON.parent.parent,))
+    same = await kernels.acquire(wanted)
+    try:
+        of_same = await Session(same).says(said)
+    finally:
+        await same.close()
+    assert (of_same == hashes[0]) == (not is_built)
     other = forked_source(tmp_path, imports=[])
     await other.open()
     try:
         kernel = await other.acquire(KernelRequest(kernel_type="python3", run_dir=tmp_path / "run"))
         try:
-            assert await session.says("print(hash('a'))") != await Session(kernel).says("print(hash('a'))")
+            hashes.append(await Session(kernel).says(said))
         finally:
             await kernel.close()
     finally:
         await other.close()
+    assert len(set(hashes)) == 3
 
 
 async def test_a_kernel_that_asks_for_input_although_nobody_allows_it_is_stopped(session: Session) -> None:

@@ -21,8 +21,8 @@ MOST_MESSAGES = 100
 MOST_CHARACTERS = 1_000_000
 """How much is printed before it is sent, whatever the time."""
 
-BESIDE = "finalization"
-"""The module that stands alone like this one and goes with it to built environments."""
+REGISTERED = ("cell_files", "figure_titles", "shell_commands", "shown_failures")
+"""Modules that stand alone like this one, each with a function `register` that every kernel's shell is given to."""
 
 PROGRAM = """
 import types
@@ -30,7 +30,7 @@ def load(name, text):
     module = types.ModuleType(name)
     exec(compile(text, f"<{{name}}>", "exec"), module.__dict__)
     return module
-load("outlet", {outlet!r}).launch(load({name!r}, {beside!r}))
+load("outlet", {outlet!r}).launch({beside})
 """
 
 
@@ -177,18 +177,23 @@ def pipe_without_network(address: str) -> None:
     iostream.IOPubThread._setup_pipe_out = set_up_out
 
 
-def launch(finalization: Any) -> None:
-    """Become a kernel by the command line, in an environment's own interpreter."""
+def launch(finalization: Any, *registered: Any) -> None:
+    """Become a kernel by the command line, in an environment's own interpreter. To have the kernel run a line of code
+    first would leave a result that notebooks can see."""
     if sys.path[0] == "":
         del sys.path[0]  # the kernel puts it where it belongs
     pipe_without_network(f"ipc://{os.environ['ATELIER_RUN_DIR']}/k/p")
     application = application_class().instance()
     application.initialize()
+    for module in registered:
+        module.register(application.shell)
     finalization.serve(application.start)
 
 
 def program() -> str:
     """What `python -c` runs to become a kernel."""
     own = Path(__file__)
-    beside = own.with_name(f"{BESIDE}.py").read_text(encoding="utf-8")
-    return PROGRAM.format(outlet=own.read_text(encoding="utf-8"), name=BESIDE, beside=beside)
+    names = ("finalization", *REGISTERED)
+    texts = {name: own.with_name(f"{name}.py").read_text(encoding="utf-8") for name in names}
+    beside = ", ".join(f"load({name!r}, {text!r})" for name, text in texts.items())
+    return PROGRAM.format(outlet=own.read_text(encoding="utf-8"), beside=beside)

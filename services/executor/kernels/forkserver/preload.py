@@ -12,16 +12,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from services.executor.kernels.forkserver import (
-    cell_files,
-    figure_titles,
-    finalization,
-    headless,
-    outlet,
-    pages,
-    shell_commands,
-    shown_failures,
-)
+from services.executor.kernels.forkserver import cell_files, finalization, headless, outlet, pages
 from services.executor.kernels.forkserver.confinement import Spawn
 from services.executor.kernels.forkserver.keeper import BOUND
 
@@ -154,7 +145,8 @@ def _prepare_application(folder: str) -> None:
     """Make the application and the shell that kernels begin with."""
     global _application  # noqa: PLW0603 - handed from the server to its forks
     _application = headless.prepare(folder)
-    for module in (cell_files, figure_titles, shell_commands, shown_failures):
+    for name in outlet.REGISTERED:
+        module: Any = importlib.import_module(f"{__package__}.{name}")
         module.register(_application.shell)
     cell_files.find_modules()
     inline: Any = sys.modules.get("matplotlib_inline.backend_inline")
