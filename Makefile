@@ -89,7 +89,7 @@ bench: setup ## measure the speed targets (ARGS="rate": that group alone; ROWS=3
 	@$(if $(ARGS),true,$(PYTHON_IN_VENV) -m tests.bench.data --rows $(ROWS))
 	@$(if $(ARGS),true,$(PYTHON_IN_VENV) -m tests.bench.outputs)
 
-promises: setup ## measure the promises in seconds: cancelling in each phase, a second preparation, a hog's neighbour
+promises: setup ## measure the promises: cancelling, a second preparation, neighbours (ARGS="abuse": that group alone)
 	@$(PYTHON_IN_VENV) -I deploy/local/debian.py rabbitmq postgresql
 	@$(PYTHON_IN_VENV) -m tests.bench.promises $(ARGS)
 

@@ -1,6 +1,6 @@
 """Promises in seconds, measured: cancelling in each phase; a second preparation of an extra package; the end of all
-kernels with their worker; a neighbour's time beside hogs. `python -m tests.bench.promises` prints them beside their
-bars, and fails where one is not met.
+kernels with their worker; a neighbour's time beside hogs, and beside each input of the abuse suite.
+`python -m tests.bench.promises` prints them beside their bars, and fails where one is not met.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.local import Stack, languages
-from tests.bench import cancelling, neighbours
+from tests.bench import abuse, cancelling, neighbours
 from tests.bench.promise import Promise, promise
 from tests.support import vanishing
 from tests.support.api import Api
@@ -33,7 +33,7 @@ GONE_S = 1.0
 PATIENCE_S = 30.0
 """When a kernel that outlives its worker is given up, in seconds."""
 
-GROUPS = ("cancel", "prepare", "vanish", "neighbour")
+GROUPS = ("cancel", "prepare", "vanish", "neighbour", "abuse")
 
 
 async def second_preparation(api: Api, repeats: int) -> Promise:
@@ -77,6 +77,8 @@ async def measure(folder: Path, repeats: int, groups: list[str], kinds: list[str
                 found.append(await second_preparation(api, repeats))
             if "cancel" in groups:
                 found += await cancelling.cancellations(stack, api, repeats, kinds)
+            if "abuse" in groups:
+                found += await abuse.beside_inputs(stack)
             if "vanish" in groups:
                 found.append(await end_with_their_worker(stack, api, repeats, kinds))
         if "cancel" in groups:

@@ -25,7 +25,7 @@ CONTROLLED = (
 
 FORKED, PLAIN = "e2e/controlled with forked kernels", "e2e/controlled with plain kernels"
 
-FOLDERS = ("contract", "faults", "integration/artifacts", "integration/catalog", "integration/transfers")
+FOLDERS = ("abuse", "contract", "faults", "integration/artifacts", "integration/catalog", "integration/transfers")
 """Folders whose modules share a stack, or servers."""
 
 ALONE = ("faults/test_schedules.py",)
@@ -33,6 +33,7 @@ ALONE = ("faults/test_schedules.py",)
 
 LONGEST_FIRST = (
     "faults",
+    "abuse",
     "parity/test_parity.py",
     FORKED,
     "e2e/test_languages.py",
