@@ -117,7 +117,8 @@ class Worker:
 
     async def _listen(self) -> None:
         channel = await self._broker.consumer_channel(prefetch=1)
-        hints = await channel.get_queue(topology.HINTS, ensure=False)
+        # Looked for, not just named: only then is it consumed again after the connection was lost.
+        hints = await channel.declare_queue(topology.HINTS, durable=True, passive=True)
         await hints.consume(self._on_hint, no_ack=True)
         nudges = await channel.declare_queue(f"atelier.nudges.{self.id}", exclusive=True, auto_delete=True)
         await nudges.bind(topology.NUDGES)

@@ -19,7 +19,7 @@ from tests.parity.differences import without_additions
 from tests.support.api import Api
 from tests.support.runs import address
 
-RUN_DIRS = [r"(?:/[\w.+-]+)*/runs/[0-9a-f]{8}/p?[0-9a-f]{7,8}(?=[/\W]|$)"]
+RUN_DIRS = [r"(?:/[\w.+-]+)*/runs/[0-9a-f]{8}(?:/[0-9a-f]{1,6})?/(?:p[0-9a-fx]+|[0-9a-f]{8})(?=[/\W]|$)"]
 """A run's folder, as its kernel sees it."""
 
 SERVICE_ERRORS = ("DeadKernelError", "KernelMessageError", "OutputLimitError")

@@ -25,6 +25,12 @@ STEADY_LOOKS = 10
 FORK_SERVER = "fork server"
 """Its name among those of the services."""
 
+SLOTS = "slots"
+"""Name of the worker's other processes, all together."""
+
+OWN = ("template", "slot", "pools")
+"""How their names begin."""
+
 IPC_KEY, LEFT = 0x41544C, "atelier_left"
 """Of the System V objects that the hostile notebooks make, and how the names of their POSIX ones begin: where kernels
 have no user of their own these tell."""
@@ -91,7 +97,7 @@ class Leftovers:
         """What is there now."""
         groups = self._groups_of_server()
         return Traces(
-            processes=len(self._worker().children(recursive=True)),
+            processes=len(self._of_kernels()),
             run_folders=len(self.run_folders()),
             control_groups=len({child.name for group in groups for child in group.glob("k*") if child.is_dir()}),
             shared_objects=shared_objects(),
@@ -108,20 +114,24 @@ class Leftovers:
     def descriptors(self) -> dict[str, int]:
         """How many each service has open, and the worker's fork server."""
         found = {name: psutil.Process(service.pid).num_fds() for name, service in self._stack.services.items()}
-        found[FORK_SERVER] = sum(child.num_fds() for child in self._worker().children())
+        found[SLOTS] = sum(process.num_fds() for process in self._slots())
+        found[FORK_SERVER] = sum(server.num_fds() for server in self._servers())
         return found
 
     def sockets(self) -> dict[str, int]:
-        """How many local sockets hold the worker and its fork server: to kernels, to keepers, to each other."""
-        worker = self._worker()
-        servers = sum(unix_sockets(child.pid) for child in worker.children())
-        return {"worker": unix_sockets(worker.pid), FORK_SERVER: servers}
+        """How many local sockets hold the worker's processes: to kernels, to keepers, to each other."""
+        return {
+            "worker": unix_sockets(self._worker().pid),
+            SLOTS: sum(unix_sockets(process.pid) for process in self._slots()),
+            FORK_SERVER: sum(unix_sockets(server.pid) for server in self._servers()),
+        }
 
     def memory(self) -> dict[str, int]:
         """Anonymous memory of each service, and of the worker's fork server, in bytes. What they map from files is left
         out: how much of that counts as theirs changes with whatever else on the machine maps the same."""
         found = {name: _anonymous(service.pid) for name, service in self._stack.services.items() if service.pid}
-        found[FORK_SERVER] = sum(_anonymous(child.pid) for child in self._worker().children())
+        found[SLOTS] = sum(_anonymous(process.pid) for process in self._slots())
+        found[FORK_SERVER] = sum(_anonymous(server.pid) for server in self._servers())
         return found
 
     def work_files(self) -> int:
@@ -131,13 +141,26 @@ class Leftovers:
 
     def run_folders(self) -> list[Path]:
         """Folders of runs and of ready kernels."""
-        return [path.parent for path in self._stack.folder.data("worker").glob("runs/*/*/outputs")]
+        root = self._stack.folder.data("worker") / "runs"
+        return [path.parent for depth in ("*/*", "*/*/*") for path in root.glob(f"{depth}/outputs")]
 
     def _of_kernel(self, path: Path) -> bool:
         return any(path.is_relative_to(folder) for folder in self.run_folders())
 
     def _worker(self) -> psutil.Process:
         return psutil.Process(self._stack.worker.pid)
+
+    def _slots(self) -> list[psutil.Process]:
+        """The worker's processes that are its own program: slots, the one that keeps kernels, and their template."""
+        return [process for process in self._worker().children(recursive=True) if _is_own(process)]
+
+    def _servers(self) -> list[psutil.Process]:
+        """The fork server."""
+        return [child for child in self._worker().children() if not _is_own(child)]
+
+    def _of_kernels(self) -> list[psutil.Process]:
+        """The fork server, and all that it has started."""
+        return [process for process in self._worker().children(recursive=True) if not _is_own(process)]
 
     def _groups_of_server(self) -> list[Path]:
         """The fork server's control groups, one a controller with version 1."""
@@ -146,6 +169,13 @@ class Leftovers:
         # Not by glob: groups of others come and go meanwhile, which os.walk puts up with.
         walk = os.walk("/sys/fs/cgroup")
         return [Path(root, name) for root, folders, _ in walk for name in folders if name.startswith(begin)]
+
+
+def _is_own(process: psutil.Process) -> bool:
+    try:
+        return process.name().partition("-")[0] in OWN
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _anonymous(pid: int | None) -> int:

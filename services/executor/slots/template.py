@@ -34,6 +34,7 @@ def main() -> None:
     """Serve until the control socket is closed."""
     secrecy.hide()
     apart.end_with_parent()
+    apart.name_process("template")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # they reach the whole group; the supervisor says when to end
     control = socket.socket(fileno=int(sys.argv[1]))
