@@ -131,10 +131,11 @@ class Transaction(Facts):
 
 
 class Database:
-    """The connection pool of one service's role, confined to its schema."""
+    """The connection pool of one service's role, confined to its schema; `most` connections at a time."""
 
-    def __init__(self, dsn: str, *, schema: str) -> None:
+    def __init__(self, dsn: str, *, schema: str, most: int = POOL_MAX) -> None:
         self.schema = schema
+        self._most = most
         self._dsn = dsn
         self._pool: asyncpg.Pool | None = None
         self._watch = Watch("The database", self._ping)
@@ -149,7 +150,7 @@ class Database:
                 self._pool = await asyncpg.create_pool(
                     self._dsn,
                     min_size=POOL_MIN,
-                    max_size=POOL_MAX,
+                    max_size=self._most,
                     timeout=ACQUIRE_TIMEOUT_S,
                     command_timeout=STATEMENT_TIMEOUT_S,
                     reset=_nothing_to_reset,

@@ -35,6 +35,7 @@ def worker() -> None:
     """Claim runs and execute them in kernels. Run none to many."""
     from services.executor.worker_app import WorkerApp  # noqa: PLC0415 - see the module
 
+    memory.give_back()
     secrecy.hide()
     settings = WorkerSettings()
     app = WorkerApp(settings)

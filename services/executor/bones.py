@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from services.executor.settings import ExecutorSettings
 from shared.broker import Broker
-from shared.database import Database
+from shared.database import POOL_MAX, Database
 from shared.ops import Readiness
 from shared.outbox import Outbox
 from shared.payloads import HttpPayloadStore
@@ -29,12 +29,12 @@ class Bones:
         return [self.broker, self.payloads, self.database, self.outbox, self.requests]
 
 
-def lay_bones(settings: ExecutorSettings, role: str, readiness: Readiness) -> Bones:
-    """Make them for a role, with their readiness checks added to `readiness`."""
+def lay_bones(settings: ExecutorSettings, role: str, readiness: Readiness, *, connections: int = POOL_MAX) -> Bones:
+    """Make them for a role, with their readiness checks added to `readiness`; `connections` to the database at most."""
     broker = Broker(settings.amqp_url.get_secret_value(), name=f"executor-{role}")
     key = settings.internal_secret.get_secret_value()
     payloads = HttpPayloadStore(settings.artifacts_url, key=key)
-    database = Database(settings.executor_postgres_dsn.get_secret_value(), schema="executor")
+    database = Database(settings.executor_postgres_dsn.get_secret_value(), schema="executor", most=connections)
     readiness.add("database", database.check)
     readiness.add("broker", broker.check)
     return Bones(

@@ -26,7 +26,7 @@ from shared.requests import Requests
 from tests.support.stacks import private_stack
 
 CTL = "/usr/lib/rabbitmq/bin/rabbitmqctl"
-TENANT, OTHER = uuid4(), uuid4()
+TENANT, OTHER = UUID(int=1), UUID(int=2)  # names of tests must be the same in every process
 SOURCES = {
     "gateway": ("gateway",),
     "catalog": ("catalog",),

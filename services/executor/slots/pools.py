@@ -34,9 +34,10 @@ class _Slot:
 
 
 class PoolsServer:
-    """Answers the slots out of `spares`."""
+    """Answers the slots out of `spares`, once the process `is_open`."""
 
     def __init__(self, spares: Callable[[], SpareSource]) -> None:
+        self.is_open = asyncio.Event()
         self._spares = spares
         self._slots: set[_Slot] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -85,6 +86,7 @@ class PoolsServer:
 
     async def _answer(self, slot: _Slot, number: int, origin: Origin) -> None:
         assert slot.channel is not None  # noqa: S101 - it has asked
+        await self.is_open.wait()
         try:
             kernel, was_ready = await self._spares().take(origin)
         except KernelStartError as error:

@@ -24,6 +24,7 @@ class PoolsProcess(Member):
         self.server = server
         self._kernels = kernels
         self._pools = pools
+        pools.is_open = self.is_open
 
     def parts(self) -> Sequence[Part]:
         """See Member."""

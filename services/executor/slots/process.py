@@ -26,6 +26,7 @@ class Member(ABC):
     def __init__(self, connection: socket.socket) -> None:
         self.server: FollowedServer | None = None
         self.channel = Channel(connection, self._hear)
+        self.is_open = asyncio.Event()
         self._stopping = asyncio.Event()
 
     @abstractmethod
@@ -63,6 +64,7 @@ class Member(ABC):
                 opened.append(part)
             gc.collect()
             gc.freeze()
+            self.is_open.set()
             self.channel.send({"say": "open"})
             await self._stopping.wait()
             await self.rest()

@@ -34,7 +34,11 @@ log = structlog.get_logger(__name__)
 STOP_S = 15.0
 """How long the processes may take to close what they have open, in seconds; then they are killed."""
 
-ENVIRONMENT = {"PYTHONPATH": str(apart.ROOT), "OPENBLAS_NUM_THREADS": "1"}
+ENVIRONMENT = {
+    "PYTHONPATH": str(apart.ROOT),
+    "OPENBLAS_NUM_THREADS": "1",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+}
 """What the template is given besides the worker's own: it has one thread, so that nothing is lost by a fork."""
 
 QUICK_S, PAUSE_S = 2.0, 0.5
@@ -73,6 +77,7 @@ class Supervisor:
         self._template_ready = asyncio.Event()
         self._starting = asyncio.Lock()
         self._stopping = False
+        self._moved = asyncio.Event()
         self.on_change: Callable[[], None] = lambda: None
 
     async def open(self) -> None:
@@ -80,9 +85,9 @@ class Supervisor:
         await asyncio.gather(self._open_server(), self._start_template())
         roles = [("pools", 0), *(("slot", share) for share in self._shares())]
         self._keeping = [asyncio.create_task(self._keep(role, share)) for role, share in roles]
-        while len(self._members) < len(roles):
-            await asyncio.sleep(0.01)
-        await asyncio.gather(*(member.opened.wait() for member in list(self._members.values())))
+        while len(self._opened()) < len(roles):  # one that has ended meanwhile is replaced
+            self._moved.clear()
+            await self._moved.wait()
 
     def _shares(self) -> list[int]:
         """How many of the kernels that are kept ready each slot keeps."""
@@ -219,6 +224,7 @@ class Supervisor:
             slot.tell({"do": "pools"}, another)
 
     def _changed(self) -> None:
+        self._moved.set()
         self.on_change()
 
     def _tell_all(self, message: Message) -> None:

@@ -21,7 +21,7 @@ import orjson
 
 from services.executor import secrecy
 from services.executor.slots import wiring
-from shared import apart
+from shared import apart, memory
 
 MOST_MEMORY_BYTES = 2_000_000_000
 """What one process may allocate, in bytes: far more than a run within its limits needs."""
@@ -32,6 +32,7 @@ MESSAGE_BYTES = 128 * 1024
 
 def main() -> None:
     """Serve until the control socket is closed."""
+    memory.give_back()
     secrecy.hide()
     apart.end_with_parent()
     apart.name_process("template")

@@ -46,6 +46,9 @@ from shared.objects import S3ObjectStore
 from shared.ops import Readiness
 from shared.settings import ObjectStoreSettings
 
+CONNECTIONS = 4
+"""To the database at most: a slot has one run."""
+
 DropKernels = Callable[[], Awaitable[None]]
 
 
@@ -130,7 +133,7 @@ def _slot(told: dict[str, Any], settings: WorkerSettings, connection: socket.soc
         spares=spares,
         on_ready=slot.tell_ready,
     )
-    bones = lay_bones(settings, "worker", Readiness())
+    bones = lay_bones(settings, "worker", Readiness(), connections=CONNECTIONS)
     objects = S3ObjectStore(ObjectStoreSettings(**told["objects"]))
     environments = _environments(told, settings, bones.database, objects)
     means = Means(
