@@ -207,9 +207,9 @@ class Worker:
             self._supervisor.look_for_changes()
             if not await slot.execute(key):
                 await self._supervisor.left(slot.number)  # before its user code is run again
-                if slot.is_stuck:
+                if slot.stuck is not None:
                     # What held up its process would do so the next time, too.
-                    verdict = incidents.verdict_of(StuckError("the slot did not answer"), doing="running this notebook")
+                    verdict = incidents.verdict_of(StuckError(slot.stuck), doing="running this notebook")
                     await incidents.end_run(self._database, *key, verdict)
                 else:
                     await self._let_go(key, reason="its slot's process has ended")

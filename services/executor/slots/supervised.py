@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import resource
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +18,9 @@ from services.executor.slots.samples import Piece
 
 ANSWER_S = 0.5
 """How long a process may take to answer, in seconds; one that is busier is left out."""
+
+MOST_MEMORY_BYTES = 2_000_000_000
+"""What one process may have resident, in bytes: far more than a run within its limits needs."""
 
 WATCH_S = 0.5
 """Pause between two looks whether a process still answers, in seconds."""
@@ -34,7 +39,8 @@ class Supervised:
         self.opened = asyncio.Event()
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.ready = 0
-        self.is_stuck = False
+        self.stuck: str | None = None
+        """Why it was killed, if it was."""
         self.run: RunKey | None = None
         self.idle_since = time.monotonic()
         self._on_change = on_change
@@ -83,16 +89,27 @@ class Supervised:
         del self._asked[number]
         return answer.result() if answer.done() else []
 
-    async def watch(self, limit_s: float) -> None:
-        """Return when it has not answered for `limit_s` seconds. Only time in which this process ran counts: a machine
-        that stands still is no fault of it."""
+    async def watch(self, limit_s: float) -> str:
+        """Wait until it has not answered for `limit_s` seconds, or has taken too much memory; returns which. Only time
+        in which this process ran counts: a machine that stands still is no fault of it."""
         silent_s = 0.0
         while silent_s < limit_s:
             await asyncio.sleep(WATCH_S)
+            if self._memory_bytes() > MOST_MEMORY_BYTES:
+                return f"it took more than {MOST_MEMORY_BYTES // 1_000_000} MB of memory"
             if await self.ask("state"):
                 silent_s = 0.0
             else:
                 silent_s += WATCH_S + ANSWER_S
+        return f"it did not answer for {limit_s:g} seconds"
+
+    def _memory_bytes(self) -> int:
+        """What it has resident (proc(5), statm)."""
+        try:
+            pages = Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1]
+        except OSError:
+            return 0  # it has just ended
+        return int(pages) * resource.getpagesize()
 
     async def state(self) -> dict[str, Any]:
         """Return what it tells of itself for `/readyz`."""

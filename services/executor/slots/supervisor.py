@@ -191,9 +191,8 @@ class Supervisor:
 
     async def _watch(self, member: Supervised) -> None:
         await member.opened.wait()
-        await member.watch(self._stuck_s)
-        log.error("a process of the worker does not answer and is killed", role=member.role, number=member.number)
-        member.is_stuck = True
+        member.stuck = await member.watch(self._stuck_s)
+        log.error("a process of the worker is killed", role=member.role, number=member.number, reason=member.stuck)
         assert self._control is not None  # noqa: S101 - it has started the member
         self._control.send({"kill": member.number})
 

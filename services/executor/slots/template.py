@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import resource
 import selectors
 import signal
 import socket
@@ -22,9 +21,6 @@ import orjson
 from services.executor import secrecy
 from services.executor.slots import wiring
 from shared import apart, memory
-
-MOST_MEMORY_BYTES = 2_000_000_000
-"""What one process may allocate, in bytes: far more than a run within its limits needs."""
 
 MESSAGE_BYTES = 128 * 1024
 """An order is no larger, in bytes."""
@@ -90,7 +86,6 @@ def _live(order: dict[str, Any], channel: int) -> NoReturn:
     """The new process."""
     apart.end_with_parent()
     apart.name_process(f"{order['role']}-{order['number']}")
-    resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
     kept = 3
     os.dup2(channel, kept)
     os.closerange(kept + 1, 1 << 20)

@@ -53,7 +53,7 @@ async def test_it_holds_no_secret_of_the_worker(tmp_path: Path, monkeypatch: pyt
         assert memory_has(os.getpid(), secret.encode())  # so it could be found
         assert not memory_has(server, secret.encode())
         sockets = [name for name in (process / "fd").iterdir() if str(name.readlink()).startswith("socket:")]
-        assert len(sockets) <= 2 + 1  # to the worker and to the maker, and to the one kernel's keeper
+        assert len(sockets) <= 3 + 1  # to the worker, its door, to the maker, and to the one kernel's keeper
         await kernel.close()
     finally:
         await kernels.close()
