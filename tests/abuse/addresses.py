@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from contextlib import AsyncExitStack
 from functools import partial
 
 import aiohttp
@@ -150,9 +151,9 @@ async def _many_streams(attacker: Attacker) -> None:
     notebook = await attacker.editor.create("1")
     execution = await attacker.runner.start(notebook["notebookId"])
     path = attacker.viewer.url(f"notebook/{notebook['notebookId']}/execution/{execution['executionId']}/events")
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession() as session, AsyncExitStack() as open_streams:
         for _ in range(100):
-            response = await session.get(path, headers=attacker.viewer.headers)
+            response = await open_streams.enter_async_context(session.get(path, headers=attacker.viewer.headers))
             if response.status >= 500:
                 raise Broken(f"events: {response.status}")
 
