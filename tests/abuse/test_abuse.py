@@ -18,12 +18,14 @@ pytestmark = [
 ]
 
 LEAST = 120
-"""Generated inputs of `make test` at least."""
+"""Generated inputs of the usual batches at least."""
 
 USUAL, OTHERS = batches()
 
-BATCHES = [pytest.param(batch, id=f"batch {number}") for number, batch in enumerate(USUAL, 1)] + [
-    pytest.param(batch, id=f"other batch {number}", marks=pytest.mark.long) for number, batch in enumerate(OTHERS, 1)
+BATCHES = [
+    pytest.param(batch, id=f"{kind} {number}", marks=pytest.mark.long)  # beside other tests they take minutes too many
+    for kind, batches_of_kind in (("batch", USUAL), ("other batch", OTHERS))
+    for number, batch in enumerate(batches_of_kind, 1)
 ]
 
 TEMPLATE = 1
@@ -40,6 +42,7 @@ async def test_no_input_stops_another_tenant(batch: list[Input], court: Court) -
     assert await court.faults(batch) == []
 
 
+@pytest.mark.long
 async def test_no_process_is_left_over(abused: Stack, court: Court) -> None:
     def alone() -> bool:
         parts = (abused.gateway, abused.catalog, abused.control, abused.artifacts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 
 import aiohttp
@@ -15,6 +15,9 @@ from tests.support.api import Api
 from tests.support.stacks import private_stack
 
 SERVERS, SERVICES = ["rabbitmq", "postgres", "s3"], ["artifacts", "gateway", "gateway-2"]
+
+LOG_LINES, LOG_LINE = 12, 300
+"""How much of a log is shown: its last lines, and so many characters of each."""
 
 SILENCE_S = 1.5
 """How long the second gateway puts up with silence, in seconds."""
@@ -47,6 +50,17 @@ async def transfers_stack(gate: Gate) -> AsyncIterator[Stack]:
         yield stack
     finally:
         await asyncio.to_thread(opened.close)
+
+
+@pytest.fixture(autouse=True)
+def logs_of_failures(request: pytest.FixtureRequest, transfers_stack: Stack) -> Iterator[None]:
+    """Show how the services' logs end where a test has failed: what stands still shows nowhere else."""
+    failed = request.session.testsfailed
+    yield
+    if request.session.testsfailed > failed:
+        for name in SERVICES:
+            lines = transfers_stack.services[name].log.read_text(errors="replace").splitlines()
+            print(name, *(line[:LOG_LINE] for line in lines[-LOG_LINES:]), sep="\n  ")
 
 
 @pytest.fixture(scope="package")
