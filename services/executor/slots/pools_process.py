@@ -35,6 +35,9 @@ class PoolsProcess(Member):
         if message["do"] == "serve" and connection is not None:
             self._pools.serve(connection)
 
+    async def warm_up(self) -> None:
+        """Nothing: a start of a kernel takes far longer."""
+
     async def rest(self) -> None:
         """See Member."""
         await self._pools.close()

@@ -38,6 +38,10 @@ class Member(ABC):
         """Do what only this kind of process does."""
 
     @abstractmethod
+    async def warm_up(self) -> None:
+        """Do once what is slow the first time, before the process says that it is open."""
+
+    @abstractmethod
     async def rest(self) -> None:
         """Return when what is in hand has ended: called before the parts are closed."""
 
@@ -62,6 +66,7 @@ class Member(ABC):
             for part in self.parts():
                 await part.open()
                 opened.append(part)
+            await self.warm_up()
             gc.collect()
             gc.freeze()
             self.is_open.set()
