@@ -21,6 +21,7 @@ from deploy.local.ports import LOOPBACK
 from deploy.local.postgres import account, check_postgres
 from deploy.local.processes import ProcessRecord
 from deploy.local.rabbitmq import check_amqp
+from tests.support.polling import until
 
 SERVERS = ["rabbitmq", "postgres", "s3"]
 DEADLINE_SECONDS = 20.0
@@ -39,6 +40,11 @@ async def publish(url: str) -> None:
         await channel.declare_queue("kept", durable=True)
         message = aio_pika.Message(b"one", delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
         await channel.default_exchange.publish(message, "kept")
+
+
+def is_written(stack: Stack, name: bytes) -> bool:
+    """Whether the broker has written down what it has been told of a queue: it answers a moment before."""
+    return any(name in file.read_bytes() for file in stack.folder.data("rabbitmq").glob("mnesia/*/*") if file.is_file())
 
 
 async def consume(url: str) -> bytes:
@@ -62,6 +68,7 @@ async def test_data_and_ports_survive_a_crash_of_every_server(stack: Stack) -> N
     await asyncio.to_thread(stack.up, only=SERVERS)
     urls = (stack.rabbitmq.url, stack.postgres.dsn, stack.object_store.access)
     await publish(stack.rabbitmq.url)
+    await until(lambda: is_written(stack, b"kept"), what="the broker's note of its new queue")
     await execute(stack.postgres.dsn, "create table kept as select 42 as answer")
     (stack.folder.data("s3") / "atelier" / "kept").write_bytes(b"one")
     for part in (stack.rabbitmq, stack.rabbitmq.port_mapper, stack.postgres, stack.object_store):
