@@ -12,10 +12,8 @@ from services.executor.environments.base import Interpreter
 from services.executor.kernels.fork_options import ForkOptions
 from services.executor.kernels.forkserver.confinement import Limits
 from services.executor.settings import WorkerSettings
+from services.executor.store import MEGABYTE
 from shared.settings import ObjectStoreSettings
-
-MEGABYTE = 1_000_000
-"""Unit of settings that end in MB, in bytes."""
 
 
 def order(

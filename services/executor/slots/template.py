@@ -20,10 +20,8 @@ import orjson
 
 from services.executor import secrecy
 from services.executor.slots import wiring
+from services.executor.slots.channel import MESSAGE_BYTES
 from shared import apart, memory
-
-MESSAGE_BYTES = 128 * 1024
-"""An order is no larger, in bytes."""
 
 
 def main() -> None:

@@ -145,7 +145,7 @@ def _slot(told: dict[str, Any], settings: WorkerSettings, connection: socket.soc
         datasets=DatasetCache(worker_folder / "datasets", objects),
         files=FileCache(worker_folder / "files", objects, bones.requests),
         allowance=Allowance(
-            disk_bytes=settings.kernel_disk_mb * orders.MEGABYTE,
+            disk_bytes=settings.kernel_disk_mb * store.MEGABYTE,
             files=settings.kernel_files,
             cpu_seconds=settings.kernel_cpu_seconds,
         ),
@@ -180,12 +180,12 @@ def _environments(
         sandbox=BuildSandbox(
             minimum=settings.isolation_minimum,
             limits=Limits(
-                memory_bytes=settings.kernel_memory_mb * orders.MEGABYTE,
+                memory_bytes=settings.kernel_memory_mb * store.MEGABYTE,
                 processes=settings.kernel_processes,
-                file_bytes=settings.kernel_file_mb * orders.MEGABYTE,
+                file_bytes=settings.kernel_file_mb * store.MEGABYTE,
                 cpu_seconds=settings.kernel_cpu_seconds,
             ),
-            disk_bytes=settings.kernel_disk_mb * orders.MEGABYTE,
+            disk_bytes=settings.kernel_disk_mb * store.MEGABYTE,
             ports=index.ports(),
             readable=index.folders(),
             uid=settings.build_uid,
