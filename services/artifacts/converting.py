@@ -141,8 +141,7 @@ class Converters:
             is_large, enough = turn.is_large, arriving.spool.size * (2 if turn.was_kept_waiting else 1)
 
     async def _in_thread(self, turn: _Turn, spool: Spool, target: Path, wishes: Wishes) -> Conversion:
-        spool.waiting = turn.waiting
-        wished = replace(wishes, passing=turn.passing, working=turn.working)
+        wished = replace(wishes, waiting=turn.waiting, passing=turn.passing, working=turn.working)
 
         def converted() -> Conversion:
             turn.begin()
@@ -152,7 +151,11 @@ class Converters:
 
 
 class _Turn:
-    """One try of a conversion; a context that holds its place."""
+    """One try of a conversion; a context that holds its place.
+
+    pyarrow reads ahead in a thread of its own and may go on reading for a while when the try has ended: whatever such
+    a reader says then ends it, and takes no place.
+    """
 
     def __init__(self, converters: Converters, arriving: Arriving, *, is_large: bool) -> None:
         self._converters = converters
@@ -163,16 +166,19 @@ class _Turn:
         self._began_s, self._content_bytes = 0.0, 0
         self.is_large = is_large
         self.was_kept_waiting = False
+        self._has_ended = False
 
     async def __aenter__(self) -> Self:
         await self._place.take(self._arriving)
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._has_ended = True
         self._place.give_back()
 
     def waiting(self, seconds: float) -> None:
         """Told by the spool's reader, in its thread, that it has waited for bytes; raises GaveWay."""
+        self._check()
         self._waited_s += seconds
         if self._waited_s > PATIENCE_S and self._place.is_wanted:
             self.was_kept_waiting = True
@@ -180,6 +186,7 @@ class _Turn:
 
     def passing(self, size: int) -> None:
         """Told by the converter, in its thread, how much content it has read; raises GaveWay."""
+        self._check()
         self._content_bytes = max(self._content_bytes, size)
         if size > SMALL_BYTES:
             self._go_on_as_large()
@@ -200,6 +207,10 @@ class _Turn:
                 f"reading it is too costly: it takes more than {most_s:.0f} s of processor time; use fewer columns"
             )
 
+    def _check(self) -> None:
+        if self._has_ended:
+            raise GaveWay
+
     def _go_on_as_large(self) -> None:
         if self.is_large:
             return
@@ -208,8 +219,8 @@ class _Turn:
             raise GaveWay
 
     async def _move(self) -> bool:
-        """Go over to a place for large files, if one is free."""
-        if not self._converters.large.take_now():
+        """Go over to a place for large files, if one is free and the try has not ended meanwhile."""
+        if self._has_ended or not self._converters.large.take_now():
             return False
         self._place.give_back()
         self._place = self._converters.large

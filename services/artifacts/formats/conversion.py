@@ -29,6 +29,7 @@ class Wishes:
     max_columns: int
     writing: Writing = Writing()
     converted: Callable[[int], None] = lambda _rows: None  # hears how many rows are converted so far
+    waiting: Callable[[float], None] = lambda _seconds: None  # hears how long a reader waited for bytes; may raise
     passing: Callable[[int], None] = lambda _bytes: None  # hears how much content has been read; may raise
     working: Callable[[], None] = lambda: None  # called again and again while columns are looked at; may raise
 

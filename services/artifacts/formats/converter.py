@@ -37,13 +37,17 @@ log = structlog.get_logger(__name__)
 
 def convert(spool: Spool, target: Path, wishes: Wishes) -> Conversion:
     """Read `spool` (while it grows) and write `target`. Blocks; raises Invalid, TooLarge or SpoolAborted."""
-    open_chunks: OpenChunks = spool.chunks
+
+    def open_chunks() -> Chunks:
+        return spool.chunks(wishes.waiting)
+
     magic, _ = streams.take(open_chunks(), len(streams.GZIP_MAGIC))
     packed = magic.startswith(streams.GZIP_MAGIC)
+    content: OpenChunks = open_chunks
     if packed:
-        open_chunks = _unpacked(spool, wishes.max_decompressed_bytes)
-    open_chunks = _told(open_chunks, wishes)
-    head, complete = streams.take(open_chunks(), HEAD_BYTES)
+        content = _unpacked(open_chunks, wishes.max_decompressed_bytes)
+    content = _told(content, wishes)
+    head, complete = streams.take(content(), HEAD_BYTES)
     detected = detect(head, complete=complete, encoding=wishes.writing.encoding)
 
     def check() -> None:
@@ -51,17 +55,17 @@ def convert(spool: Spool, target: Path, wishes: Wishes) -> Conversion:
         wishes.working()
 
     if detected.format == "parquet":
-        result = parquet_in.convert(spool, open_chunks if packed else None, target, wishes)
+        result = parquet_in.convert(spool, content if packed else None, target, wishes)
     else:
-        result = _from_text(_table(open_chunks, detected, wishes), target, wishes, check)
-    spool.wait_complete()
+        result = _from_text(_table(content, detected, wishes), target, wishes, check)
+    spool.wait_complete(wishes.waiting)
     pa.default_memory_pool().release_unused()  # this process may idle for hours now
     source = {**result.source, "gzip": packed, "sizeBytes": spool.size, "sha256": spool.sha256}
     return replace(result, source=source)
 
 
-def _unpacked(spool: Spool, limit: int) -> OpenChunks:
-    return lambda: streams.gunzip(spool.chunks(), limit=limit)
+def _unpacked(open_chunks: OpenChunks, limit: int) -> OpenChunks:
+    return lambda: streams.gunzip(open_chunks(), limit=limit)
 
 
 def _told(open_chunks: OpenChunks, wishes: Wishes) -> OpenChunks:

@@ -29,7 +29,7 @@ def convert(spool: Spool, unpacked: OpenChunks | None, target: Path, wishes: Wis
         with path.open("wb") as file:
             for chunk in unpacked():
                 file.write(chunk)
-    spool.wait_complete()
+    spool.wait_complete(wishes.waiting)
     wishes.passing(path.stat().st_size)
     question = {
         "source": str(path),

@@ -15,6 +15,14 @@ LOOK_EVERY_S = 0.1
 """How often a reader that waits for the writer says so, in seconds."""
 
 
+Waiting = Callable[[float], None]
+"""Hears how long a reader has just waited for bytes, in seconds; may raise."""
+
+
+def _say_nothing(_seconds: float) -> None:
+    """Nobody wants to know."""
+
+
 class SpoolAborted(Exception):
     """The sender went away; nobody will read the result."""
 
@@ -25,7 +33,6 @@ class Spool:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.size = 0
-        self.waiting: Callable[[float], None] = lambda _seconds: None  # hears how long a reader waited; may raise
         self._file = path.open("wb", buffering=0)
         self._hash = hashlib.sha256()
         self._changed = Condition()
@@ -60,36 +67,36 @@ class Spool:
         if self._aborted:
             raise SpoolAborted
 
-    def wait_complete(self) -> None:
-        """Block until everything has arrived; raises SpoolAborted."""
+    def wait_complete(self, waiting: Waiting = _say_nothing) -> None:
+        """Block until everything has arrived; raises SpoolAborted and what `waiting` raises."""
         with self._changed:
             while not self._ended:
-                self._wait()
+                self._wait(waiting)
             if self._aborted:
                 raise SpoolAborted
 
-    def chunks(self) -> Iterator[bytes]:
-        """The bytes from the start, as they arrive; raises SpoolAborted."""
+    def chunks(self, waiting: Waiting = _say_nothing) -> Iterator[bytes]:
+        """The bytes from the start, as they arrive; raises SpoolAborted and what `waiting` raises."""
         position = 0
         with self.path.open("rb", buffering=0) as file:
-            while self._wait_beyond(position):
+            while self._wait_beyond(position, waiting):
                 data = file.read(min(CHUNK_BYTES, self.size - position))
                 position += len(data)
                 yield data
 
-    def _wait_beyond(self, position: int) -> bool:
+    def _wait_beyond(self, position: int, waiting: Waiting) -> bool:
         """Wait for bytes after `position`; returns whether there are any."""
         with self._changed:
             while self.size <= position and not self._ended:
-                self._wait()
+                self._wait(waiting)
             if self._aborted:
                 raise SpoolAborted
             return self.size > position
 
-    def _wait(self) -> None:
+    def _wait(self, waiting: Waiting) -> None:
         began = time.monotonic()
         self._changed.wait(LOOK_EVERY_S)
-        self.waiting(time.monotonic() - began)
+        waiting(time.monotonic() - began)
 
     def _end(self, *, aborted: bool) -> None:
         with self._changed:

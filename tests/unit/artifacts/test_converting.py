@@ -206,3 +206,24 @@ async def test_a_conversion_may_take_so_much_work_and_no_more(
     upload = await uploads.begin(BEGIN)
     with pytest.raises(Invalid, match="too costly"):
         await upload.end()
+
+
+async def test_who_reads_on_after_the_end_takes_no_place(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pyarrow reads ahead in a thread of its own: one that passed 8 MB after its file was refused took the place for
+    large files for good."""
+    heard: list[Wishes] = []
+
+    def remembered(spool: Spool, target: Path, wishes: Wishes) -> Conversion:
+        heard.append(wishes)
+        return convert(spool, target, wishes)
+
+    monkeypatch.setattr(converting, "convert", remembered)
+    bad = await uploads.begin(HEADER + ROW * ROWS + b"1,2\n" + ROW)
+    with pytest.raises(Invalid, match="Line"):
+        await bad.end()
+    for said in (lambda: heard[0].passing(converting.SMALL_BYTES + 1), lambda: heard[0].waiting(0.0)):
+        with pytest.raises(SpoolAborted):
+            await asyncio.to_thread(said)
+    assert uploads.converters.large.take_now()
+    assert uploads.converters.small.take_now()
+    assert not uploads.converters.small.take_now()
