@@ -35,6 +35,9 @@ CELLS = {"r": "cat(sum(1:10), '\\n')", "scala": "println((1 to 10).sum)"}
 BAR = 1.1
 """How many times nbclient's time a cold start may take at most."""
 
+TRIES = 3
+"""How often nbclient is asked again when it has lost the output."""
+
 GRACE_S = 2.0
 """How long a kernel may take to end by itself, in seconds: as in a run."""
 
@@ -52,10 +55,14 @@ def commands() -> dict[str, KernelCommand]:
 
 
 async def nbclients(kernel_type: str, folder: Path) -> tuple[float, float]:
-    """Seconds of nbclient, and processor seconds of its kernel."""
-    began, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    notebook = await peers.run(kernel_type, [CELLS[kernel_type]], folder)
-    seconds, now = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    """Seconds of nbclient, and processor seconds of its kernel. Toree loses its first output now and then under
+    nbclient, which subscribes when the kernel runs already: such a run counts for nothing."""
+    for _ in range(TRIES):
+        began, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+        notebook = await peers.run(kernel_type, [CELLS[kernel_type]], folder)
+        seconds, now = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+        if notebook.cells[0]["outputs"]:
+            break
     _check(notebook.cells[0])
     return seconds, now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
 
