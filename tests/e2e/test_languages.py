@@ -9,11 +9,14 @@ import csv
 import io
 from typing import Any
 
+import psutil
 import pytest
 
-from tests.support import languages
+from deploy.local import Stack
+from tests.support import languages, polling
 from tests.support.api import Api
 from tests.support.runs import address, terminal_events, until
+from tests.support.vanishing import below
 from tests.unit.docs import documents
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.slow(reason="Scala's Java machine and Spark start")]
@@ -27,6 +30,7 @@ FAILING = {
     "r": ('stop("no such customer")', "simpleError", "no such customer"),
     "scala": ('Map("a" -> 1)("customer")', "java.util.NoSuchElementException", "key not found: customer"),
 }
+CALM = {"r": "cat(1 + 1)", "scala": "println(1 + 1)"}
 ENDLESS = {"r": "Sys.sleep(3000)", "scala": "Thread.sleep(3000000)"}
 DYING = {
     "r": "tools::pskill(Sys.getpid(), 9)",
@@ -189,6 +193,31 @@ async def test_a_kernel_that_dies_is_told_plainly(api: Api, kernel_type: str) ->
     assert "killed by signal 9 (SIGKILL)" in run["errorMessage"]
     _, found, _ = await api.get(f"notebook/{run['notebookId']}")
     assert found["status"] == "Kernel_Dead"
+
+
+PROGRAMS = {"r": "R", "scala": "java"}
+"""What the kernel's process runs."""
+
+
+async def test_a_ready_kernel_that_waits_is_stopped(stack: Stack, api: Api, kernel_type: str) -> None:
+    """It takes no processor time then: a Java machine would take a tenth of a processor."""
+
+    def stopped() -> list[psutil.Process]:
+        return [process for process in below(stack) if _is_stopped(process, PROGRAMS[kernel_type])]
+
+    notebook = await api.create(CALM[kernel_type], kernelType=kernel_type)
+    assert (await _run(api, notebook))["status"] == "Completed"  # from now on one is kept ready
+    await polling.until(lambda: bool(stopped()), within_s=RUN_S, what="a kernel of the pool is stopped")
+    ready = stopped()[0]
+    assert (await _run(api, notebook))["status"] == "Completed"
+    assert not ready.is_running() or ready.status() == psutil.STATUS_ZOMBIE  # it was the one that ran
+
+
+def _is_stopped(process: psutil.Process, program: str) -> bool:
+    try:
+        return process.name() == program and process.status() == psutil.STATUS_STOPPED
+    except psutil.NoSuchProcess:
+        return False
 
 
 async def test_a_python_template_in_another_language_is_refused(api: Api) -> None:
