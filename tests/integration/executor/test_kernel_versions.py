@@ -16,7 +16,7 @@ BASE = Path("deploy/kernels/base/pyproject.toml")
 
 OF_THE_KERNEL = (
     "ipykernel", "ipython", "ipywidgets", "jupyter-client", "matplotlib", "numpy", "orjson", "pandas", "pip", "pyzmq",
-    "tornado", "traitlets",
+    "scikit-learn", "tornado", "traitlets",
 )  # fmt: skip
 """Of the base environment's packages, those that make a kernel, and what the tests import."""
 
