@@ -3,7 +3,7 @@
 `make up` runs `python -m deploy.local up`. Tests use the same through `Stack`:
 
     with Stack(folder, slots=2, env={"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}) as stack:  # up() … delete()
-        key = stack.create_key(tenant=tenant, project=project, role="admin", name="a test")
+        key = stack.create_key(tenant=tenant, project=None, role="admin", name="a test")
         requests.get(f"{stack.url}/api/me", headers={"Authorization": f"Bearer {key}"})
         stack.worker.kill()  # SIGKILL, as a crash would be
         stack.worker.start()  # returns when /readyz answers 200

@@ -64,7 +64,8 @@ def ensure(stack: Stack) -> DevAccess:
     project = stack.folder.fact("project", lambda: str(uuid.uuid4()))
     key = known.get("ATELIER_API_KEY", "")
     if not key or not _exists(stack.url, "/api/me", key):
-        key = stack.create_key(tenant=tenant, project=project, role="admin", name=KEY_NAME)
+        # Not limited to the project, which its first write makes.
+        key = stack.create_key(tenant=tenant, project=None, role="admin", name=KEY_NAME)
     base = f"/api/{tenant}/{project}"
     dataset = known.get("ATELIER_DATASET", "")
     if not dataset or not _exists(stack.url, f"{base}/dataset/{dataset}", key):

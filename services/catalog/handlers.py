@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from services.catalog import changing, creating, deleting, project_templates, projection, reading, versions
+from services.catalog import changing, creating, deleting, project_templates, projection, projects, reading, versions
 from services.catalog.automation import calls, triggers
 from services.catalog.files import commands as notebook_files
 from shared.contracts import execution_events as facts
 from shared.contracts import files, schedules, templates
 from shared.contracts import notebooks as commands
+from shared.contracts import projects as project_commands
 from shared.contracts import versions as history
 from shared.contracts.base import Command, Event
 from shared.contracts.datasets import DatasetUpdated
@@ -35,6 +36,9 @@ COMMANDS: Mapping[type[Command[Any]], Handler] = {
     commands.ListNotebooks: reading.list_notebooks,
     commands.ExportNotebook: reading.export_notebook,
     commands.PinNotebook: reading.pin_notebook,
+    project_commands.CreateProject: projects.create_project,
+    project_commands.FindProject: projects.find_project,
+    project_commands.ListProjects: projects.list_projects,
     templates.AddTemplate: project_templates.add_template,
     templates.ListTemplates: project_templates.list_templates,
     templates.GetTemplate: project_templates.get_template,

@@ -369,3 +369,25 @@ RETURNING name, description, kernel_type, environment, parameters, cell_count, c
 
 -- name: delete_template
 DELETE FROM project_template WHERE tenant_id = $1 AND project_id = $2 AND name = $3 RETURNING name
+
+-- name: find_project
+-- One project.
+SELECT * FROM project WHERE tenant_id = $1 AND project_id = $2
+
+-- name: insert_project
+-- Make a project unless there is one.
+INSERT INTO project (tenant_id, project_id, name, created_by) VALUES ($1, $2, $3, $4)
+ON CONFLICT DO NOTHING
+RETURNING *
+
+-- name: count_projects
+-- How many projects a tenant has, or whether it has the one in $2.
+SELECT count(*) FROM project WHERE tenant_id = $1 AND ($2::uuid IS NULL OR project_id = $2)
+
+-- name: page_of_projects
+-- Projects of a tenant (or the one in $2), newest first, after a key or an offset.
+SELECT * FROM project
+WHERE tenant_id = $1 AND ($2::uuid IS NULL OR project_id = $2)
+  AND ($3::timestamptz IS NULL OR (created_at, project_id) < ($3, $4::uuid))
+ORDER BY created_at DESC, project_id DESC
+LIMIT $5 OFFSET $6

@@ -37,7 +37,7 @@ def create_key(
     tenant: Annotated[UUID, typer.Option(help="the tenant that the key belongs to")],
     role: Annotated[str, typer.Option(help="viewer, runner, editor or admin")],
     name: Annotated[str, typer.Option(help="who or what uses the key; shows as createdBy")],
-    project: Annotated[UUID | None, typer.Option(help="confine the key to one project")] = None,
+    project: Annotated[UUID | None, typer.Option(help="confine the key to one project, which it cannot make")] = None,
 ) -> None:
     """Make an API key and print it. It is stored hashed, so this is the only time it can be seen."""
     if role not in Role.__members__:

@@ -11,7 +11,7 @@ from uuid import UUID
 import structlog
 from aiohttp import web
 
-from services.gateway import decoding, headers, mending, reading, standing
+from services.gateway import decoding, headers, mending, projects, reading, standing
 from services.gateway.calls import Answer, Answered, Asked, Call, Form, Json
 from services.gateway.gateway import Gateway
 from services.gateway.model import Principal
@@ -65,6 +65,10 @@ async def _admitted(call: Call, gateway: Gateway, request: web.Request) -> Asked
         gateway.rate_limits.admit(principal, polled=next(reversed(asked.ids.values())) if call.is_poll else None)
     if principal is not None and "projectId" in asked.ids and not principal.sees(asked.scope):
         raise NotFound("There is no such project, or you may not see it.")
+    if principal is not None and asked.ids.get("tenantId", principal.tenant_id) != principal.tenant_id:
+        raise NotFound("There is no such tenant, or you may not see it.")
+    if principal is not None:
+        await projects.require(asked)
     if call.role is not None:
         await standing.require(asked, call.role)
     return asked
@@ -97,7 +101,7 @@ async def _room_for_body(asked: Asked) -> AsyncIterator[None]:
     if length is None and not asked.request.body_exists:
         limit = 0
     size = limit if length is None else min(length, limit)
-    async with asked.gateway.body_budget.reserve(asked.scope.tenant_id if "tenantId" in asked.ids else NOBODY, size):
+    async with asked.gateway.body_budget.reserve(asked.ids.get("tenantId", NOBODY), size):
         yield
 
 
@@ -149,6 +153,8 @@ async def further_faults(known: list[Fault], check: Awaitable[Any]) -> list[Faul
 async def _carried_out(asked: Asked) -> Answer:
     """What the handler answers. Raises whatever the services do; a conflict says which state it is about."""
     try:
+        if asked.call.role is not None:
+            await projects.make(asked)
         return await asked.call.handler(asked)
     except NotFound:
         if asked.call.is_poll:

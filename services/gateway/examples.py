@@ -687,6 +687,16 @@ RETENTION: Json = {
     "lastApplied": "2024-01-20T10:30:00.000Z",
 }
 
+PROJECT_DRAFT: Json = {"projectId": PROJECT, "projectName": "Claims handling"}
+PROJECT_MADE: Json = {
+    "projectId": PROJECT,
+    "tenantId": TENANT,
+    "projectName": "Claims handling",
+    "dateCreated": "2024-01-15T10:30:00.000Z",
+    "createdBy": "user123",
+}
+PROJECT_PAGE: Json = {"items": [PROJECT_MADE], **PAGE}
+
 ME: Json = {"subject": "user123", "role": "editor", "tenantId": TENANT, "projects": [PROJECT]}
 LIMITS: Json = {
     "notebookFileBytes": 52_428_800,

@@ -14,6 +14,7 @@ from services.gateway.auth import Authenticator
 from services.gateway.base_python import BasePythonCache
 from services.gateway.body_budget import BodyBudget
 from services.gateway.links import Links
+from services.gateway.projects import KnownProjects
 from services.gateway.rate_limits import OpenStreams, RateLimiter
 from services.gateway.settings import Settings
 from services.gateway.transfers import Transfers
@@ -55,4 +56,5 @@ class Gateway:
     body_budget: BodyBudget
     streams: OpenStreams
     archives: Archives
+    projects: KnownProjects = field(default_factory=KnownProjects)
     base_python: BasePythonCache = field(default_factory=BasePythonCache)

@@ -32,6 +32,7 @@ from shared.contracts.notebooks import ListNotebooks
 from tests.bench.list_calls import CALLS, FIRST_SEARCHES, LIMIT, LINEAR, Members, query_of
 from tests.bench.million import TENANT, Sizes, fill
 from tests.support.api import Api
+from tests.support.keys import make_project
 
 SIZES = {"small": Sizes(1_000, 1, 1_000), "large": Sizes(1_000_000, 200, 100_000)}
 """What the two stacks hold."""
@@ -135,6 +136,7 @@ async def measure(stacks: dict[str, Stack], repeats: int) -> dict[str, Figures]:
             key = await asyncio.to_thread(
                 stack.create_key, tenant=str(TENANT), project=None, role="viewer", name="bench"
             )
+            await make_project(stack, tenant=str(TENANT), project=str(UUID(int=1)))
             apis[name] = Api(stack.url, session, tenant=str(TENANT), project=str(UUID(int=1)), key=key)
             connections[name] = await asyncpg.connect(stack.postgres.dsn, server_settings={"search_path": "catalog"})
         over_http, direct = OverHttp(apis), Direct(connections)

@@ -227,7 +227,7 @@ def test_the_image_runs_a_notebook_and_every_process_ends_well(image: Image, ser
             processes.running[name] = processes.start(name, *commands.get(name, (name,)))
         for name in processes.ops:
             processes.wait_ready(name)
-        owner = ("--tenant", TENANT, "--project", PROJECT, "--role", "admin", "--name", "image test")
+        owner = ("--tenant", TENANT, "--role", "admin", "--name", "image test")
         key = processes.finish("gateway", "gateway", "create-key", *owner)
         assert run_notebook(f"http://{processes.http['gateway']}", key) == "10001 2 True"
         assert processes.end() == dict.fromkeys(processes.ops, 0)

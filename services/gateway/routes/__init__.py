@@ -15,6 +15,7 @@ from services.gateway.routes import (
     notebook_upload,
     notebooks,
     pings,
+    projects,
     reports,
     schedules,
     service,
@@ -28,6 +29,7 @@ from services.gateway.routes import (
 
 CALLS: tuple[Call, ...] = (
     *service.CALLS,
+    *projects.CALLS,
     *pings.CALLS,
     *notebooks.CALLS,
     *notebook_upload.CALLS,

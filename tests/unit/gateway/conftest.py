@@ -18,8 +18,9 @@ from services.gateway.rate_limits import OpenStreams, RateLimiter
 from services.gateway.server import application
 from services.gateway.settings import JwtSettings, Settings
 from services.gateway.tokens import TokenVerifier
+from shared.contracts.base import Scope
 from shared.ops import Readiness
-from tests.unit.gateway.fake_ports import Api, FakeFeeds, FakeKeys, FakeRequests, FakeTransfers
+from tests.unit.gateway.fake_ports import PROJECT, TENANT, Api, FakeFeeds, FakeKeys, FakeRequests, FakeTransfers
 
 
 @pytest.fixture
@@ -51,6 +52,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
         body_budget=BodyBudget(settings.body_budget_bytes),
         streams=OpenStreams(settings.event_streams_per_key),
     )
+    gateway.projects.add(Scope(tenant_id=TENANT, project_id=PROJECT))
     server = TestServer(application(gateway))
     await server.start_server(auto_decompress=False)
     async with TestClient(server) as client:
