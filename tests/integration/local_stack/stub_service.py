@@ -43,7 +43,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
 def main() -> None:
     """Runs until SIGTERM."""
     if "create-key" in sys.argv:
-        assert "--project" in sys.argv, sys.argv
+        assert "--tenant" in sys.argv, sys.argv
         print(KEY)
         return
     if os.environ.get("STUB_FAILS") == os.environ["ATELIER_STACK"].partition(":")[2]:
