@@ -23,7 +23,8 @@ from dataclasses import asdict, dataclass, field
 import orjson
 import structlog
 
-from shared import apart, child_template, replies
+from shared import apart, child_template
+from shared.child_exchange import AWAY, TEMPLATE_GONE, Conversation, Limits, OutOfTime, exchange, reason, send
 from shared.child_slots import ChildSlots
 from shared.errors import Unavailable
 
@@ -35,34 +36,7 @@ IDLE_S = 300.0
 START_S = 20.0
 """How long the template may take to import its modules, in seconds; then another is started."""
 
-_AWAY = "This cannot be worked on at the moment; try again shortly."
-_TEMPLATE_GONE = -1_000
-"""In place of the status of a child whose template ended: nobody could tell it."""
-
-_MEGABYTE = 1024 * 1024
-_BUFFER = 1 * _MEGABYTE
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What one piece of work may cost."""
-
-    processor_s: int = 5
-    wall_s: float = 8.0
-    memory_bytes: int = 512 * _MEGABYTE
-    output_bytes: int = 64 * _MEGABYTE
-
-
-class TooCostly(Exception):
-    """The work went over a limit; the message says which, as the end of a sentence about the text."""
-
-
-class OutOfTime(TooCostly):
-    """The time by the clock was over before any other limit: the work may be costly, or the machine busy."""
-
-
-class ChildFailed(Exception):
-    """The process ended without an answer and within its limits; the log has its last words."""
+_BUFFER = 1024 * 1024
 
 
 @dataclass(eq=False)
@@ -134,31 +108,47 @@ class ChildPool:
             reader, writer = await asyncio.open_connection(sock=channel, limit=_BUFFER)
             try:
                 async with asyncio.timeout(limits.wall_s):
-                    return await _exchange(reader, writer, argument, limits)
+                    return await exchange(reader, writer, argument, limits)
             except TimeoutError as error:
                 raise OutOfTime(f"takes more than {limits.wall_s:.1f} s") from error
             except (OSError, asyncio.IncompleteReadError) as error:
                 # It ended before its answer: its status tells why.
-                raise _reason(await child.status, limits) from error
+                raise reason(await child.status, limits) from error
+            finally:
+                writer.close()
+
+    @asynccontextmanager
+    async def conversation(
+        self, function: str, argument: bytes, *, limits: Limits, patience_s: float
+    ) -> AsyncIterator[Conversation]:
+        """Have `function` (`package.module:name`, bytes and a `child_template.Caller` to bytes) answer while both sides
+        talk. It takes no slot and has no limit by the clock: whoever talks bounds both. Its process has ended when the
+        context has. Raises Unavailable when the template is not ready within `patience_s` seconds.
+        """
+        async with self._child(function, limits, patience_s, talks=True) as (child, channel):
+            reader, writer = await asyncio.open_connection(sock=channel, limit=_BUFFER)
+            try:
+                send(writer, argument)
+                yield Conversation(child.status, reader, writer, limits)
             finally:
                 writer.close()
 
     @asynccontextmanager
     async def _child(
-        self, function: str, limits: Limits, patience_s: float
+        self, function: str, limits: Limits, patience_s: float, *, talks: bool = False
     ) -> AsyncIterator[tuple[_Child, socket.socket]]:
         """A new process and the channel to it. It has ended when the context has."""
         control = await self._started(patience_s)
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         number, child = next(self._numbers), _Child()
-        order = {"number": number, "function": function, "limits": asdict(limits)}
+        order = {"number": number, "function": function, "limits": asdict(limits), "talks": talks}
         try:
             with theirs:
                 socket.send_fds(control, [orjson.dumps(order)], [theirs.fileno()])
         except OSError as error:
             ours.close()
-            raise Unavailable(_AWAY) from error
+            raise Unavailable(AWAY) from error
         self._children[number] = child
         child.status.add_done_callback(lambda _: self._children.pop(number, None))
         try:
@@ -182,11 +172,11 @@ class ChildPool:
         except TimeoutError as error:
             if loop.time() - self._begun > START_S:
                 await self.close()
-            raise Unavailable(_AWAY) from error
+            raise Unavailable(AWAY) from error
         except OSError as error:  # it ended, or there is no memory for another process
-            raise Unavailable(_AWAY) from error
+            raise Unavailable(AWAY) from error
         if self._control is None:  # it ended in the moment when it was ready
-            raise Unavailable(_AWAY)
+            raise Unavailable(AWAY)
         self._postpone_end()
         return self._control
 
@@ -239,7 +229,7 @@ class ChildPool:
             self._ready.exception()  # somebody may or may not be waiting for it
         for child in list(self._children.values()):
             child.kill()
-            child.ended(_TEMPLATE_GONE)
+            child.ended(TEMPLATE_GONE)
 
     def _postpone_end(self) -> None:
         if self._idle is not None:
@@ -251,32 +241,3 @@ class ChildPool:
             self._postpone_end()
         else:
             self._drop_control()  # the template ends when its control socket closes
-
-
-async def _exchange(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, argument: bytes, limits: Limits
-) -> bytes:
-    writer.write(len(argument).to_bytes(8))
-    writer.write(argument)
-    await writer.drain()
-    kind = await reader.readexactly(1)
-    size = int.from_bytes(await reader.readexactly(8))
-    if size > limits.output_bytes:
-        raise TooCostly(f"comes to more than {limits.output_bytes // _MEGABYTE} MB")
-    answer = await reader.readexactly(size)
-    if kind == child_template.ERROR:
-        replies.decode(answer).raise_error()
-    if kind != child_template.ANSWER:
-        raise ChildFailed(answer.decode())
-    return answer
-
-
-def _reason(status: int, limits: Limits) -> Exception:
-    """Why a process ended without an answer, by its wait status as `os.waitstatus_to_exitcode` has it."""
-    if status == _TEMPLATE_GONE:  # no fault of this work
-        return Unavailable(_AWAY)
-    if status in (apart.OUT_OF_MEMORY, -signal.SIGKILL, -signal.SIGSEGV, -signal.SIGABRT):
-        return TooCostly(f"needs more than {limits.memory_bytes // _MEGABYTE} MB of memory")
-    if status == -signal.SIGXCPU:
-        return TooCostly(f"takes more than {limits.processor_s} s of processor time")
-    return ChildFailed(f"the process ended with status {status}")

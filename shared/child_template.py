@@ -16,8 +16,9 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import orjson
 
@@ -27,8 +28,8 @@ from shared.errors import AtelierError
 MESSAGE_BYTES = 4096
 """Bytes of an order and of what the template tells, at most."""
 
-ANSWER, ERROR, FAILURE = b"a", b"e", b"f"
-"""First byte of what a child sends: an answer, an error of the family, an error that nobody expected."""
+ANSWER, ERROR, FAILURE, NEWS = b"a", b"e", b"f", b"n"
+"""First byte of what a child sends: an answer, an error of the family, an error that nobody expected, news."""
 
 OPEN_FILES = 64
 """Descriptors that a child may have."""
@@ -43,11 +44,15 @@ _DEPTH = 3_000
 """Levels of Python calls in a child; its stack takes them."""
 
 
+_raised: list[Exception] = []
+"""What was raised is kept until the process ends: what its frames hold, such as a reader of a file that does not come,
+may wait before it goes, and the answer would wait with it."""
+
+
 def main() -> None:
     """Serve until the control socket is closed."""
     descriptor, *modules = sys.argv[1:]
     apart.end_with_parent()
-    os.nice(apart.NICENESS)
     control = socket.socket(fileno=int(descriptor))
     for module in modules:
         importlib.import_module(module)
@@ -96,12 +101,15 @@ def _live(order: dict[str, Any], channel: int) -> NoReturn:
             Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO, encoding="ascii")
         os.dup2(channel, 3)
         os.closerange(4, _HIGHEST_DESCRIPTOR)
+        os.nice(limits["niceness"])
         apart.limit(memory_bytes=limits["memory_bytes"], processor_s=limits["processor_s"])
         resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
         sys.setrecursionlimit(_DEPTH)
         with socket.socket(fileno=3) as stream, stream.makefile("rb") as reader:
-            argument = reader.read(int.from_bytes(reader.read(8)))
-            stream.sendall(_answer(order["function"], argument))
+            given: list[Any] = [reader.read(int.from_bytes(reader.read(8)))]
+            if order["talks"]:
+                given.append(Caller(stream, reader))
+            stream.sendall(_answer(order["function"], given))
     except MemoryError:
         os._exit(apart.OUT_OF_MEMORY)
     except BaseException:
@@ -110,19 +118,41 @@ def _live(order: dict[str, Any], channel: int) -> NoReturn:
     os._exit(0)
 
 
-def _answer(name: str, argument: bytes) -> bytes:
+class Caller:
+    """Who called a child, while it works: what he says meanwhile, and a way to tell him news."""
+
+    def __init__(self, stream: socket.socket, reader: BinaryIO) -> None:
+        self._stream, self._reader = stream, reader
+
+    def tell(self, news: bytes) -> None:
+        """Send news; one thread at a time."""
+        self._stream.sendall(framed(NEWS, news))
+
+    def said(self) -> Iterator[bytes]:
+        """Iterate over the lines that he says. Blocks."""
+        yield from self._reader
+
+
+def framed(kind: bytes, said: bytes) -> bytes:
+    """Return what is sent for `said`."""
+    return kind + len(said).to_bytes(8) + said
+
+
+def _answer(name: str, given: Sequence[Any]) -> bytes:
     module, _, function = name.partition(":")
     try:
-        said: bytes = getattr(importlib.import_module(module), function)(argument)
+        said: bytes = getattr(importlib.import_module(module), function)(*given)
         kind = ANSWER
     except AtelierError as error:
+        _raised.append(error)
         kind, said = ERROR, replies.Reply.of_error(error).encode()
     except MemoryError:
         raise
     except Exception as error:
+        _raised.append(error)
         traceback.print_exc()
         kind, said = FAILURE, f"{type(error).__name__}: {error}"[:MESSAGE_BYTES].encode("utf-8", "replace")
-    return kind + len(said).to_bytes(8) + said
+    return framed(kind, said)
 
 
 if __name__ == "__main__":

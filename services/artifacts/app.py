@@ -6,9 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-
-from services.artifacts.converting import Converters
+from services.artifacts.conversion_scheduler import Converters
 from services.artifacts.events import EVENTS
 from services.artifacts.files.reservations import Reservations
 from services.artifacts.handlers import COMMANDS
@@ -39,8 +37,9 @@ READERS = 8
 """Stored tables read at once, piece by piece. Threads of their own: while they wait for the object store, others go on
 writing spools."""
 
-IO_THREADS = 8
-"""pyarrow waits for the bytes of each file in one of these: more than there are conversions at a time."""
+IDLE_S = 3_600.0
+"""How long the template of child processes stays without work, in seconds: another takes half a second to import
+pyarrow, which an upload would wait for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +75,7 @@ def build(settings: ArtifactsSettings, store: ObjectStoreSettings, work_dir: Pat
     requests = Requests(broker, payloads, source="artifacts", key=key)
     removals = Removals(database, objects)
     workspace = Workspace(work_dir)
-    children = ChildPool(["services.artifacts.child_functions"])
+    children = ChildPool(["services.artifacts.child_functions"], idle_s=IDLE_S)
     profiling = Profiling(database, objects, workspace, children)
     app = App(
         settings=settings,
@@ -86,12 +85,11 @@ def build(settings: ArtifactsSettings, store: ObjectStoreSettings, work_dir: Pat
         removals=removals,
         workspace=workspace,
         profiling=profiling,
-        converters=Converters(),
+        converters=Converters(children),
         readers=ThreadPoolExecutor(READERS, thread_name_prefix="read"),
         public_links=PublicLinks(store, store.public_endpoint) if store.public_endpoint else None,
         reports=Reports(work_dir / "reports", Printer(settings.chromium, sandbox=settings.chromium_sandbox)),
     )
-    pa.set_io_thread_count(IO_THREADS)
     responder = Responder("artifacts", app, COMMANDS, broker=broker, database=database, payloads=payloads, key=key)
     subscriber = Subscriber("artifacts", app, EVENTS, broker=broker)
     readiness.add("database", database.check)

@@ -1,7 +1,7 @@
 """What artifacts has done in child processes (`shared/child_pool.py`): called there by name, bytes in and bytes out.
 
-A profile of thousands of columns is minutes of processor time, much of it with the interpreter's lock held: in a thread
-of the service it would keep previews, uploads and downloads waiting.
+A file to convert was written by a stranger, and a profile of thousands of columns is minutes of processor time, much of
+it with the interpreter's lock held: in a thread of the service both would keep previews, uploads and downloads waiting.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from shared import memory, without_pandas
 without_pandas.install()
 memory.give_back()  # both before pyarrow is imported
 
+from services.artifacts.conversion_child import convert_file  # noqa: E402
 from services.artifacts.formats.profile import profile  # noqa: E402
+
+__all__ = ["convert_file", "profile_table"]
 
 FURTHER_NICENESS = 5
 """How far a profile steps back behind other children, too: nobody waits for it."""

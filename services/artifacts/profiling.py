@@ -14,7 +14,8 @@ from services.artifacts.metrics import PROFILE_SECONDS
 from services.artifacts.store import queries
 from services.artifacts.workspace import Workspace
 from shared.background import Background
-from shared.child_pool import ChildPool, Limits
+from shared.child_exchange import Limits
+from shared.child_pool import ChildPool
 from shared.database import Database
 from shared.errors import AtelierError, NotFound
 from shared.objects import ObjectStore

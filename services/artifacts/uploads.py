@@ -1,7 +1,7 @@
 """`PUT /internal/datasets/{id}`: a file becomes a dataset version while it arrives (DESIGN.md decision 4).
 
-Bytes go to a local spool; a thread converts them behind the writer. Only when the Parquet object is stored does one
-transaction make the version exist, with its event and its reply.
+Bytes go to a local spool; a child process converts them behind the writer. Only when the Parquet object is stored does
+one transaction make the version exist, with its event and its reply.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import structlog
 from aiohttp import web
 
 from services.artifacts import adopting, store, ticketed, upload_progress, versions
-from services.artifacts.converting import Arriving
+from services.artifacts.conversion_scheduler import Arriving
 from services.artifacts.formats.conversion import Conversion, Wishes, Writing
 from services.artifacts.formats.roles import Roles
 from services.artifacts.formats.spool import Spool
@@ -104,7 +104,7 @@ async def _receive(
         # Whoever writes or reads in the folder must be gone before it is.
         spooling.cancel()
         await asyncio.shield(asyncio.gather(spooling, return_exceptions=True))
-        spool.abort()
+        spool.close()
         converting.cancel()
         await asyncio.shield(asyncio.gather(converting, return_exceptions=True))
         BYTES_IN.labels("dataset").inc(spool.size)

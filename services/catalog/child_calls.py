@@ -15,7 +15,8 @@ from services.catalog.document import Document
 from services.catalog.importing import Imported
 from services.catalog.model import Definition
 from shared import frames
-from shared.child_pool import ChildFailed, ChildPool, Limits, OutOfTime, TooCostly
+from shared.child_exchange import ChildFailed, Limits, OutOfTime, TooCostly
+from shared.child_pool import ChildPool
 from shared.contracts.notebooks import KernelType, Parsing
 from shared.contracts.versions import CellDifference, NotebookDiff
 from shared.errors import DeadlineExceeded, Fault, Invalid, Unavailable

@@ -13,7 +13,8 @@ import structlog
 
 from services.executor import parameter_rules
 from services.executor.parameter_rules import Misfits
-from shared.child_pool import ChildFailed, ChildPool, Limits, TooCostly
+from shared.child_exchange import ChildFailed, Limits, TooCostly
+from shared.child_pool import ChildPool
 from shared.contracts.notebooks import PinnedNotebook
 from shared.errors import Fault
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import orjson
 
+from shared.child_template import Caller
 from shared.errors import Fault, Invalid
 
 
@@ -18,6 +19,11 @@ def echo(argument: bytes) -> bytes:
 def spin(_: bytes) -> bytes:
     while True:
         pass
+
+
+def spin_and_talk(_: bytes, caller: Caller) -> bytes:
+    caller.tell(b"{}")
+    return spin(b"")
 
 
 def sleep(_: bytes) -> bytes:

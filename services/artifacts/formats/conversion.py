@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from services.artifacts.formats.roles import Roles
 
@@ -45,3 +45,9 @@ class Conversion:
     size_bytes: int
     sha256: str
     source: dict[str, Any]
+
+    @classmethod
+    def of_json(cls, told: dict[str, Any]) -> Self:
+        """Return the conversion that was told in JSON (`dataclasses.asdict`)."""
+        columns = [(name, kind) for name, kind in told["columns"]]
+        return cls(**{**told, "columns": columns, "roles": Roles(**told["roles"])})

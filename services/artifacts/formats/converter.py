@@ -6,12 +6,10 @@ is only looked at, so that after one more pass from the spool everything fits (D
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-import pyarrow as pa
 import structlog
 
 from services.artifacts.formats import parquet_in, roles, streams
@@ -22,7 +20,7 @@ from services.artifacts.formats.distinct import Distinct
 from services.artifacts.formats.parquet_out import ParquetOutput
 from services.artifacts.formats.plan import Plan
 from services.artifacts.formats.refusal import refuse
-from services.artifacts.formats.spool import Spool
+from services.artifacts.formats.spool import GrowingFile
 from services.artifacts.formats.streams import Chunks, OpenChunks
 from services.artifacts.formats.tables import TextTable
 from services.artifacts.formats.text_forms import Form
@@ -35,11 +33,11 @@ MAX_ATTEMPTS = 6
 log = structlog.get_logger(__name__)
 
 
-def convert(spool: Spool, target: Path, wishes: Wishes) -> Conversion:
-    """Read `spool` (while it grows) and write `target`. Blocks; raises Invalid, TooLarge or SpoolAborted."""
+def convert(file: GrowingFile, target: Path, wishes: Wishes) -> Conversion:
+    """Read `file` (while it grows) and write `target`. Blocks. Raises Invalid, TooLarge and what callbacks raise."""
 
     def open_chunks() -> Chunks:
-        return spool.chunks(wishes.waiting)
+        return file.chunks(wishes.waiting)
 
     magic, _ = streams.take(open_chunks(), len(streams.GZIP_MAGIC))
     packed = magic.startswith(streams.GZIP_MAGIC)
@@ -50,18 +48,12 @@ def convert(spool: Spool, target: Path, wishes: Wishes) -> Conversion:
     head, complete = streams.take(content(), HEAD_BYTES)
     detected = detect(head, complete=complete, encoding=wishes.writing.encoding)
 
-    def check() -> None:
-        spool.check()
-        wishes.working()
-
     if detected.format == "parquet":
-        result = parquet_in.convert(spool, content if packed else None, target, wishes)
+        result = parquet_in.convert(file, content if packed else None, target, wishes)
     else:
-        result = _from_text(_table(content, detected, wishes), target, wishes, check)
-    spool.wait_complete(wishes.waiting)
-    pa.default_memory_pool().release_unused()  # this process may idle for hours now
-    source = {**result.source, "gzip": packed, "sizeBytes": spool.size, "sha256": spool.sha256}
-    return replace(result, source=source)
+        result = _from_text(_table(content, detected, wishes), target, wishes)
+    file.wait_complete(wishes.waiting)
+    return replace(result, source={**result.source, "gzip": packed})
 
 
 def _unpacked(open_chunks: OpenChunks, limit: int) -> OpenChunks:
@@ -87,11 +79,11 @@ def _table(open_chunks: OpenChunks, detected: Detected, wishes: Wishes) -> TextT
     return CsvTable(open_chunks, detected, max_columns=wishes.max_columns, writing=wishes.writing)
 
 
-def _from_text(table: TextTable, target: Path, wishes: Wishes, check: Callable[[], None]) -> Conversion:
+def _from_text(table: TextTable, target: Path, wishes: Wishes) -> Conversion:
     plan: Plan | None = None
     for _ in range(MAX_ATTEMPTS):
         try:
-            done, plan = _attempt(table, target, wishes, plan, check)
+            done, plan = _attempt(table, target, wishes, plan)
         except NotUtf8 as error:
             assert isinstance(table, CsvTable)  # noqa: S101 - only such a table says so
             if not table.read_as_western():
@@ -104,15 +96,12 @@ def _from_text(table: TextTable, target: Path, wishes: Wishes, check: Callable[[
     raise RuntimeError("the columns of a table fit no plan")
 
 
-def _attempt(
-    table: TextTable, target: Path, wishes: Wishes, plan: Plan | None, check: Callable[[], None]
-) -> tuple[Conversion | None, Plan]:
-    """One pass over the table: the conversion, or None and a plan that fits every row. `check` is called for each
-    column of each batch, and may raise."""
+def _attempt(table: TextTable, target: Path, wishes: Wishes, plan: Plan | None) -> tuple[Conversion | None, Plan]:
+    """One pass over the table: the conversion, or None and a plan that fits every row."""
     batches = table.batches()
     first = next(batches)
     if plan is None:
-        plan = Plan(writing=wishes.writing, commas_possible=table.commas_are_decimal, check=check)
+        plan = Plan(writing=wishes.writing, commas_possible=table.commas_are_decimal, check=wishes.working)
         plan.survey(first)
     chosen = roles.assign(plan.columns(), wishes.roles, wishes.habit)
     case_id = chosen.case_id

@@ -8,8 +8,7 @@ from typing import Any
 
 from services.artifacts.formats.conversion import Conversion, Wishes
 from services.artifacts.formats.refusal import refuse
-from services.artifacts.formats.roles import Roles
-from services.artifacts.formats.spool import Spool
+from services.artifacts.formats.spool import GrowingFile
 from services.artifacts.formats.streams import OpenChunks
 from shared import apart
 from shared.errors import AtelierError, Fault, Invalid, TooLarge
@@ -18,18 +17,18 @@ _PROGRAM = "services.artifacts.formats.parquet_rewriting"
 _REFUSALS: dict[str, type[AtelierError]] = {"Invalid": Invalid, "TooLarge": TooLarge}
 
 
-def convert(spool: Spool, unpacked: OpenChunks | None, target: Path, wishes: Wishes) -> Conversion:
+def convert(file: GrowingFile, unpacked: OpenChunks | None, target: Path, wishes: Wishes) -> Conversion:
     """Rewrite a Parquet file; waits for the whole file, since its description is at the end.
 
-    `unpacked` is the stream inside when the file came packed. Raises Invalid, TooLarge or SpoolAborted.
+    `unpacked` is the stream inside when the file came packed. Raises Invalid or TooLarge.
     """
-    path = spool.path
+    path = file.path
     if unpacked is not None:
         path = target.with_suffix(".unpacked")
-        with path.open("wb") as file:
+        with path.open("wb") as whole:
             for chunk in unpacked():
-                file.write(chunk)
-    spool.wait_complete(wishes.waiting)
+                whole.write(chunk)
+    file.wait_complete(wishes.waiting)
     wishes.passing(path.stat().st_size)
     question = {
         "source": str(path),
@@ -52,9 +51,4 @@ def convert(spool: Spool, unpacked: OpenChunks | None, target: Path, wishes: Wis
         refused = said["refused"]
         faults = [Fault(**fault) for fault in refused["faults"]]
         raise _REFUSALS[refused["kind"]](refused["detail"], faults=faults)
-    return _conversion(said["done"])
-
-
-def _conversion(done: dict[str, Any]) -> Conversion:
-    columns = [(name, kind) for name, kind in done["columns"]]
-    return Conversion(**{**done, "columns": columns, "roles": Roles(**done["roles"])})
+    return Conversion.of_json(said["done"])

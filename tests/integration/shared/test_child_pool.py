@@ -11,7 +11,8 @@ from typing import Any
 import orjson
 import pytest
 
-from shared.child_pool import ChildFailed, ChildPool, Limits, OutOfTime, TooCostly
+from shared.child_exchange import ChildFailed, Limits, OutOfTime, TooCostly
+from shared.child_pool import ChildPool
 from shared.errors import Invalid, Unavailable
 
 WORK = "tests.support.costly"

@@ -14,7 +14,7 @@ from tests.integration.transfers.gate import Gate
 from tests.support.api import Api
 from tests.support.stacks import private_stack
 
-SERVERS, SERVICES = ["rabbitmq", "postgres", "s3"], ["artifacts", "gateway", "gateway-2"]
+SERVERS, SERVICES = ["rabbitmq", "postgres", "s3"], ["catalog", "artifacts", "gateway", "gateway-2"]
 
 LOG_LINES, LOG_LINE = 12, 300
 """How much of a log is shown: its last lines, and so many characters of each."""

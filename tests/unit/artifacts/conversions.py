@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from services.artifacts.formats.conversion import Conversion, Wishes, Writing
 from services.artifacts.formats.converter import convert
 from services.artifacts.formats.roles import Roles
-from services.artifacts.formats.spool import Spool
+from services.artifacts.formats.spool import GrowingFile, Spool
 from shared.tabular.csv_out import csv_chunks
 
 LIMIT_BYTES = 64 * 1024 * 1024
@@ -37,17 +37,20 @@ class Workbench:
     ) -> Conversion:
         """Convert while `data` arrives in pieces of so many bytes."""
         spool = Spool(self.folder / "spool")
+        file = GrowingFile(spool.path)
 
         def send() -> None:
             for start in range(0, len(data), piece):
                 spool.append(data[start : start + piece])
-            spool.finish()
+                file.grow(spool.size)
+            file.end()
+            spool.close()
 
         sender = threading.Thread(target=send)
         sender.start()
         try:
             return convert(
-                spool,
+                file,
                 self.target,
                 Wishes(
                     roles=Roles(**roles),

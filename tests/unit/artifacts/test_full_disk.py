@@ -17,10 +17,11 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from services.artifacts import versions
 from services.artifacts.app import App
-from services.artifacts.converting import Converters
+from services.artifacts.conversion_scheduler import Converters
 from services.artifacts.transfer_server import TransferServer
 from services.artifacts.workspace import Workspace
 from shared import disk, replies, tickets
+from shared.child_pool import ChildPool
 from shared.contracts.base import Caller, Scope
 from shared.contracts.transfers import DATASET_UPLOAD, DatasetUpload
 from shared.errors import Unavailable
@@ -55,12 +56,15 @@ async def client(
     settings = SimpleNamespace(
         dataset_max_bytes=1 << 30, max_decompressed_bytes=1 << 30, max_columns=10, upload_silence_s=60.0
     )
-    app = SimpleNamespace(settings=settings, workspace=workspace, converters=Converters(), internal_secret=KEY)
+    children = ChildPool(["services.artifacts.child_functions"])
+    converters = Converters(children)
+    app = SimpleNamespace(settings=settings, workspace=workspace, converters=converters, internal_secret=KEY)
     server = TestServer(TransferServer(cast(App, app)).application())
     async with TestClient(server) as client:
         yield client
     assert list(tmp_path.glob("transfers/*/*/*")) == []
     await workspace.close()
+    await children.close()
 
 
 async def test_an_upload_to_a_full_disk_is_503_and_stores_nothing(client: TestClient[web.Request, Any]) -> None:

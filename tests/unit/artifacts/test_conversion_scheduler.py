@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from services.artifacts import converting
-from services.artifacts.converting import Arriving, Converters
+from services.artifacts import conversion_child, conversion_scheduler
+from services.artifacts.conversion_scheduler import Arriving, Converters
 from services.artifacts.formats.conversion import Conversion, Wishes
-from services.artifacts.formats.converter import convert
+from services.artifacts.formats.csv_dialect import MAX_RECORD_BYTES
 from services.artifacts.formats.detection import HEAD_BYTES
 from services.artifacts.formats.roles import Roles
-from services.artifacts.formats.spool import Spool, SpoolAborted
+from services.artifacts.formats.spool import Spool
+from shared.child_pool import ChildPool
 from shared.errors import Invalid
 
 HEADER = b"case,activity,time\n"
 ROW = b"1,a,2024-01-01\n"
 ROWS = 2 * HEAD_BYTES // len(ROW)
 BEGIN = HEADER + ROW * ROWS
-LARGE = 2 * converting.SMALL_BYTES // len(ROW)
+LARGE = 2 * conversion_scheduler.SMALL_BYTES // len(ROW)
 PATIENCE_S = 60.0
 
 
@@ -52,8 +54,9 @@ class Upload:
 class Uploads:
     """Uploads of one service that has a place for small and one for large files."""
 
-    def __init__(self, folder: Path) -> None:
-        self.converters = Converters(small=1, large=1)
+    def __init__(self, folder: Path, children: ChildPool) -> None:
+        self.children = children
+        self.converters = Converters(children, small=1, large=1)
         self._folder = folder
         self.begun: list[Upload] = []
 
@@ -65,14 +68,23 @@ class Uploads:
         return upload
 
 
+@pytest.fixture(scope="module")
+async def children() -> AsyncIterator[ChildPool]:
+    children = ChildPool(["services.artifacts.child_functions"])
+    await children.open()
+    yield children
+    await children.close()
+
+
 @pytest.fixture
-async def uploads(tmp_path: Path) -> AsyncIterator[Uploads]:
-    uploads = Uploads(tmp_path)
+async def uploads(tmp_path: Path, children: ChildPool) -> AsyncIterator[Uploads]:
+    uploads = Uploads(tmp_path, children)
     yield uploads
     for upload in uploads.begun:
-        upload.arriving.spool.abort()
         upload.conversion.cancel()
     await asyncio.gather(*(upload.conversion for upload in uploads.begun), return_exceptions=True)
+    for upload in uploads.begun:
+        upload.arriving.spool.close()
 
 
 async def until(is_so: object) -> None:
@@ -109,7 +121,7 @@ async def test_stalled_large_files_give_way_to_each_other(uploads: Uploads) -> N
 
 async def test_a_small_file_does_not_wait_for_a_large_one(uploads: Uploads) -> None:
     large = await uploads.begin(HEADER + ROW * LARGE)
-    await until(lambda: large.rows * len(ROW) > converting.SMALL_BYTES)
+    await until(lambda: large.rows * len(ROW) > conversion_scheduler.SMALL_BYTES)
     assert not uploads.converters.large.take_now()
     small = await uploads.begin(BEGIN)
     assert (await small.end()).record_count == ROWS
@@ -145,7 +157,6 @@ async def test_who_goes_away_leaves_his_place(uploads: Uploads) -> None:
     running, waiting = await uploads.begin(BEGIN), await uploads.begin(BEGIN)
     await until(lambda: uploads.converters.small.is_wanted or waiting.rows)
     for gone in (running, waiting):
-        gone.arriving.spool.abort()
         gone.conversion.cancel()
     await asyncio.wait({running.conversion, waiting.conversion}, timeout=PATIENCE_S)
     assert uploads.converters.small.take_now()
@@ -158,39 +169,28 @@ async def test_a_refusal_comes_before_the_end(uploads: Uploads) -> None:
             await bad.conversion
 
 
-def test_a_conversion_ends_soon_after_its_sender_has_gone(tmp_path: Path) -> None:
-    """In the middle of a look at thousands of columns, not when it has seen them all."""
-    columns = 300
-    spool = Spool(tmp_path / "spool")
-    spool.append((",".join(f"c{n}" for n in range(columns)) + "\n").encode())
-    spool.append((",".join(["03-01-2020"] * columns) + "\n").encode())
-    spool.finish()
-    wishes = Wishes(roles=Roles(), habit=Roles(), max_decompressed_bytes=1 << 30, max_columns=1_000)
-    looks = 0
-    check = spool.check
-
-    def count() -> None:
-        nonlocal looks
-        looks += 1
-        if looks == 10:
-            spool.abort()
-        check()
-
-    spool.check = count  # type: ignore[method-assign]
-    with pytest.raises(SpoolAborted):
-        convert(spool, tmp_path / "data.parquet", wishes)
-    assert looks == 10
+async def test_a_conversion_ends_with_its_sender(uploads: Uploads) -> None:
+    """Whatever it is busy with: its process is killed."""
+    columns = 9_000
+    header = ",".join(f"c{n}" for n in range(columns)) + "\n"
+    gone = await uploads.begin(header.encode() + (",".join(["03-01-2020"] * columns) + "\n").encode() * 30)
+    gone.arriving.finish()
+    await until(lambda: uploads.children._children)
+    gone.conversion.cancel()
+    await asyncio.wait({gone.conversion}, timeout=PATIENCE_S)
+    assert not uploads.children._children
+    assert uploads.converters.small.take_now()
 
 
 async def test_a_small_file_that_takes_much_work_leaves_its_place_to_others(
     uploads: Uploads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(converting, "SMALL_PROCESSOR_S", -1.0)
+    monkeypatch.setattr(conversion_scheduler, "SMALL_PROCESSOR_S", -1.0)
     uploads.converters.large.take_now()
     costly = await uploads.begin(BEGIN)
     costly.arriving.finish()
     await until(lambda: uploads.converters.large.is_wanted)
-    monkeypatch.setattr(converting, "SMALL_PROCESSOR_S", 60.0)
+    monkeypatch.setattr(conversion_scheduler, "SMALL_PROCESSOR_S", 60.0)
     other = await uploads.begin(BEGIN)
     assert (await other.end()).record_count == ROWS
     assert not costly.conversion.done()
@@ -201,29 +201,39 @@ async def test_a_small_file_that_takes_much_work_leaves_its_place_to_others(
 async def test_a_conversion_may_take_so_much_work_and_no_more(
     uploads: Uploads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(converting, "MOST_PROCESSOR_S", -1.0)
-    monkeypatch.setattr(converting, "PROCESSOR_S_A_MEGABYTE", 0.0)
+    monkeypatch.setattr(conversion_scheduler, "MOST_PROCESSOR_S", -1.0)
+    monkeypatch.setattr(conversion_scheduler, "PROCESSOR_S_A_MEGABYTE", 0.0)
     upload = await uploads.begin(BEGIN)
     with pytest.raises(Invalid, match="too costly"):
         await upload.end()
 
 
-async def test_who_reads_on_after_the_end_takes_no_place(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
-    """pyarrow reads ahead in a thread of its own: one that passed 8 MB after its file was refused took the place for
-    large files for good."""
-    heard: list[Wishes] = []
+REFUSED = (
+    BEGIN + b"1,2\n",
+    BEGIN + b'2,"' + b"text\n" * MAX_RECORD_BYTES,
+    BEGIN + b"x" * (2 * MAX_RECORD_BYTES),
+    BEGIN + b"\0\n",
+)
 
-    def remembered(spool: Spool, target: Path, wishes: Wishes) -> Conversion:
-        heard.append(wishes)
-        return convert(spool, target, wishes)
 
-    monkeypatch.setattr(converting, "convert", remembered)
-    bad = await uploads.begin(HEADER + ROW * ROWS + b"1,2\n" + ROW)
-    with pytest.raises(Invalid, match="Line"):
-        await bad.end()
-    for said in (lambda: heard[0].passing(converting.SMALL_BYTES + 1), lambda: heard[0].waiting(0.0)):
-        with pytest.raises(SpoolAborted):
-            await asyncio.to_thread(said)
+async def test_refused_files_leave_their_places(uploads: Uploads) -> None:
+    """Whatever more is read ahead meanwhile: a reader that passed 8 MB took the place for large files for good."""
+    for begin in REFUSED * 3:
+        bad = await uploads.begin(begin)
+        for _ in range(16):
+            await bad.arriving.append(ROW * 70_000)
+        bad.arriving.finish()
+        with pytest.raises(Invalid):
+            await bad.conversion
     assert uploads.converters.large.take_now()
     assert uploads.converters.small.take_now()
     assert not uploads.converters.small.take_now()
+
+
+async def test_a_step_that_never_comes_back_is_ended(uploads: Uploads, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the operating system, with the same words."""
+    monkeypatch.setattr(conversion_child, "FUNCTION", "tests.support.costly:spin_and_talk")
+    monkeypatch.setattr(conversion_scheduler, "LIMITS", replace(conversion_scheduler.LIMITS, processor_s=1))
+    upload = await uploads.begin(BEGIN)
+    with pytest.raises(Invalid, match="too costly: it takes more than"):
+        await upload.end()
