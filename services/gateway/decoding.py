@@ -15,11 +15,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from services.gateway.nesting import MAX_NESTING, MAX_VALUES, brackets_too_deep, skeleton, value_count
 from shared import exact_numbers
 from shared.contracts.base import Body
 from shared.errors import MOST_FAULTS, Fault, Invalid, TooLarge
 from shared.exact_numbers import large_integers
+from shared.nesting import MAX_NESTING, MAX_VALUES, brackets_too_deep, skeleton, value_count
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from services.gateway.nesting import MAX_NESTING, too_deep
 from shared.errors import Fault
+from shared.nesting import MAX_NESTING, too_deep
 
 
 def text_of(content: bytes, faults: list[Fault]) -> str:

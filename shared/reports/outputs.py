@@ -82,8 +82,7 @@ class Shown:
 
     def _plain(self, mime: str, value: Any) -> dict[str, str]:
         if mime.endswith("json"):
-            text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
-            return {"text/html": f'<pre class="json">{html.escape(_cut(text))}</pre>'}
+            return {"text/html": f'<pre class="json">{html.escape(_cut(_json(value)))}</pre>'}
         text = _joined(value)
         if mime == "text/latex":
             return {"text/html": f'<div class="formula">{formulas.of_latex(_cut(text))}</div>'}
@@ -157,6 +156,17 @@ def _without_plotly_program(text: str) -> str:
 
 def _joined(value: Any) -> str:
     return "".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _json(value: Any) -> str:
+    """JSON with line ends, of a large value the beginning: all of it would take fifty times its size."""
+    parts, length = list[str](), 0
+    for part in json.JSONEncoder(indent=2, ensure_ascii=False, default=str).iterencode(value):
+        parts.append(part)
+        length += len(part)
+        if length > MAX_TEXT:
+            break
+    return "".join(parts)
 
 
 def _cut(text: str) -> str:

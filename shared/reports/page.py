@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import json
 import os
+import re
 import resource
 import sys
 from pathlib import Path
@@ -29,8 +30,14 @@ TEMPLATES = Path(__file__).parent / "template"
 MEMORY_BYTES, CPU_S, FILE_BYTES = 2 * 1024**3, 110, 1024**3
 """Limits of the process: memory that it may write to, processor time in seconds, the size of the page."""
 
-OUT_OF_MEMORY = f"it needs more than {MEMORY_BYTES // 1024**3} GB of memory"
-"""Why a report could not be made, as its reader is told."""
+LEAST_BYTES, MULTIPLE = 1024 * 1024**2, 12
+"""The memory that a notebook may take, in bytes, and so many bytes more for each of its own: a small notebook needs no
+more, unless it is made to exhaust its reader. The program that prepares Vega's charts reserves 600 MB."""
+
+MAX_BLANKS = 100
+"""Blanks in a row of Markdown that are shown: patterns of mistune take the square of their number."""
+
+_BLANKS = re.compile(rf"[ \t]{{{MAX_BLANKS},}}")
 
 TAGS = {
     "remove_cell_tags": "remove-cell",
@@ -48,7 +55,7 @@ class Exporter(HTMLExporter):
         """Called by the template for every Markdown text."""
         cell = context.get("cell", {})
         renderer = _Renderer(escape=False, attachments=cell.get("attachments", {}), exclude_anchor_links=True)
-        return str(MarkdownWithMath(renderer=renderer).render(source))
+        return str(MarkdownWithMath(renderer=renderer).render(_BLANKS.sub(" " * MAX_BLANKS, source)))
 
 
 class _Renderer(IPythonRenderer):
@@ -67,12 +74,13 @@ class _Renderer(IPythonRenderer):
 
 def main(notebook: str, page: str, cache: str, profile: str, heading: str) -> None:
     """Write the page."""
-    _limit()
+    memory_bytes = min(LEAST_BYTES + MULTIPLE * Path(notebook).stat().st_size, MEMORY_BYTES)
+    _limit(memory_bytes)
     try:
         body = render(nbformat.read(notebook, as_version=4), Path(cache), profile, json.loads(heading))
         Path(page).write_text(body, encoding="utf-8", errors="replace")
     except MemoryError:
-        sys.exit(OUT_OF_MEMORY)
+        sys.exit(f"it needs more than {memory_bytes // 1024**2} MB of memory")
 
 
 def render(notebook: NotebookNode, cache: Path, profile: str, heading: dict[str, Any]) -> str:
@@ -125,9 +133,9 @@ def _inner(body: str) -> str:
     return body
 
 
-def _limit() -> None:
+def _limit(memory_bytes: int) -> None:
     os.nice(5)
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
     resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
 

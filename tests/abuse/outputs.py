@@ -28,6 +28,7 @@ PANDAS = "import pandas as pd\n"
 
 CELLS: dict[str, str] = {
     "JSON of 1,900,000 objects": "show(data={'application/json': [{'a': 1}] * 1_900_000})",
+    "four times a million objects": "for _ in range(4): show(data={'application/json': [{}] * 990_000})",
     "JSON of 900 levels": "import json\nshow(data={'application/json': json.loads('[' * 900 + ']' * 900)})",
     "JSON of wide names": "show(data={'application/json': {'n' * 100 + str(n): n for n in range(150_000)}})",
     "backspaces": "print('x\\b' * 9_500_000)",

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import psutil
 import pytest
 
 from deploy.local import Stack
-from tests.abuse import issue_rows
+from tests.abuse import issue_rows, machine
 from tests.abuse.attacker import Input
+from tests.abuse.conftest import SLOTS
 from tests.abuse.judging import Court
-from tests.abuse.suite import INPUTS, batches
+from tests.abuse.suite import ALWAYS, INPUTS, batches
 from tests.support.polling import until
 
 pytestmark = [
-    pytest.mark.timeout(900),  # a batch with a fault is sent in halves again
+    pytest.mark.timeout(480),  # a batch with a fault is sent in halves again
     pytest.mark.slow(reason="a batch of inputs, several of which take as much time as they may"),
 ]
 
@@ -23,18 +23,19 @@ LEAST = 120
 USUAL, OTHERS = batches()
 
 BATCHES = [
-    pytest.param(batch, id=f"{kind} {number}", marks=pytest.mark.long)  # beside other tests they take minutes too many
-    for kind, batches_of_kind in (("batch", USUAL), ("other batch", OTHERS))
-    for number, batch in enumerate(batches_of_kind, 1)
+    *(pytest.param(batch, id=f"batch {number}") for number, batch in enumerate(USUAL, 1)),
+    *(
+        pytest.param(batch, id=f"other batch {number}", marks=pytest.mark.long)
+        for number, batch in enumerate(OTHERS, 1)
+    ),
 ]
-
-TEMPLATE = 1
-"""Processes that a service has below it when nothing is worked on in another process: the template of those."""
 
 
 def test_there_are_enough_inputs_and_each_has_a_name_of_its_own() -> None:
-    assert sum(map(len, USUAL)) >= LEAST + len(issue_rows.INPUTS)
-    assert sum(map(len, [*USUAL, *OTHERS])) == len({one.name for one in INPUTS})
+    usual = {one.name for batch in USUAL for one in batch}
+    assert len(usual) >= LEAST + len(issue_rows.INPUTS)
+    assert usual.issuperset({*ALWAYS, *(one.name for one in issue_rows.INPUTS)})
+    assert sum(map(len, [*USUAL, *OTHERS])) == len({one.name for one in INPUTS}) == len(INPUTS)
 
 
 @pytest.mark.parametrize("batch", BATCHES)
@@ -42,11 +43,7 @@ async def test_no_input_stops_another_tenant(batch: list[Input], court: Court) -
     assert await court.faults(batch) == []
 
 
-@pytest.mark.long
 async def test_no_process_is_left_over(abused: Stack, court: Court) -> None:
-    def alone() -> bool:
-        parts = (abused.gateway, abused.catalog, abused.control, abused.artifacts)
-        return all(len(psutil.Process(part.pid).children(recursive=True)) <= TEMPLATE for part in parts)
-
+    """Neither of a request, nor of a run."""
     await court.end_probe()
-    await until(alone, what="the end of every process of a request")
+    await until(lambda: not machine.left_over(abused, SLOTS), what="the end of every process of a request or a run")

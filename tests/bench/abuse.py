@@ -11,7 +11,7 @@ import aiohttp
 
 from deploy.local import Stack
 from tests.abuse.attacker import Input
-from tests.abuse.judging import Court
+from tests.abuse.judging import Court, Fault
 from tests.abuse.probe import PAUSE_S, Look, Probe, probing
 from tests.abuse.suite import INPUTS
 from tests.bench.promise import Promise
@@ -45,14 +45,14 @@ async def beside_inputs(stack: Stack, name_contains: str = "") -> list[Promise]:
 
 async def _beside(one: Input, court: Court, probe: Probe, quiet: dict[str, float]) -> Promise:
     began, clock = time.time(), time.monotonic()
-    faults: list[str] = []
+    faults: list[Fault] = []
     while not faults and time.monotonic() - clock < LEAST_S:
         faults = (await court.judge([one])).faults
     found = p99(await probe.since(began))
     worst = max(PAUSE_S, key=lambda what: found[what] / quiet[what])
     ratio = found[worst] / quiet[worst]
     name = f"{one.name}: {worst} of another tenant {found[worst]:.2f} s, alone {quiet[worst]:.2f} s"
-    fault = "; ".join(faults) or None
+    fault = "; ".join(fault.text for fault in faults) or None
     return Promise(name=name, figures=[ratio], bar=MULTIPLE, unit="x", fault=fault)
 
 

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import structlog
 from nbformat import NotebookNode
 
-from services.executor.collecting import charts, headings, loose_files, registering, report
+from services.executor.collecting import charts, headings, loose_files, notebook_file, registering, report
 from services.executor.collecting import outputs as cell_outputs
 from services.executor.collecting.artifact_writer import ArtifactWriter, FileChanged, RunIdentity
 from services.executor.collecting.beneath import OpenFile, Refused
@@ -35,6 +34,9 @@ from shared.reports.rendering import Heading, ReportError
 from shared.requests import Requests
 
 log = structlog.get_logger(__name__)
+
+NOTEBOOK_FILE = "executed.ipynb"
+"""The executed notebook in the run folder."""
 
 
 @dataclass(frozen=True)
@@ -315,16 +317,16 @@ class Collector:
     async def add_notebook(self) -> None:
         """The executed notebook itself, under its own title if it has one."""
         self._notebook.metadata.setdefault("title", self._identity.notebook_name)
-        body = await asyncio.to_thread(lambda: nbformat.writes(self._notebook).encode())
-        await self._writer.add_bytes(
-            "notebook", "Executed notebook", "notebook.ipynb", "application/x-ipynb+json", body
+        source = self._run_dir / NOTEBOOK_FILE
+        await asyncio.to_thread(notebook_file.write, self._notebook, source)
+        await self._writer.add_file(
+            "notebook", "Executed notebook", "notebook.ipynb", "application/x-ipynb+json", source
         )
 
     async def add_report(self) -> None:
-        """The notebook as an HTML report; a failure to render becomes a warning."""
-        source, html = self._run_dir / "report.ipynb", self._run_dir / "report.html"
+        """The notebook, which was added before, as an HTML report; a failure to render becomes a warning."""
+        source, html = self._run_dir / NOTEBOOK_FILE, self._run_dir / "report.html"
         try:
-            await asyncio.to_thread(nbformat.write, self._notebook, source)
             await report.render(source, html, Heading(title=self._identity.notebook_name))
         except (ReportError, OSError) as error:
             self.warnings.append(f"The notebook's report could not be made: {error}")

@@ -8,7 +8,7 @@ from tempfile import gettempdir
 from shared.reports.rendering import Heading, Renderer
 
 RENDERER = Renderer(Path(gettempdir()) / "atelier-report-scripts")
-"""One per worker: it bounds how many reports are rendered at a time."""
+"""One per slot, which renders the report of its run."""
 
 
 async def render(notebook: Path, html: Path, heading: Heading) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ import structlog
 from nbclient.client import NotebookClient
 from nbformat import NotebookNode
 
-from services.executor.kernels import messages
+from services.executor.kernels import messages, value_limits
 from services.executor.kernels.client import RunClient
 from services.executor.kernels.output_limits import CELL_LIMITS, RUN_LIMITS, Account, Limit, OutputTally
 from services.executor.kernels.output_list import Display, OutputList
@@ -83,6 +83,7 @@ class Recorder(NotebookClient):
         self._cells: dict[str, RecordedCell] = {}
         self._displays: dict[str, Display] = {}
         self._widget_sizes: dict[tuple[str, str], int] = {}
+        self._values = value_limits.ValueTally(self._kept)
 
     def begin(self, cell: NotebookNode) -> RecordedCell:
         """Take a cell that is about to be sent; what comes from now on counts for it."""
@@ -124,6 +125,11 @@ class Recorder(NotebookClient):
         if limit is not None:
             self._report(limit, recorded)
             return
+        if not self._values.admits(message.get("values", 1)):
+            if kind not in messages.SHOWN:
+                return
+            content["data"], content["metadata"] = {"text/plain": value_limits.TOO_MANY_OF_RUN}, {}
+            size = messages.size(content)
         messages.clean(message)
         if content.get("execution_count") is not None:
             recorded.cell["execution_count"] = content["execution_count"]
@@ -133,6 +139,13 @@ class Recorder(NotebookClient):
             recorded.note_time("iopub.execute_input", message["header"])
         else:
             self._report(self._take_output(message, recorded, size), recorded)
+
+    def _kept(self) -> Iterator[Any]:
+        """All that the run keeps of what may have many values."""
+        for cell in self.nb.cells:
+            for output in cell.get("outputs", ()):
+                yield from (output.get("traceback"), output.get("metadata"), *(output.get("data") or {}).values())
+        yield from self.widget_state.values()
 
     def _take_output(self, message: dict[str, Any], recorded: RecordedCell, size: int) -> Limit | None:
         kind, content = message["msg_type"], message["content"]

@@ -11,8 +11,16 @@ import zmq.asyncio
 from jupyter_client.adapter import adapt
 from jupyter_client.session import Session
 
+from services.executor.kernels import value_limits
+
 MESSAGE_PARTS = 5
 """Signature, header, parent's header, metadata and content; buffers follow (Jupyter's messaging protocol)."""
+
+MAX_HEADERS_BYTES = 1_000_000
+"""Of a message's headers and metadata together: they have some hundreds."""
+
+DISPLAYED = frozenset({"display_data", "execute_result", "update_display_data"})
+"""Messages that show something."""
 
 
 class RunSession(Session):
@@ -39,8 +47,11 @@ class RunSession(Session):
             raise ValueError("a message with a wrong signature")
         if len(msg_list) < MESSAGE_PARTS:
             raise TypeError("a message of too few parts")
-        header, parent, metadata, said = (self.unpack(part) for part in msg_list[1:MESSAGE_PARTS])
+        if sum(map(len, msg_list[1 : MESSAGE_PARTS - 1])) > MAX_HEADERS_BYTES:
+            raise ValueError("a message with headers that are too large")
+        header, parent, metadata = (self.unpack(part) for part in msg_list[1 : MESSAGE_PARTS - 1])
         identity, kind = header["msg_id"], header["msg_type"]
+        said, values = msg_list[MESSAGE_PARTS - 1], value_limits.of_text(bytes(msg_list[MESSAGE_PARTS - 1]))
         if isinstance(header.get("date"), str):
             header["date"] = _moment(header["date"])
         message = {
@@ -49,10 +60,16 @@ class RunSession(Session):
             "msg_type": kind,
             "parent_header": parent,
             "metadata": metadata,
-            "content": said,
+            "content": self.unpack(said) if values <= value_limits.MAX_VALUES else _instead(kind),
+            "values": values,
             "buffers": [memoryview(part) for part in msg_list[MESSAGE_PARTS:]],
         }
         return dict(adapt(message))
+
+
+def _instead(kind: Any) -> dict[str, Any]:
+    """The content of a message with too many values: of what is shown, a remark."""
+    return {"data": {"text/plain": value_limits.TOO_MANY}, "metadata": {}} if kind in DISPLAYED else {"status": "ok"}
 
 
 def _moment(text: str) -> datetime | str:

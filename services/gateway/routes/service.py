@@ -15,13 +15,13 @@ from services.gateway.bodies import MAX_PAGE_SIZE, MAX_WAIT_S
 from services.gateway.calls import Asked, Call
 from services.gateway.headers import LONGEST_IDEMPOTENCY_KEY
 from services.gateway.model import Role
-from services.gateway.nesting import MAX_NESTING, MAX_VALUES
 from services.gateway.settings import LINK_LIFE_S
 from shared import ops
 from shared.contracts.base import Scope, Wire
 from shared.contracts.executions import DEFAULT_TIMEOUT_S, MAX_TIMEOUT_S, GetQuota
 from shared.errors import Unavailable
 from shared.file_limits import MAX_FILE_BYTES, MAX_FILES, MAX_FILES_BYTES
+from shared.nesting import MAX_NESTING, MAX_VALUES
 
 DOCS_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
 """The documentation page loads nothing, from here or elsewhere, and runs no script."""

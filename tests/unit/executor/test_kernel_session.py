@@ -28,6 +28,7 @@ def test_a_message_reads_as_in_the_base_class() -> None:
     assert bytes(mine.pop("buffers")[0]) == bytes(theirs.pop("buffers")[0]) == b"a buffer"
     assert isinstance(mine["parent_header"].pop("date"), str)
     assert isinstance(theirs["parent_header"].pop("date"), datetime)
+    assert mine.pop("values") == 1 + 2  # what its marks allow: three members at most
     assert mine == theirs
 
 

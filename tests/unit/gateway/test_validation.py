@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator
 import orjson
 import pytest
 
-from services.gateway import decoding, mending, nesting
+from services.gateway import decoding, mending
 from services.gateway.bodies import NotebooksQuery
-from services.gateway.nesting import MAX_NESTING, skeleton, too_deep, value_count
+from shared import nesting
 from shared.contracts.executions import CheckExecution, DryRun, ExecutionRequest, StartExecution
 from shared.contracts.notebooks import (
     CheckDraft,
@@ -23,6 +23,7 @@ from shared.contracts.notebooks import (
     UpdateNotebook,
 )
 from shared.errors import AtelierError, Fault, Invalid, NotFound, OutcomeUnknown, TooLarge, Unavailable
+from shared.nesting import MAX_NESTING, skeleton, too_deep, value_count
 from tests.unit.gateway.fake_ports import NOTEBOOK, RUNNING, Api
 
 NOTEBOOK_PATH = f"notebook/{NOTEBOOK.notebook_id}"
