@@ -92,10 +92,10 @@ COSTLY = (
 """How names of others begin that take more than three seconds of processor time, or as much as their limits allow:
 `make test-long` alone sends them."""
 
-RUNS = 9
+RUNS = 7
 """Of those, notebooks that are run for what they put out: each costs some seconds of two processors."""
 
-USUAL = 124
+USUAL = 122
 """Generated inputs that `make test` sends: a fair share of each generator, chosen by chance that never changes."""
 
 BATCH = 22
