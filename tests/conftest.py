@@ -69,7 +69,9 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 @pytest.fixture(scope="session")
 async def api(stack: Stack, http: aiohttp.ClientSession) -> Api:
     """A tenant's API with the admin role."""
-    return await Api.of(stack, http)
+    api = await Api.of(stack, http)
+    api.is_described = True
+    return api
 
 
 @pytest.fixture(scope="session")

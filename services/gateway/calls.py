@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
@@ -65,7 +65,7 @@ class Bytes:
     """A body that is a file, or several; the handler reads it as it comes."""
 
     description: str
-    media_types: tuple[str, ...]
+    media_types: Mapping[str, Any]  # each with an example
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +113,7 @@ class Call:
     body: Json | Form | Bytes | None = None
     reply: type[BaseModel] | None = None  # None: no JSON model; see media_type
     media_type: str = "application/json"
-    texts: tuple[str, ...] = ()  # media types of further forms of the answer, which are text
+    forms: Mapping[str, Any] = field(default_factory=dict)  # further media types of the answer, each with an example
     status: int = 200
     example: Any = None
     creates: bool = False  # answers with a Location and honours Idempotency-Key

@@ -38,6 +38,7 @@ def page(document: _Document) -> str:
         (path, method, operation)
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
+        if method != "head"  # as the GET beside it
     ]
     sections = "".join(
         f"<h2 id='{_anchor(tag['name'])}'>{escape(tag['name'])}</h2>"
@@ -107,7 +108,7 @@ def _curl(path: str, method: str, operation: _Document) -> str:
     if operation.get("security") != []:
         lines.append('-H "Authorization: Bearer $ATELIER_API_KEY"')
     body = operation.get("requestBody", {}).get("content", {})
-    if "example" in body.get("application/json", {}):
+    if "example" in body.get("application/json", {}) and method != "delete":
         shown = json.dumps(body["application/json"]["example"], indent=2, ensure_ascii=False).replace("'", "'\\''")
         lines += ["-H 'Content-Type: application/json'", f"-d '{shown}'"]
     for name, value in body.get("multipart/form-data", {}).get("example", {}).items():

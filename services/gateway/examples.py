@@ -45,7 +45,7 @@ PATCH: Json = {
     "environment": {"packages": ["pandas", "numpy"]},
 }
 CELL_PATCH: Json = {"content": "print('hello')", "tags": ["parameters"]}
-UPLOAD: Json = {"notebookName": "Customer Journey Analysis", "enrichmentMode": "true", "datasetBinding": DATASET_ID}
+UPLOAD: Json = {"notebookName": "Customer Journey Analysis", "enrichmentMode": True, "datasetBinding": DATASET_ID}
 
 CELL: Json = {
     "cellId": "cell-001",
@@ -685,6 +685,18 @@ RETENTION: Json = {
     "dateModified": "2024-01-15T10:30:00.000Z",
     "modifiedBy": "user123",
     "lastApplied": "2024-01-20T10:30:00.000Z",
+}
+
+EXPECTED: Json = {"etag": "1.3.2-5f3a"}
+ZIP = "PK…"
+PARQUET = "PAR1…"
+PDF = "%PDF-1.4…"
+HTML_PAGE = "<!doctype html>…"
+NOTEBOOK_TEXTS = {
+    "text/x-python": "# %%\nprint('hello')\n",
+    "text/x-r-source": '# %%\nprint("hello")\n',
+    "text/x-scala": '// %%\nprintln("hello")\n',
+    "text/markdown": "```python\nprint('hello')\n```\n",
 }
 
 PROJECT_DRAFT: Json = {"projectId": PROJECT, "projectName": "Claims handling"}

@@ -33,6 +33,9 @@ ALLOWED_HEADERS = (
     "Authorization, Content-Type, Idempotency-Key, If-Match, Last-Event-ID, Range, X-Change-Message, "
     "X-Request-Id, traceparent"
 )
+HEADERS_OF_ALL = ("X-Request-Id",)
+"""Headers of every answer, beside those of HTTP itself and CORS."""
+
 ALLOWED_METHODS = "GET, HEAD, POST, PUT, DELETE"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})
 """Methods that metrics tell apart; a client may invent others."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from services.gateway import examples, history_examples, problems
+from services.gateway import examples, history_examples, openapi_answers, openapi_words
+from services.gateway.bodies import Expected
 from services.gateway.calls import Bytes, Call, Form, Json
-from shared.errors import AtelierError, Fault
+from services.gateway.openapi_answers import Document, Problem
 
 TITLE = "Atelier"
 VERSION = "1.0.0"
@@ -19,7 +19,8 @@ VERSION = "1.0.0"
 
 DESCRIPTION = (
     "Runs Jupyter notebooks on request. Every call but the open ones needs `Authorization: Bearer <API key or JWT>`. "
-    "Errors are `application/problem+json` (RFC 9457)."
+    "Errors are `application/problem+json` (RFC 9457). Every GET can be a HEAD, and every other method that an address "
+    "does not take is 405 with `Allow`."
 )
 
 _TEMPLATE = "#/components/schemas/{model}"
@@ -42,22 +43,7 @@ _EXAMPLE_IDS = {
     "otherId": history_examples.OTHER_EXECUTION_ID,
 }
 
-Document = dict[str, Any]
 _Key = tuple[type[BaseModel], JsonSchemaMode]
-
-
-class Problem(BaseModel):
-    """An error as RFC 9457 has it, and what existing clients read."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    instance: str
-    error: str
-    requestId: str  # noqa: N815 - as it is on the wire
-    errors: list[Fault] | None = None
-    outcomeUnknown: bool | None = None  # noqa: N815 - as it is on the wire
 
 
 @lru_cache(maxsize=1)
@@ -66,7 +52,10 @@ def document(calls: tuple[Call, ...]) -> Document:
     references, schemas = _schemas(calls)
     paths: Document = {}
     for call in calls:
-        paths.setdefault(call.path, {})[call.method.lower()] = _operation(call, references)
+        operations = paths.setdefault(call.path, {})
+        operations[call.method.lower()] = _operation(call, references)
+        if call.method == "GET":
+            operations["head"] = _head(call, operations["get"], references)
     return {
         "openapi": "3.1.0",
         "info": {"title": TITLE, "version": VERSION, "description": DESCRIPTION},
@@ -77,7 +66,8 @@ def document(calls: tuple[Call, ...]) -> Document:
         "components": {
             "schemas": schemas,
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "description": "API key or JWT"}},
-            "responses": {str(status): _problem(status) for status in _statuses()},
+            "headers": openapi_answers.headers(),
+            "responses": openapi_answers.errors(),
         },
     }
 
@@ -93,7 +83,11 @@ def _schemas(calls: tuple[Call, ...]) -> tuple[dict[_Key, Document], Document]:
         if isinstance(call.body, Json | Form):
             wanted[(call.body.model, "validation")] = None
     mapping, definitions = models_json_schema(list(wanted), by_alias=True, ref_template=_TEMPLATE)
-    return {(model, mode): dict(mapping[model, mode]) for model, mode in wanted}, definitions["$defs"]
+    schemas: Document = definitions["$defs"]
+    for name, schema in schemas.items():
+        openapi_words.describe(name, schema.get("properties", {}))
+    schemas.get("JsonValue", {})["description"] = "Any JSON value."
+    return {(model, mode): dict(mapping[model, mode]) for model, mode in wanted}, schemas
 
 
 def _operation(call: Call, references: dict[_Key, Document]) -> Document:
@@ -102,7 +96,7 @@ def _operation(call: Call, references: dict[_Key, Document]) -> Document:
         "tags": [call.tag],
         "summary": call.summary,
         "parameters": [*_path_parameters(call), *_query_parameters(call), *_header_parameters(call)],
-        "responses": _responses(call, references),
+        "responses": openapi_answers.answers(call, _written(references)),
     }
     description = " ".join(filter(None, [call.notes, f"Role: {call.role.name}." if call.role else "No credential."]))
     operation["description"] = description
@@ -111,6 +105,20 @@ def _operation(call: Call, references: dict[_Key, Document]) -> Document:
     if call.body is not None:
         operation["requestBody"] = _request_body(call.body, references)
     return operation
+
+
+def _head(call: Call, get: Document, references: dict[_Key, Document]) -> Document:
+    """The HEAD beside a GET: the same but for the body."""
+    name = get["operationId"]
+    return get | {
+        "operationId": f"head{name[0].upper()}{name[1:]}",
+        "summary": f"{call.summary}: the headers alone",
+        "responses": openapi_answers.answers(call, _written(references), head=True),
+    }
+
+
+def _written(references: dict[_Key, Document]) -> dict[type[BaseModel], Document]:
+    return {model: reference for (model, mode), reference in references.items() if mode == "serialization"}
 
 
 def _operation_id(call: Call) -> str:
@@ -128,6 +136,7 @@ def _path_parameters(call: Call) -> list[Document]:
             "in": "path",
             "required": True,
             "schema": {"type": "string", "format": "uuid"} if name in call.id_names else {"type": "string"},
+            "description": openapi_words.table()["path"][name],
             "example": _EXAMPLE_IDS[name],
         }
         for name in re.findall(r"{(\w+)}", call.path)
@@ -135,19 +144,22 @@ def _path_parameters(call: Call) -> list[Document]:
 
 
 def _query_parameters(call: Call) -> list[Document]:
-    schema = call.query.model_json_schema(by_alias=True)
-    parameters = []
-    for name, member in schema.get("properties", {}).items():
-        shown = {key: value for key, value in member.items() if key not in ("title", "description")}
-        parameter: Document = {"name": name, "in": "query", "required": False, "schema": shown}
-        if "description" in member:
-            parameter["description"] = member["description"]
-        parameters.append(parameter)
-    return parameters
+    properties = call.query.model_json_schema(by_alias=True).get("properties", {})
+    openapi_words.describe(call.query.__name__, properties)
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "description": member["description"],
+            "schema": {key: value for key, value in member.items() if key not in ("title", "description")},
+        }
+        for name, member in properties.items()
+    ]
 
 
 def _header_parameters(call: Call) -> list[Document]:
-    wanted = []
+    wanted = [("X-Request-Id", "A GUID of your own for the request; the answer and the logs have it.")]
     if call.creates or call.idempotent:
         wanted.append(
             ("Idempotency-Key", "The same key with the same content answers with the first result, for 24 hours.")
@@ -158,6 +170,10 @@ def _header_parameters(call: Call) -> list[Document]:
         wanted.append(("X-Change-Message", "Why; kept with the version that the change makes."))
     if call.media_type == "text/event-stream":
         wanted.append(("Last-Event-ID", "The number of the last event seen; the stream goes on after it."))
+    if any(also.status == 206 for also in call.also):
+        wanted.append(("Range", "Which bytes to send; several ranges are answered with the whole."))
+        wanted.append(("If-Range", "The ETag of the bytes of which the range is wanted; others are sent whole."))
+        wanted.append(("If-None-Match", "The ETag of bytes that are at hand; 304 when they are still the same."))
     return [
         {"name": name, "in": "header", "required": False, "schema": {"type": "string"}, "description": text}
         for name, text in wanted
@@ -169,15 +185,24 @@ def _request_body(body: Json | Form | Bytes, references: dict[_Key, Document]) -
         return {
             "required": False,
             "description": body.description,
-            "content": {media_type: {"schema": {}} for media_type in body.media_types},
+            "content": {
+                media_type: {"schema": {"type": "string" if isinstance(example, str) else "object"}, "example": example}
+                for media_type, example in body.media_types.items()
+            },
         }
     if isinstance(body, Json):
-        content: Document = {"schema": references[(body.model, "validation")]}
-        if body.example is not None:
-            content["example"] = body.example
-        return {"required": not body.optional, "content": {"application/json": content}}
+        example = body.example
+        if example is None:
+            example = examples.EXPECTED if issubclass(body.model, Expected) else {}
+        content = {"schema": references[(body.model, "validation")], "example": example}
+        return {
+            "required": not body.optional,
+            "description": f"In UTF-8.{' May be left out.' if body.optional else ''}",
+            "content": {"application/json": content, "application/*+json": content},
+        }
     file = {"type": "string", "contentMediaType": "application/octet-stream", "description": body.file}
     fields = body.model.model_json_schema(by_alias=True)
+    openapi_words.describe(body.model.__name__, fields["properties"])
     schema: Document = {
         "type": "object",
         "properties": {**fields["properties"], "file": file},
@@ -186,69 +211,6 @@ def _request_body(body: Json | Form | Bytes, references: dict[_Key, Document]) -
     }
     return {
         "required": True,
-        "content": {"multipart/form-data": {"schema": schema, "example": {**body.example, "file": "…"}}},
+        "description": "The file, and fields in any order.",
+        "content": {"multipart/form-data": {"schema": schema, "example": {**(body.example or {}), "file": "…"}}},
     }
-
-
-def _responses(call: Call, references: dict[_Key, Document]) -> Document:
-    answers: Document = {str(call.status): _success(call, references)}
-    for also in call.also:
-        answers[str(also.status)] = {"description": also.meaning}
-        if also.model is not None:
-            content = {"schema": references[(also.model, "serialization")], "example": also.example}
-            answers[str(also.status)]["content"] = {"application/json": content}
-    for status in _refusals(call):
-        answers[str(status)] = {"$ref": f"#/components/responses/{status}"}
-    return answers
-
-
-def _success(call: Call, references: dict[_Key, Document]) -> Document:
-    answer: Document = {"description": call.summary}
-    if call.status == 204:
-        return answer
-    schema: Document = {}
-    if call.reply is not None:
-        schema = references[(call.reply, "serialization")]
-    elif call.media_type in ("text/event-stream", "text/html"):
-        schema = {"type": "string"}
-    content: Document = {"schema": schema}
-    if call.example is not None:
-        content["example"] = call.example
-    answer["content"] = {call.media_type: content}
-    answer["content"] |= {media_type: {"schema": {"type": "string"}} for media_type in call.texts}
-    if call.creates:
-        answer["headers"] = {"Location": {"schema": {"type": "string"}, "description": "Where the new thing is found"}}
-    return answer
-
-
-def _refusals(call: Call) -> list[int]:
-    if call.role is None:
-        return sorted({400, *call.refusals})
-    found = {400, 401, 503, *call.refusals}
-    if "{projectId}" in call.path:
-        found |= {403, 404}
-    if call.method != "GET":
-        found |= {409, 413, 415}
-    return sorted(found)
-
-
-def _statuses() -> list[int]:
-    return sorted({kind.status for kind in problems.KINDS.values()})
-
-
-def _problem(status: int) -> Document:
-    error, kind = next((error, kind) for error, kind in problems.KINDS.items() if kind.status == status)
-    detail = (error.__doc__ or AtelierError.__doc__ or "").strip().splitlines()[0]
-    example = {
-        "type": f"/docs#{error.kind}",
-        "title": kind.title,
-        "status": status,
-        "detail": detail,
-        "instance": f"/api/{examples.TENANT}/{examples.PROJECT}/notebook",
-        "error": detail,
-        "requestId": "ee0e8400-e29b-41d4-a716-446655440000",
-    }
-    if status == 400:
-        example["errors"] = [{"path": "initialCells[2].cellType", "message": "must be 'code', 'markdown' or 'raw'"}]
-    content = {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}
-    return {"description": kind.meaning, "content": {problems.CONTENT_TYPE: content}}

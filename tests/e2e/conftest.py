@@ -43,7 +43,9 @@ def controlled(request: pytest.FixtureRequest) -> Iterator[Controlled]:
 @pytest.fixture
 async def tenant(controlled: Controlled, http: aiohttp.ClientSession) -> Api:
     """A new tenant of that stack."""
-    return await Api.of(controlled.stack, http)
+    api = await Api.of(controlled.stack, http)
+    api.is_described = True
+    return api
 
 
 @pytest.fixture

@@ -29,7 +29,9 @@ async def api_of(
         key = await keys.create(tenant_id=UUID(tenant), project_id=confined, role=Role[role], name=role)
     finally:
         await database.close()
-    return Api(stack.url, http, tenant=tenant, project=project, key=key)
+    api = Api(stack.url, http, tenant=tenant, project=project, key=key)
+    api.is_described = True
+    return api
 
 
 async def test_an_admins_first_write_makes_a_project(

@@ -159,6 +159,7 @@ CALLS = (
         media_type="text/event-stream",
         example=examples.EVENT_STREAM,
         streams=True,
+        also=(Also(status=204, meaning="The stream was resumed after its last event."),),
         notes="Server-Sent Events from the first event, then live, until the last one; `Last-Event-ID` resumes.",
     ),
 )

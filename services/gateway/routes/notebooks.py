@@ -323,6 +323,6 @@ CALLS = (
         media_type="application/x-ipynb+json",
         example=examples.IPYNB,
         notes=EXPORT_NOTES,
-        texts=transfers.TEXT_TYPES,
+        forms=examples.NOTEBOOK_TEXTS | {"application/zip": examples.ZIP},
     ),
 )

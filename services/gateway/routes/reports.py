@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from services.gateway import examples
 from services.gateway.bodies import ReportQuery
 from services.gateway.calls import OF_DOWNLOADS, SCOPE, Asked, Call
 from services.gateway.model import Role
@@ -93,6 +94,7 @@ CALLS = (
         role=Role.viewer,
         query=ReportQuery,
         media_type="text/html",
+        forms={"application/pdf": examples.PDF},
         example="<!doctype html>…",
         streams=True,
         also=OF_DOWNLOADS,
@@ -108,6 +110,7 @@ CALLS = (
         role=Role.viewer,
         query=ReportQuery,
         media_type="text/html",
+        forms={"application/pdf": examples.PDF},
         example="<!doctype html>…",
         streams=True,
         also=OF_DOWNLOADS,

@@ -154,7 +154,7 @@ CALLS = (
         role=Role.viewer,
         query=VersionExportQuery,
         notes=EXPORT_NOTES,
-        texts=transfers.TEXT_TYPES,
+        forms=examples.NOTEBOOK_TEXTS,
         media_type="application/x-ipynb+json",
         example=examples.IPYNB,
     ),
@@ -168,6 +168,7 @@ CALLS = (
         query=DiffQuery,
         reply=NotebookDiff,
         example=history_examples.NOTEBOOK_DIFF,
+        forms={"text/html": examples.HTML_PAGE},
         notes="`diff` is nbdime's: applied to the exported version a it gives the exported version b; it is empty for "
         "equal versions. With `format=html` the answer is a page to read.",
     ),

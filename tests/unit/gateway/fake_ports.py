@@ -24,6 +24,7 @@ from shared.contracts.libraries import Library, PinnedLibrary
 from shared.contracts.lineage import RunTrace
 from shared.contracts.notebooks import CheckDraft, CheckImport, CheckUpdate, Notebook
 from shared.errors import NotFound
+from tests.support.conformance import faults_of
 
 TENANT, PROJECT = UUID(examples.TENANT), UUID(examples.PROJECT)
 BASE = f"/api/{TENANT}/{PROJECT}"
@@ -147,7 +148,7 @@ class FakeTransfers(Transfers):
 
 @dataclass
 class Api:
-    """The API under test and the strings behind it."""
+    """The API under test and the strings behind it. Every answer must be one that `/openapi.json` describes."""
 
     client: TestClient[Any, Any]
     gateway: Gateway
@@ -155,6 +156,7 @@ class Api:
     keys: FakeKeys = field(default_factory=FakeKeys)
     feeds: FakeFeeds = field(default_factory=FakeFeeds)
     transfers: FakeTransfers = field(default_factory=FakeTransfers)
+    is_described: bool = True  # False: a service answers what it never does
 
     async def call(
         self,
@@ -172,6 +174,8 @@ class Api:
         address = path if path.startswith("/") else f"{BASE}/{path}"
         async with self.client.request(method, address, headers=sent, **more) as response:
             body = await response.read()
+            faults = faults_of(method, response.url.path, response.status, response.headers)
+            assert not (faults and self.is_described), f"{method} {response.url.path}: {faults}"
             is_json = "json" in response.headers.get("Content-Type", "")
             return Answer(
                 response.status,

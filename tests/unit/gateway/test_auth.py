@@ -107,6 +107,7 @@ async def test_the_role_decides(api: Api, call: Call, role: Role) -> None:
     api.requests.on(GetNotebook, NOTEBOOK)
     api.requests.on(TraceExecution, TRACE)
     api.requests.on(PinLibraries, PinnedLibraries(libraries=[LIBRARY]))
+    api.is_described = call.name != "getLimits"
     answer = await api.call(call.method, address(call), role=role)
     if role < call.role:
         assert answer.status == 403

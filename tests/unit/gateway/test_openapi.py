@@ -31,7 +31,7 @@ def test_every_operation_has_its_own_name() -> None:
         for methods in openapi.document(CALLS)["paths"].values()
         for operation in methods.values()
     ]
-    assert len(names) == len(CALLS)
+    assert len(names) == len(CALLS) + sum(call.method == "GET" for call in CALLS)
     assert len(set(names)) == len(names)
 
 
@@ -115,3 +115,36 @@ def test_asyncapi_lists_every_event_with_its_topic_key() -> None:
     text = json.dumps(document)
     for reference in re.findall(r'"#/components/schemas/(\w+)"', text):
         assert reference in document["components"]["schemas"]
+
+
+def addresses() -> dict[str, dict[str, Any]]:
+    """An example of every address, and what is described there."""
+    found = {}
+    for path, methods in openapi.document(CALLS)["paths"].items():
+        filled = path
+        for parameter in next(iter(methods.values()))["parameters"]:
+            if parameter["in"] == "path":
+                filled = filled.replace("{" + parameter["name"] + "}", parameter["example"])
+        found[filled] = methods
+    return found
+
+
+async def test_what_is_not_described_at_an_address_is_405_and_allow_says_what_is(api: Api) -> None:
+    every = addresses()
+    for address, methods in every.items():
+        for method in {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"} - {
+            one.upper() for one in methods
+        }:
+            answer = await api.call(method, address)
+            assert answer.status == 405, (method, address)
+            assert set(answer.headers["Allow"].split(",")) == {one.upper() for one in methods}, (method, address)
+            assert method == "HEAD" or answer.json["status"] == 405
+
+
+async def test_a_head_is_answered_as_its_get_without_a_body(api: Api) -> None:
+    for address, methods in addresses().items():
+        if "head" in methods:
+            api.is_described = address != "/api/limits"  # whose quota nobody answers here
+            answer = await api.call("HEAD", address, headers={"Last-Event-ID": "1"})
+            assert answer.status != 405
+            assert answer.body == b"", address
