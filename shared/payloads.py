@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from io import BytesIO
 from typing import Protocol
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import aiohttp
 import structlog
@@ -20,6 +20,15 @@ BUS_BODY_LIMIT = 1_000_000
 
 TICKET_PURPOSE = "payload"
 """What the tickets of this module are good for."""
+
+REPLY_PURPOSE = "reply"
+"""What the tickets of kept replies are good for."""
+
+FOLDERS = {TICKET_PURPOSE: "payloads", REPLY_PURPOSE: "replies"}
+"""Where they are at artifacts."""
+
+NOBODY = UUID(int=0)
+"""In the reference of a reply that shows no notebook."""
 
 TICKET_LIFE_S = 60.0
 """A payload is fetched right after its message arrives, in seconds."""
@@ -83,17 +92,27 @@ class HttpPayloadStore:
         self._dropping.add(task)
         task.add_done_callback(self._dropping.discard)
 
+    async def keep(self, data: bytes, *, owner: UUID | None, subject: UUID | None) -> str:
+        """See shared.command_log.KeptReplies."""
+        reference = f"{owner or NOBODY}/{subject or NOBODY}/{uuid4()}"
+        await self._call("PUT", reference, data, purpose=REPLY_PURPOSE)
+        return reference
+
+    async def recall(self, reference: str) -> bytes:
+        """See shared.command_log.KeptReplies."""
+        return await self._call("GET", reference, None, purpose=REPLY_PURPOSE)
+
     async def _drop(self, reference: str) -> None:
         try:
             await self._call("DELETE", reference, None)
         except Unavailable as error:
             log.info("a message's body is left to the sweep", reason=error.detail)
 
-    async def _call(self, method: str, reference: str, data: bytes | None) -> bytes:
+    async def _call(self, method: str, reference: str, data: bytes | None, *, purpose: str = TICKET_PURPOSE) -> bytes:
         if self._session is None:
             raise Unavailable("The artifacts service is not available; try again shortly.")
-        ticket = tickets.sign({"payload": reference}, key=self._key, purpose=TICKET_PURPOSE, life_s=TICKET_LIFE_S)
-        url = f"{self._base_url}/internal/payloads/{reference}"
+        ticket = tickets.sign({"payload": reference}, key=self._key, purpose=purpose, life_s=TICKET_LIFE_S)
+        url = f"{self._base_url}/internal/{FOLDERS[purpose]}/{reference}"
         for attempt in range(ATTEMPTS):
             try:
                 async with self._session.request(

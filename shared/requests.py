@@ -7,6 +7,7 @@ the answer, the service's own error, Unavailable (no effect, now or later) or Ou
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID, uuid4
@@ -18,7 +19,7 @@ from opentelemetry.trace import SpanKind
 from pydantic import BaseModel
 
 from shared import envelope as envelopes
-from shared import replies, signatures, telemetry, topology
+from shared import replies, reply_size, signatures, telemetry, topology
 from shared.broker import BROKER_DOWN, Broker
 from shared.contracts.base import Command
 from shared.envelope import CONTENT_TYPE
@@ -53,6 +54,14 @@ RETRY_PAUSE_S = 0.1
 R = TypeVar("R", bound=BaseModel)
 
 
+@dataclass(frozen=True)
+class _Received:
+    """A reply, and how many bytes it had."""
+
+    reply: replies.Reply
+    size: int
+
+
 class _ReplyLost(Exception):
     """The connection that the reply would have come by is gone."""
 
@@ -66,7 +75,7 @@ class Requests:
         self._payloads = payloads
         self._source = source
         self._queue = f"atelier.replies.{source}.{uuid4()}"
-        self._waiting: dict[str, asyncio.Future[replies.Reply]] = {}
+        self._waiting: dict[str, asyncio.Future[_Received]] = {}
         self._pings: dict[str, asyncio.Future[None]] = {}
         self._watches: dict[str, Watch] = {}
 
@@ -179,12 +188,12 @@ class Requests:
     ) -> R:
         attempt = str(uuid4())
         message, reference = await self._message(command, identity, attempt, deadline, wait_s, correlation)
-        future: asyncio.Future[replies.Reply] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[_Received] = asyncio.get_running_loop().create_future()
         self._waiting[attempt] = future
         try:
             await self._broker.publish_request(command.service, message)
             async with asyncio.timeout(wait_s + GRACE_S):
-                reply = await future
+                received = await future
         except DeliveryError as error:
             raise Unavailable(
                 f"The {command.service} service is not running or has too much to do; try again shortly."
@@ -195,10 +204,13 @@ class Requests:
             self._waiting.pop(attempt, None)
             if reference is not None:
                 self._payloads.drop(reference)  # every attempt has its own
+        reply = received.reply
         reply.raise_error()
+        reply_size.note(received.size)
         if reply.dataref is None:
-            return command.reply_type().model_validate(reply.data)
+            return await reply_size.off_loop(lambda: command.reply_type().model_validate(reply.data))
         body = await self._payloads.get(reply.dataref)
+        reply_size.note(len(body))
         self._payloads.drop(reply.dataref)
         return await asyncio.to_thread(command.reply_type().model_validate_json, body)
 
@@ -246,9 +258,13 @@ class Requests:
                 ping.set_result(None)
             return
         future = self._waiting.get(message.correlation_id or "")
-        reply = replies.decode(message.body)
+        body = message.body
+        if len(body) > reply_size.IN_LOOP_BYTES:
+            reply = await asyncio.to_thread(replies.decode, body)
+        else:
+            reply = replies.decode(body)
         if future is not None and not future.done():
-            future.set_result(reply)
+            future.set_result(_Received(reply, len(body)))
         elif reply.dataref is not None:
             self._payloads.drop(reply.dataref)  # too late: nobody reads it any more
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import structlog
@@ -21,25 +21,22 @@ from pydantic import BaseModel, ValidationError
 
 from shared import replies, signatures, telemetry, topology
 from shared.broker import BROKER_DOWN, Broker
+from shared.command_log import AlreadyDone, Held, KeptReplies, WriteTransaction
 from shared.contracts.base import Command
 from shared.database import Database, Transaction
 from shared.envelope import CONTENT_TYPE, Envelope, Undecodable
 from shared.errors import (
     AtelierError,
-    Conflict,
     DeadlineExceeded,
     Invalid,
-    NotFound,
     OutcomeUnknown,
     Unauthorized,
     Unavailable,
 )
-from shared.payloads import BUS_BODY_LIMIT, PayloadStore
+from shared.payloads import BUS_BODY_LIMIT, HttpPayloadStore
 from shared.pings import PingAnswers
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from aio_pika.abc import AbstractIncomingMessage
 
 log = structlog.get_logger(__name__)
@@ -47,31 +44,23 @@ log = structlog.get_logger(__name__)
 PREFETCH = 64
 """Commands a process works on at once; the rest wait in the queue, where they count against its bound."""
 
-R = TypeVar("R", bound=BaseModel)
-
-
-class AlreadyDone(Exception):
-    """This piece of work was committed before; `reply` is what was answered then."""
-
-    def __init__(self, reply: replies.Reply) -> None:
-        super().__init__()
-        self.reply = reply
-
-
-class Held(AsyncExitStack):
-    """What an answer takes of something scarce until it is sent; `is_large` when it takes anything."""
-
-    is_large = False
-
 
 class Context:
     """What a handler knows of the message it handles, and its way to the one transaction of a write."""
 
-    def __init__(self, envelope: Envelope, command: Command[Any], database: Database, held: Held | None = None) -> None:
+    def __init__(
+        self,
+        envelope: Envelope,
+        command: Command[Any],
+        database: Database,
+        held: Held | None = None,
+        kept: KeptReplies | None = None,
+    ) -> None:
         self.envelope = envelope
         self._command = command
         self._database = database
         self._held = held
+        self._kept = kept
 
     @property
     def deadline(self) -> datetime | None:
@@ -91,7 +80,7 @@ class Context:
         others before its transaction, since what they say may have changed since then."""
         if self._command.idempotency is not None:
             async with self._database.transaction() as transaction:
-                await WriteTransaction(transaction, self.envelope, self._command).look_up()
+                await self._write(transaction).look_up()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[WriteTransaction]:
@@ -101,75 +90,13 @@ class Context:
         else) and what `Database.transaction` raises.
         """
         async with self._database.transaction(cause=self.envelope, deadline=self.envelope.deadline) as transaction:
-            write = WriteTransaction(transaction, self.envelope, self._command)
+            write = self._write(transaction)
             await write.look_up()
             yield write
             await write.store()
 
-
-class WriteTransaction:
-    """A transaction with a memory: `reply(answer)` is stored under the command's id and Idempotency-Key."""
-
-    def __init__(self, transaction: Transaction, envelope: Envelope, command: Command[Any]) -> None:
-        self.sql = transaction
-        self.emit = transaction.emit
-        self._id = envelope.id
-        self._idempotency = command.idempotency
-        self._subject = command.caller.subject
-        self._reply: replies.Reply | None = None
-        self._shown: UUID | None = None
-
-    @property
-    def _key(self) -> str | None:
-        if self._idempotency is None:
-            return None
-        return f"{self._subject}\n{self._idempotency.route}\n{self._idempotency.key}"
-
-    async def look_up(self) -> None:
-        """Wait for a concurrent duplicate, then see whether the work is done already."""
-        await self.sql.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", self._key or str(self._id))
-        row = await self.sql.row(
-            "SELECT reply, fingerprint, command_id FROM command_log WHERE command_id = $1 OR idempotency_key = $2",
-            self._id,
-            self._key,
-        )
-        if row is None:
-            return
-        if self._idempotency and row["command_id"] != self._id and row["fingerprint"] != self._idempotency.fingerprint:
-            raise Conflict("This Idempotency-Key was used for a request with other content; use a new key.")
-        raise AlreadyDone(replies.decode(row["reply"]))
-
-    def reply(self, answer: R, *, subject: UUID | None = None) -> R:
-        """Keep `answer` as the reply of this piece of work for as long as what it shows exists: the `subject`, else the
-        notebook it names."""
-        self._reply = replies.Reply.of(answer)
-        self._shown = subject or getattr(answer, "notebook_id", None)
-        return answer
-
-    async def store(self) -> None:
-        """Write the reply next to the work; a write that forgot its reply is a programming error."""
-        if self._reply is None:
-            raise RuntimeError("a write must keep its reply with transaction.reply(...)")
-        await self.sql.execute(
-            "INSERT INTO command_log (command_id, idempotency_key, fingerprint, reply, subject) "
-            "VALUES ($1, $2, $3, $4, $5)",
-            self._id,
-            self._key,
-            self._idempotency.fingerprint if self._idempotency else None,
-            self._reply.encode(),
-            self._shown,
-        )
-
-
-GONE = replies.Reply.of_error(NotFound("What this request made has been deleted."))
-"""The reply to a repeated request whose notebook or execution is deleted; nothing is done again."""
-
-
-async def forget_replies(transaction: Transaction, subject: UUID) -> None:
-    """Keep no reply that shows a deleted notebook or execution."""
-    await transaction.execute(
-        "UPDATE command_log SET reply = $2, subject = NULL WHERE subject = $1", subject, GONE.encode()
-    )
+    def _write(self, transaction: Transaction) -> WriteTransaction:
+        return WriteTransaction(transaction, self.envelope, self._command, kept=self._kept, held=self._held)
 
 
 Handler = Callable[[Any, Any, Context], Awaitable[BaseModel]]
@@ -188,7 +115,7 @@ class Responder:
         *,
         broker: Broker,
         database: Database,
-        payloads: PayloadStore,
+        payloads: HttpPayloadStore,
         key: str,
     ) -> None:
         self._key = key
@@ -300,7 +227,7 @@ class Responder:
                 command = model.model_validate(envelope.data)
             if not model.write and envelope.deadline and envelope.deadline < datetime.now(UTC):
                 raise DeadlineExceeded("The request waited too long.")
-            answer = await handler(self._app, command, Context(envelope, command, self._database, held))
+            answer = await handler(self._app, command, Context(envelope, command, self._database, held, self._payloads))
             return await asyncio.to_thread(replies.Reply.of, answer) if held.is_large else replies.Reply.of(answer)
         except AlreadyDone as done:
             return done.reply

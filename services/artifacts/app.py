@@ -22,6 +22,7 @@ from services.artifacts.workspace import Workspace
 from shared import process
 from shared.broker import Broker
 from shared.child_pool import ChildPool
+from shared.command_log import KeptReplies
 from shared.database import Database
 from shared.objects import ObjectStore, S3ObjectStore
 from shared.ops import Readiness
@@ -57,6 +58,7 @@ class App:
     readers: ThreadPoolExecutor
     public_links: PublicLinks | None
     reports: Reports
+    replies: KeptReplies | None = None
 
     @property
     def internal_secret(self) -> str:
@@ -89,6 +91,7 @@ def build(settings: ArtifactsSettings, store: ObjectStoreSettings, work_dir: Pat
         readers=ThreadPoolExecutor(READERS, thread_name_prefix="read"),
         public_links=PublicLinks(store, store.public_endpoint) if store.public_endpoint else None,
         reports=Reports(work_dir / "reports", Printer(settings.chromium, sandbox=settings.chromium_sandbox)),
+        replies=payloads,
     )
     responder = Responder("artifacts", app, COMMANDS, broker=broker, database=database, payloads=payloads, key=key)
     subscriber = Subscriber("artifacts", app, EVENTS, broker=broker)

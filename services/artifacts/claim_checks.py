@@ -43,21 +43,29 @@ def day_folder(moment: datetime) -> str:
 
 async def receive(app: App, request: web.Request) -> web.Response:
     """Store a body under its reference; what is large goes by way of the disk. Raises TooLarge and Unavailable."""
-    reference = _reference(app, request)
+    return await take(app, request, f"{day_folder(datetime.now(UTC))}{_reference(app, request)}")
+
+
+async def take(app: App, request: web.Request, key: str) -> web.Response:
+    """Store a body under a key. Raises TooLarge and Unavailable."""
     with app.workspace.folder() as folder:
         body = Spooled(folder / "payload", most=MAX_PAYLOAD_BYTES)
         async for piece in request.content.iter_any():
             await body.add(piece)
         await body.flush()
         BYTES_IN.labels("payload").inc(body.size)
-        await body.store(app.objects, f"{day_folder(datetime.now(UTC))}{reference}")
+        await body.store(app.objects, key)
     return web.Response(status=204)
 
 
 async def send(app: App, request: web.Request) -> web.StreamResponse:
     """Send the body behind a reference while it is read. Raises NotFound and Unavailable."""
-    reference = _reference(app, request)
-    answer = await _open(app, request.app[downloads.STORAGE], reference)
+    return await give(app, request, _keys(_reference(app, request)))
+
+
+async def give(app: App, request: web.Request, keys: list[str]) -> web.StreamResponse:
+    """Send the first body that there is under the keys. Raises NotFound and Unavailable."""
+    answer = await _open(app, request.app[downloads.STORAGE], keys)
     async with answer:
         response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})
         response.content_length = answer.content_length
@@ -78,8 +86,8 @@ async def fetch(objects: ObjectStore, reference: UUID, path: Path) -> None:
         await objects.get_file(yesterday, path)
 
 
-async def _open(app: App, storage: aiohttp.ClientSession, reference: UUID) -> aiohttp.ClientResponse:
-    for key in _keys(reference):
+async def _open(app: App, storage: aiohttp.ClientSession, keys: list[str]) -> aiohttp.ClientResponse:
+    for key in keys:
         url = URL(await app.objects.url(key), encoded=True)
         try:
             answer = await storage.get(url)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from services.artifacts import model
+from services.artifacts import kept_replies, model
 from services.artifacts.files import commands as file_contents
 from services.artifacts.store import queries
 from shared.contracts.base import Event, Scope
@@ -35,6 +35,7 @@ async def on_notebook_deleted(app: App, event: NotebookDeleted, envelope: Envelo
     async with app.database.transaction() as tx:
         files = await file_contents.release(tx, event.scope, event.notebook_id)
     app.removals.wake()
+    await app.removals.remove_now(kept_replies.prefix(event.notebook_id))
     fact = ArtifactsPurged(scope=event.scope, notebook_id=event.notebook_id, object_count=files)
     await _purge(app, event.notebook_id, executions, fact, envelope)
 
@@ -43,6 +44,7 @@ async def on_execution_purged(app: App, event: ExecutionPurged, envelope: Envelo
     """Remove everything of one run."""
     if await _bury(app, event.execution_id):
         return
+    await app.removals.remove_now(kept_replies.prefix(event.notebook_id, event.execution_id))
     fact = ArtifactsPurged(
         scope=event.scope, notebook_id=event.notebook_id, execution_id=event.execution_id, object_count=0
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from services.artifacts import datasets, libraries, lineage, model, storage, store, upload_progress
 from services.artifacts.files import commands as file_contents
 from services.artifacts.store import queries
+from shared.command_log import WriteTransaction
 from shared.contracts.base import Command, Nothing
 from shared.contracts.datasets import (
     DeleteDataset,
@@ -28,7 +29,7 @@ from shared.contracts.lineage import GetDatasetOrigins, ListProducts
 from shared.contracts.results import ArtifactEntry, ArtifactList, GetArtifact, ListArtifacts, SealManifest
 from shared.contracts.storage import ListStoredRuns, MeasureStorage
 from shared.errors import Conflict, NotFound
-from shared.responder import Context, Handler, WriteTransaction
+from shared.responder import Context, Handler
 
 if TYPE_CHECKING:
     from services.artifacts.app import App

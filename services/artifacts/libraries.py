@@ -15,6 +15,7 @@ from services.artifacts import claim_checks, library_files, model, storage, vers
 from services.artifacts.library_files import LibraryFile
 from services.artifacts.store import queries
 from shared import cursors
+from shared.command_log import WriteTransaction
 from shared.contracts.base import Nothing
 from shared.contracts.libraries import (
     DeleteLibrary,
@@ -27,7 +28,7 @@ from shared.contracts.libraries import (
     StoreLibrary,
 )
 from shared.errors import NotFound, Unavailable
-from shared.responder import Context, WriteTransaction
+from shared.responder import Context
 
 if TYPE_CHECKING:
     from services.artifacts.app import App

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-from services.artifacts import claim_checks
+from services.artifacts import claim_checks, kept_replies
 from services.artifacts.metrics import OBJECTS_REMOVED
 from services.artifacts.store import queries
 from shared.background import Background
@@ -67,7 +67,7 @@ class Removals(Background):
         async with self._database.connection() as connection:
             await connection.execute(queries.abandon_objects_of_the_dead, STILL_WRITING_S)
             await connection.execute(queries.forget_uploads, UPLOADS_KNOWN_S)
-        old = await claim_checks.left_behind(self._objects, now)
+        old = await claim_checks.left_behind(self._objects, now) + await kept_replies.too_old(self._objects, now)
         for start in range(0, len(old), REQUEST_KEYS):
             await self._objects.remove(old[start : start + REQUEST_KEYS])
         OBJECTS_REMOVED.inc(len(old))

@@ -10,7 +10,7 @@ import structlog
 from aiohttp import web
 from opentelemetry.trace import SpanKind
 
-from services.artifacts import archive, claim_checks, downloads, uploads
+from services.artifacts import archive, claim_checks, downloads, kept_replies, uploads
 from services.artifacts.files import archive as file_archive
 from services.artifacts.files import transfers as file_transfers
 from services.artifacts.reports import sending
@@ -44,6 +44,9 @@ STATUS = {
 _SHA256 = "{sha256:[0-9a-f]{64}}"
 """A hash in an address."""
 
+_REPLY = "/internal/replies/{owner}/{subject}/{id}"
+"""The address of a kept reply."""
+
 Serve = Callable[["App", web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -76,6 +79,8 @@ class TransferServer:
                 web.post("/internal/file-archives/{id}", self._route(file_archive.send_file_archive)),
                 web.get("/internal/executions/{id}/archive", self._route(archive.send_archive)),
                 web.get("/internal/executions/{id}/report", self._route(sending.send_report)),
+                web.put(_REPLY, self._route(kept_replies.receive)),
+                web.get(_REPLY, self._route(kept_replies.send)),
                 web.put("/internal/payloads/{id}", self._route(claim_checks.receive)),
                 web.get("/internal/payloads/{id}", self._route(claim_checks.send)),
                 web.delete("/internal/payloads/{id}", self._route(claim_checks.remove)),

@@ -19,12 +19,13 @@ from services.artifacts.formats.spool import Spool
 from services.artifacts.store import queries
 from shared import envelope as envelopes
 from shared import telemetry
+from shared.command_log import AlreadyDone, WriteTransaction
 from shared.contracts.base import Idempotency
 from shared.contracts.datasets import Dataset, DatasetCreated, DatasetEvent, DatasetUpdated, OpenDatasetUpload
 from shared.contracts.transfers import DatasetUpload
 from shared.errors import AtelierError, Conflict, NotFound, OutcomeUnknown, Unavailable
 from shared.replies import Reply
-from shared.responder import AlreadyDone, Context, WriteTransaction
+from shared.responder import Context
 
 if TYPE_CHECKING:
     from services.artifacts.app import App
@@ -164,7 +165,7 @@ def _context(app: App, upload: DatasetUpload, file_sha256: str) -> Context:
         deadline=datetime.now(UTC) + COMMIT_DEADLINE,
         traceparent=telemetry.traceparent(),
     )
-    return Context(envelope, command, app.database)
+    return Context(envelope, command, app.database, kept=app.replies)
 
 
 async def abandon(app: App, key: str) -> None:

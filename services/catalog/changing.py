@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from services.catalog import binding, cell_changes, merge, store
 from services.catalog.cell_ids import Numbering
 from services.catalog.model import Definition, check_precondition, next_modification, next_version
+from shared.command_log import WriteTransaction
 from shared.contracts.base import Nothing, OptionalId
 from shared.contracts.files import DeleteFile, PutFiles
 from shared.contracts.notebooks import (
@@ -27,7 +28,7 @@ from shared.contracts.notebooks import (
 )
 from shared.contracts.versions import RestoreVersion
 from shared.errors import Conflict, Fault, NotFound
-from shared.responder import Context, WriteTransaction
+from shared.responder import Context
 
 if TYPE_CHECKING:
     from services.catalog.app import Catalog

@@ -27,6 +27,7 @@ from services.catalog.kernels import SPECS
 from services.catalog.limits import check_depth, check_size
 from services.catalog.model import FIRST_VERSION, Definition
 from services.catalog.shelf import Template
+from shared.command_log import WriteTransaction
 from shared.contracts.base import Caller, Nothing, Scope
 from shared.contracts.notebooks import (
     CheckDraft,
@@ -41,7 +42,7 @@ from shared.contracts.notebooks import (
     Session,
 )
 from shared.errors import Fault, Invalid
-from shared.responder import Context, WriteTransaction
+from shared.responder import Context
 
 if TYPE_CHECKING:
     from services.catalog.app import Catalog

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from services.catalog import store
 from services.catalog.automation.fires import queries as automatic
 from services.catalog.model import check_precondition
+from shared.command_log import WriteTransaction, forget_replies
 from shared.contracts.base import Nothing, Scope
 from shared.contracts.execution_events import NotebookBlocked
 from shared.contracts.notebooks import DeleteNotebook, NotebookDeleted, ReserveDeletion
 from shared.envelope import Envelope
 from shared.errors import NotFound
-from shared.responder import Context, WriteTransaction, forget_replies
+from shared.responder import Context
 
 if TYPE_CHECKING:
     from uuid import UUID

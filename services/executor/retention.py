@@ -12,12 +12,12 @@ from prometheus_client import Counter
 from services.executor import model
 from services.executor.store import queries
 from shared.background import Background
+from shared.command_log import forget_replies
 from shared.contracts.base import Caller, Scope
 from shared.contracts.execution_events import ExecutionPurged
 from shared.contracts.storage import ListStoredRuns
 from shared.database import Database, Transaction
 from shared.requests import Requests
-from shared.responder import forget_replies
 
 log = structlog.get_logger(__name__)
 

@@ -15,6 +15,7 @@ from services.gateway import decoding, headers, mending, projects, reading, stan
 from services.gateway.calls import Answer, Answered, Asked, Call, Form, Json
 from services.gateway.gateway import Gateway
 from services.gateway.model import Principal
+from shared import reply_size
 from shared.errors import AtelierError, Conflict, Fault, Invalid, NotFound, OutcomeUnknown, Unauthorized, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -37,16 +38,18 @@ def handler_of(call: Call, gateway: Gateway) -> Callable[[web.Request], Awaitabl
                 begun = True
                 if call.streams:
                     limit.reschedule(None)
-                answer = await _carried_out(asked)
+                with reply_size.measured():
+                    answer = await _carried_out(asked)
+                    if not isinstance(answer, web.StreamResponse):
+                        answered = answer if isinstance(answer, Answered) else Answered(model=answer)
+                        answer = await reply_size.off_loop(lambda: json_response(answered, call.status))
         except TimeoutError as error:
             if call.method == "GET" or not begun:
                 raise Unavailable("The answer took too long; try again shortly.") from error
             raise OutcomeUnknown(
                 "The change took too long; whether it took effect is not known. Look at the present state."
             ) from error
-        if isinstance(answer, web.StreamResponse):
-            return answer
-        return json_response(answer if isinstance(answer, Answered) else Answered(model=answer), call.status)
+        return answer
 
     return handle
 

@@ -17,7 +17,7 @@ import orjson
 import structlog
 from aiohttp import web
 
-from shared import payloads, replies, telemetry, tickets
+from shared import payloads, replies, reply_size, telemetry, tickets
 from shared.contracts import transfers
 from shared.contracts.base import Wire
 from shared.contracts.datasets import Dataset, UploadTicket
@@ -292,7 +292,7 @@ async def _error_of(answer: aiohttp.ClientResponse) -> AtelierError:
     return Unavailable(_AWAY)
 
 
-def notebook_response(file: IpynbFile) -> web.Response:
+async def notebook_response(file: IpynbFile) -> web.Response:
     """A notebook as a file to save."""
     media_type = IPYNB if file.text is None else TEXTS[PurePosixPath(file.file_name).suffix]
     headers = {
@@ -302,4 +302,5 @@ def notebook_response(file: IpynbFile) -> web.Response:
     }
     if file.text is not None:
         return web.Response(body=file.text.encode(), headers=headers)
-    return web.Response(body=orjson.dumps(file.content, option=orjson.OPT_INDENT_2), headers=headers)
+    body = await reply_size.off_loop(lambda: orjson.dumps(file.content, option=orjson.OPT_INDENT_2))
+    return web.Response(body=body, headers=headers)

@@ -12,6 +12,7 @@ from services.catalog.cell_ids import Numbering
 from services.catalog.files import file_set
 from services.catalog.files.file_set import FileSet
 from services.catalog.model import Definition, check_precondition, is_version
+from shared.command_log import WriteTransaction
 from shared.contracts.base import Nothing, Scope
 from shared.contracts.files import (
     CheckFiles,
@@ -25,7 +26,7 @@ from shared.contracts.files import (
     UsedContents,
 )
 from shared.errors import Fault, Invalid, NotFound
-from shared.responder import Context, WriteTransaction
+from shared.responder import Context
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,6 +10,7 @@ from services.executor.handlers import stopping
 from services.executor.handlers.planning import Plan, plan_rerun, plan_start
 from services.executor.store import dumps, queries
 from shared import telemetry
+from shared.command_log import WriteTransaction
 from shared.contracts.base import Scope
 from shared.contracts.execution_events import ExecutionQueued
 from shared.contracts.executions import (
@@ -22,7 +23,7 @@ from shared.contracts.executions import (
 )
 from shared.contracts.schedules import Trigger
 from shared.errors import Conflict, NotFound, TooManyRequests, Unavailable
-from shared.responder import Context, WriteTransaction
+from shared.responder import Context
 
 if TYPE_CHECKING:
     from services.executor.app import ControlApp

@@ -12,6 +12,7 @@ import structlog
 
 from services.executor import ending, model, retention, store
 from services.executor.store import queries
+from shared.command_log import GONE, forget_replies
 from shared.contracts.base import Nothing
 from shared.contracts.execution_events import ExecutionPurged, NotebookBlocked
 from shared.contracts.executions import BlockNotebook, CancelExecution, Execution, PurgeExecution
@@ -19,7 +20,7 @@ from shared.contracts.notebooks import NotebookDeleted
 from shared.database import Transaction
 from shared.envelope import Envelope
 from shared.errors import Conflict, DeadlineExceeded, NotFound, Unavailable
-from shared.responder import GONE, Context, forget_replies
+from shared.responder import Context
 
 if TYPE_CHECKING:
     from services.executor.app import ControlApp

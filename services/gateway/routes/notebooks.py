@@ -206,7 +206,7 @@ async def export_notebook(asked: Asked) -> Any:
     )
     if query.format == "zip":
         return await _exported_with_files(asked, file, query.version)
-    return transfers.notebook_response(file)
+    return await transfers.notebook_response(file)
 
 
 async def _exported_with_files(asked: Asked, file: IpynbFile, version: str | None) -> Any:

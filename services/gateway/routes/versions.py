@@ -61,7 +61,7 @@ async def export_version(asked: Asked) -> Any:
         if any(fault.path != "version" for fault in error.faults):
             raise
         raise NotFound(error.detail) from error
-    return transfers.notebook_response(file)
+    return await transfers.notebook_response(file)
 
 
 async def diff_versions(asked: Asked) -> Any:

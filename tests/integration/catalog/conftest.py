@@ -20,13 +20,14 @@ from services.catalog.purge import Purge
 from services.catalog.turns import Turns
 from shared import envelope as envelopes
 from shared import migrations, replies
+from shared.command_log import AlreadyDone, Held, KeptReplies
 from shared.contracts.base import Caller, Command, Event, Idempotency, Scope
 from shared.contracts.datasets import Dataset, GetDataset
 from shared.contracts.files import FileUploadTicket, OpenFileUpload
 from shared.database import Database
 from shared.errors import AtelierError, NotFound
 from shared.outbox import Outbox
-from shared.responder import AlreadyDone, Context, Held
+from shared.responder import Context
 
 ROLE, PASSWORD = "atelier_catalog", "a-password-of-the-tests"
 
@@ -128,6 +129,7 @@ class Bench:
     def __init__(self, app: Catalog, datasets: Datasets, sent: Sent) -> None:
         self.app, self.datasets, self.sent = app, datasets, sent
         self.scope = Scope(tenant_id=uuid4(), project_id=uuid4())
+        self.kept: KeptReplies | None = None
         self.caller = Caller(subject="anna@example.org", role="admin")
 
     async def ask(
@@ -145,7 +147,7 @@ class Bench:
         deadline = datetime.now(UTC) + timedelta(seconds=10)
         envelope = envelopes.of_command(full, source="test", identity=command_id or uuid4(), deadline=deadline)
         async with Held() as held:
-            context = Context(envelope, full, self.app.database, held)
+            context = Context(envelope, full, self.app.database, held, self.kept)
             try:
                 reply = replies.Reply.of(await handlers.COMMANDS[command](self.app, full, context))
             except AlreadyDone as done:

@@ -3,25 +3,81 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
+from unittest.mock import Mock
 
 import aiohttp
+import orjson
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from services.gateway import examples, transfers
+from services.gateway import dispatch, examples, transfers
+from services.gateway.calls import Answered
 from services.gateway.model import Role
 from services.gateway.transfers import Transfers
+from shared import replies, reply_size
 from shared.contracts.datasets import GetDataset
 from shared.contracts.executions import ExecutionEventPage, ListExecutionEvents
+from shared.contracts.notebooks import ExportNotebook, GetNotebook, IpynbFile
 from shared.contracts.schedules import Fire, RunSchedule
+from shared.requests import Requests
 from tests.unit.gateway.fake_ports import DATASET, EXECUTION, NOTEBOOK, Api
 
 DATA = f"dataset/{DATASET.dataset_id}/data"
 EVENTS = f"notebook/{NOTEBOOK.notebook_id}/execution/{EXECUTION.execution_id}/events"
 FIRE = Fire.model_validate(examples.MANUAL_FIRE)
+
+
+@pytest.mark.parametrize(("size", "leaves"), [(reply_size.IN_LOOP_BYTES, False), (reply_size.IN_LOOP_BYTES + 1, True)])
+@pytest.mark.parametrize("path", ["", "/export"])
+async def test_a_large_answer_is_written_in_a_thread(
+    api: Api, monkeypatch: pytest.MonkeyPatch, size: int, leaves: bool, path: str
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def dumps(*arguments: Any, **named: Any) -> bytes:
+        if "option" in named:
+            threads.append(threading.current_thread())
+        return plain(*arguments, **named)
+
+    def json_response(answer: Answered, status: int) -> web.Response:
+        threads.append(threading.current_thread())
+        return written(answer, status)
+
+    def sized(answer: Any) -> Any:
+        def give(_command: Any) -> Any:
+            reply_size.note(size)
+            return answer
+
+        return give
+
+    written, plain = dispatch.json_response, orjson.dumps
+    monkeypatch.setattr(dispatch, "json_response", json_response)
+    monkeypatch.setattr(orjson, "dumps", dumps)
+    api.requests.on(GetNotebook, sized(NOTEBOOK))
+    api.requests.on(ExportNotebook, sized(IpynbFile(file_name="n.ipynb", content=examples.IPYNB)))
+    assert (await api.call("GET", f"notebook/{NOTEBOOK.notebook_id}{path}")).status == 200
+    assert [thread is not threading.main_thread() for thread in threads] == [leaves]
+
+
+@pytest.mark.parametrize(("length", "leaves"), [(1_000, False), (100_000, True)])
+async def test_a_large_reply_is_read_in_a_thread(monkeypatch: pytest.MonkeyPatch, length: int, leaves: bool) -> None:
+    threads: list[threading.Thread] = []
+
+    def decode(body: bytes) -> replies.Reply:
+        threads.append(threading.current_thread())
+        return replies.Reply.model_validate(orjson.loads(body))
+
+    monkeypatch.setattr(replies, "decode", decode)
+    requests: Any = Requests(Mock(), Mock(), source="tests", key="k" * 16)
+    waiting = requests._waiting["a"] = asyncio.get_running_loop().create_future()
+    body = replies.Reply(data="x" * length).encode()
+    await requests._on_reply(Mock(type="", correlation_id="a", body=body))
+    assert (waiting.result().reply.data, waiting.result().size) == ("x" * length, len(body))
+    assert [thread is not threading.main_thread() for thread in threads] == [leaves]
 
 
 @pytest.fixture
