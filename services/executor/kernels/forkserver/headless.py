@@ -119,6 +119,8 @@ def initialize(application: Any, connection_file: str) -> None:
     shell = application.shell
     atexit.register(shell.atexit_operations)
     shell.ipython_dir, shell.profile_dir = application.ipython_dir, application.profile_dir
+    if "db" in vars(shell):  # in older releases of IPython it is not made when it is first needed
+        shell.db = type(shell.db)(f"{shell.profile_dir.location}/db")
     shell.starting_dir, shell.home_dir = os.getcwd(), os.environ["HOME"]
     shell.history_manager.dir_hist[:] = [Path.cwd()]  # where `%cd -` leads first
     shell.init_environment()
