@@ -30,7 +30,7 @@ INLINE_BYTES = 64 * 1024
 """The largest reply that the log holds itself, in bytes."""
 
 KEEP_S = 3.0
-"""How long the object store may take to keep a reply, in seconds: the transaction waits for it."""
+"""How long the object store may take to keep or give a reply, in seconds: the transaction waits for it."""
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -108,8 +108,9 @@ class WriteTransaction:
         try:
             if self._kept is None:
                 raise Unavailable("Nothing is kept here.")
-            body = await self._kept.recall(reply.dataref)
-        except Unavailable as error:
+            async with asyncio.timeout(KEEP_S):
+                body = await self._kept.recall(reply.dataref)
+        except (TimeoutError, Unavailable) as error:
             raise OutcomeUnknown(
                 "The request was carried out before, and its answer cannot be read now. Look at the present state, or "
                 "repeat the request with the same Idempotency-Key."

@@ -11,7 +11,7 @@ import structlog
 from services.gateway.model import Role
 from shared.contracts.base import Scope
 from shared.contracts.projects import CreateProject, FindProject
-from shared.errors import NotFound, OutcomeUnknown, Unavailable
+from shared.errors import AtelierError, NotFound, Unavailable
 
 if TYPE_CHECKING:
     from services.gateway.calls import Asked
@@ -64,9 +64,9 @@ async def require(asked: Asked) -> None:
     except NotFound:
         fix = FIX.format(tenant=asked.scope.tenant_id, project=asked.scope.project_id)
         raise NotFound(UNKNOWN + fix) from None
-    except Unavailable as error:
+    except AtelierError as error:  # catalog is away, or of the release before this one
         if asked.call.method != "GET":
-            raise
+            raise Unavailable("It cannot be told whether the project exists; try again shortly.") from error
         log.info("read without knowing whether the project exists", reason=error.detail)
     else:
         asked.gateway.projects.add(asked.scope)
@@ -78,7 +78,7 @@ async def make(asked: Asked) -> None:
         return
     try:
         await asked.ask(CreateProject(scope=asked.scope, caller=asked.caller, may_exist=True))
-    except OutcomeUnknown as error:  # of the project alone; of the request nothing was done, and it can be repeated
+    except AtelierError as error:  # also of an unknown outcome: of the request itself nothing was done
         raise Unavailable("The project could not be made; try again shortly.") from error
     asked.gateway.projects.add(asked.scope)
 

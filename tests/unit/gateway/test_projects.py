@@ -15,7 +15,7 @@ from shared.contracts.base import Scope
 from shared.contracts.datasets import DatasetPage, ListDatasets
 from shared.contracts.notebooks import CreateNotebook, ListNotebooks, NotebookPage
 from shared.contracts.projects import CreateProject, FindProject, ListProjects, Project, ProjectPage
-from shared.errors import Conflict, OutcomeUnknown, Unavailable
+from shared.errors import AtelierError, Conflict, OutcomeUnknown, Unavailable
 from tests.unit.gateway.fake_ports import NOTEBOOK, PROJECT, TENANT, Answer, Api, principal
 
 MADE = Project.model_validate(examples.PROJECT_MADE)
@@ -103,8 +103,9 @@ async def test_what_is_known_is_asked_once(unknown: Api) -> None:
     assert len([command for command in unknown.requests.asked if isinstance(command, FindProject)]) == 1
 
 
-async def test_without_catalog_reads_go_on_and_writes_have_no_effect(unknown: Api) -> None:
-    unknown.requests.on(FindProject, Unavailable("The catalog service is away."))
+@pytest.mark.parametrize("error", [Unavailable("Away."), AtelierError("The service does not know this command.")])
+async def test_without_catalog_reads_go_on_and_writes_have_no_effect(unknown: Api, error: Exception) -> None:
+    unknown.requests.on(FindProject, error)
     unknown.requests.on(CreateProject, OutcomeUnknown("The catalog service went away."))
     unknown.requests.on(ListDatasets, DatasetPage.model_validate(examples.DATASET_PAGE))
     assert (await unknown.call("GET", "datasets")).status == 200
