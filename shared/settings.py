@@ -4,10 +4,30 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import gettempdir
-from typing import ClassVar, Self
+from typing import ClassVar, Self, TypeVar
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SettingsT = TypeVar("SettingsT", bound=BaseSettings)
+
+
+def load(kind: type[SettingsT]) -> SettingsT:
+    """Return the settings from the environment. Where one is missing or wrong, end the process and name the variable;
+    its value is not shown, for it may be a secret."""
+    try:
+        return kind()
+    except ValidationError as error:
+        raise SystemExit("\n".join(_explained(kind, fault["loc"], fault["msg"]) for fault in error.errors())) from None
+
+
+def _explained(kind: type[BaseSettings], place: tuple[int | str, ...], message: str) -> str:
+    if not place:
+        return f"The settings do not fit together: {message}."
+    name = f"{kind.model_config.get('env_prefix', '')}{place[0]}".upper()
+    field = kind.model_fields.get(str(place[0]))
+    meaning = f" ({field.description})" if field is not None and field.description else ""
+    return f"{name} is not set{meaning}." if message == "Field required" else f"{name}{meaning}: {message}."
 
 
 class Bind:

@@ -31,7 +31,7 @@ from shared.payloads import HttpPayloadStore
 from shared.process import Part
 from shared.requests import Requests
 from shared.responder import Responder
-from shared.settings import ObjectStoreSettings, WorkDirectory
+from shared.settings import ObjectStoreSettings, WorkDirectory, load
 from shared.subscriber import Subscriber
 
 READERS = 8
@@ -119,8 +119,8 @@ def build(settings: ArtifactsSettings, store: ObjectStoreSettings, work_dir: Pat
 
 def main() -> None:
     """Run until told to stop."""
-    settings = ArtifactsSettings()
-    store = ObjectStoreSettings()
+    settings = load(ArtifactsSettings)
+    store = load(ObjectStoreSettings)
     work_dir = WorkDirectory().work_dir
     process.run(
         "artifacts",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from functools import partial
+
+import typer
 
 from services.catalog import rebuilding
 from services.catalog.app import SERVICE, build
@@ -15,21 +16,27 @@ from shared.database import Database
 from shared.payloads import HttpPayloadStore
 from shared.process import Part
 from shared.requests import Requests
+from shared.settings import load
 
-REBUILD = "rebuild-projection"
+command_line = typer.Typer(add_completion=False, help=__doc__)
 
 
-def main() -> None:
-    """Run until told to stop, or rebuild and end."""
-    settings = CatalogSettings()
-    memory.give_back()
-    if sys.argv[1:] == [REBUILD]:
-        telemetry.start(SERVICE, level=settings.log_level)
-        asyncio.run(_rebuild(settings))
-    elif len(sys.argv) > 1:
-        sys.exit(f"usage: python -m services.catalog [{REBUILD}]")
-    else:
+@command_line.callback(invoke_without_command=True)
+def serve(context: typer.Context) -> None:
+    """Serve until told to stop."""
+    if context.invoked_subcommand is None:
+        settings = load(CatalogSettings)
+        memory.give_back()
         process.run(SERVICE, partial(build, settings), ops_bind=settings.ops_bind, log_level=settings.log_level)
+
+
+@command_line.command("rebuild-projection")
+def rebuild_projection() -> None:
+    """Make what lists of notebooks show of executions anew, from the executions themselves."""
+    settings = load(CatalogSettings)
+    memory.give_back()
+    telemetry.start(SERVICE, level=settings.log_level)
+    asyncio.run(_rebuild(settings))
 
 
 async def _rebuild(settings: CatalogSettings) -> None:
@@ -51,4 +58,4 @@ async def _rebuild(settings: CatalogSettings) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line()

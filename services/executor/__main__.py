@@ -11,6 +11,7 @@ import typer
 from services.executor import secrecy
 from services.executor.settings import ExecutorSettings, WorkerSettings
 from shared import memory, process
+from shared.settings import load
 
 cli = typer.Typer(help="The executor, in one of its two roles.", no_args_is_help=True, add_completion=False)
 
@@ -20,7 +21,7 @@ def control() -> None:
     """Answer commands and reads, sweep lost runs. Run two or more."""
     from services.executor.app import build_control  # noqa: PLC0415 - see the module
 
-    settings = ExecutorSettings()
+    settings = load(ExecutorSettings)
     memory.give_back()
     process.run(
         "executor-control",
@@ -37,7 +38,7 @@ def worker() -> None:
 
     memory.give_back()
     secrecy.hide()
-    settings = WorkerSettings()
+    settings = load(WorkerSettings)
     app = WorkerApp(settings)
     process.run(
         "executor-worker",

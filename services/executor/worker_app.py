@@ -18,7 +18,7 @@ from shared import ops
 from shared.objects import S3ObjectStore
 from shared.ops import Readiness
 from shared.process import Part
-from shared.settings import ObjectStoreSettings, WorkDirectory
+from shared.settings import ObjectStoreSettings, WorkDirectory, load
 
 
 class WorkerApp:
@@ -36,7 +36,7 @@ class WorkerApp:
         """Claims, lease, processes."""
         settings = self._settings
         bones = lay_bones(settings, "worker", readiness)
-        store_settings, work_dir = ObjectStoreSettings(), WorkDirectory().work_dir
+        store_settings, work_dir = load(ObjectStoreSettings), WorkDirectory().work_dir
         objects = S3ObjectStore(store_settings)
         readiness.add("objectStore", objects.check)
         base = BaseEnvironment(settings.kernel_python)

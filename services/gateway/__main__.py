@@ -16,6 +16,7 @@ from services.gateway.store import KeyStore
 from shared import memory, process
 from shared.database import Database
 from shared.errors import Unavailable
+from shared.settings import load
 
 command_line = typer.Typer(add_completion=False, help=__doc__)
 
@@ -27,9 +28,11 @@ MAKE_KEY_S = 30.0
 def serve(context: typer.Context) -> None:
     """Serve the API until told to stop."""
     if context.invoked_subcommand is None:
-        settings = Settings()
+        settings = load(Settings)
         memory.give_back()
-        process.run("gateway", build(settings, JwtSettings()), ops_bind=settings.ops_bind, log_level=settings.log_level)
+        process.run(
+            "gateway", build(settings, load(JwtSettings)), ops_bind=settings.ops_bind, log_level=settings.log_level
+        )
 
 
 @command_line.command("create-key")
@@ -52,7 +55,7 @@ def create_key(
 
 
 async def _create_key(tenant: UUID, project: UUID | None, role: Role, name: str) -> str:
-    database = Database(KeyStoreSettings().gateway_postgres_dsn.get_secret_value(), schema=SCHEMA)
+    database = Database(load(KeyStoreSettings).gateway_postgres_dsn.get_secret_value(), schema=SCHEMA)
     async with asyncio.timeout(MAKE_KEY_S):
         await database.open()
     try:
