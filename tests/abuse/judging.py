@@ -100,6 +100,8 @@ class Court:
                     seen_again += [f"{_names(half)}: {fault.text}" for fault in faults]
         except TimeoutError:
             seen_again += [f"{_names(inputs)}: {fault.text}" for fault in found]
+        if not seen_again:
+            print(f"seen once, and not again: {[fault.text for fault in found]}")  # shown by pytest -rP
         return seen_again
 
     async def judge(self, inputs: list[Input]) -> Findings:

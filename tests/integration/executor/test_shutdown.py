@@ -52,6 +52,40 @@ async def test_a_kernel_that_is_asked_to_end_ends_by_itself(session: Session) ->
     await session.kernel.shut_down(GRACE_S)  # again: nothing happens
 
 
+SLOW_CONTROL = """
+import sys, time
+outputs, kernel, slow = sys.stdout.pub_thread, get_ipython().kernel, []
+def publish(status, channel, *rest, publish=kernel._publish_status):
+    slow[:] = [1] if (status, channel) == ("idle", "control") else []
+    publish(status, channel, *rest)
+def schedule(function):
+    if not outputs.thread.is_alive():
+        function()
+        return
+    outputs._events.append(function)
+    if slow:
+        time.sleep(0.5)
+    outputs._event_pipe.send(b"")
+def join(timeout=None, join=outputs.thread.join):
+    join(timeout)
+    time.sleep(1)
+outputs.schedule, outputs.thread.join, kernel._publish_status = schedule, join, publish
+"""
+"""What ipykernel does when it publishes something, and when it ends the thread that sends it, with pauses that a busy
+machine may make as well."""
+
+
+async def test_a_kernel_ends_whose_control_channel_is_the_last_to_be_through(session: Session) -> None:
+    """Its thread tells so by that of outputs, which ipykernel ends first; on a busy machine it came too late."""
+    if isinstance(session.kernel, PlainKernel):
+        return  # ipykernel's own order
+    outcomes = await session.run(SLOW_CONTROL)
+    assert outcomes[0].status == "Success"
+    await session.kernel.shut_down(GRACE_S)
+    assert session.kernel.exited.done()
+    assert session.kernel.exited.result().code == 0
+
+
 async def test_what_no_cell_has_closed_is_written_to_the_end(session: Session) -> None:
     """In variables, modules, results and closures; text, bytes and compressed; also by exit functions and threads."""
     outcomes = await session.run(

@@ -105,6 +105,17 @@ def _application_class() -> Any:
             elif self.hide_initial_ns:
                 self.shell.user_ns_hidden.update(self.shell.user_ns)
 
+        def start(self) -> None:
+            """See the base class, whose exit functions end the thread of outputs first: what the thread of the control
+            channel says then, that it is through with the request to end, waits for ever, and the kernel with it."""
+            try:
+                super().start()
+            finally:
+                control = self.control_thread
+                if control is not None and control.is_alive():
+                    control.stop()
+                    control.join()
+
     return PreparedApplication
 
 
