@@ -112,7 +112,7 @@ async def get_executed_notebook(asked: Asked) -> Any:
             )
         )
         if location.status != "Running" or not notebook.ended:
-            return transfers.notebook_response(IpynbFile(file_name=notebook.file_name, content=notebook.content))
+            return await transfers.notebook_response(IpynbFile(file_name=notebook.file_name, content=notebook.content))
         # It has ended in between: now its notebook is among the results, if it got that far.
 
 
