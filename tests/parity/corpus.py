@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -27,9 +26,6 @@ CELL = re.compile(r"# %%(?: \[(markdown|raw)\])?(?: (\{.*\}))?")
 NEW: dict[str, Callable[..., NotebookNode]] = {
     "code": new_code_cell, "markdown": new_markdown_cell, "raw": new_raw_cell
 }  # fmt: skip
-
-SAMPLE = 4
-"""One case in so many always runs in a built environment, too; all of them do in the long tests."""
 
 ENTER_OUTPUTS = "import os\nos.chdir(os.environ['ATELIER_RUN_DIR'] + '/outputs')"
 """First cell of a case whose files are compared: it works in the folder whose files are kept. The recorder has a folder
@@ -61,11 +57,6 @@ class Case:
     def id(self) -> str:
         """The name it is recorded under."""
         return f"{self.kind}/{self.name}"
-
-    @property
-    def is_sampled(self) -> bool:
-        """Whether it is among the few that always run in a built environment, too."""
-        return self.built or zlib.crc32(self.id.encode()) % SAMPLE == 0
 
     def notebook(self) -> NotebookNode:
         """The notebook as a user would bring it."""

@@ -73,12 +73,10 @@ async def built(request: pytest.FixtureRequest, recorded: dict[str, Any], api: A
 
 
 def parameters(*, are_built: bool) -> list[Any]:
-    """A parameter a case, marked where it is known to fail and where it takes its turn in the long tests."""
+    """A parameter a case, marked where it is known to fail."""
     found = []
     for case in cases().values():
         marks = [pytest.mark.xfail(reason=NOT_YET[case.id])] if case.id in NOT_YET else []
-        if are_built and not case.is_sampled:
-            marks.append(pytest.mark.long)
         if are_built or not case.built:
             found.append(pytest.param(case.id, marks=marks))
     return found
@@ -111,10 +109,6 @@ def test_the_lists_name_cases_of_the_corpus() -> None:
 def test_the_record_has_an_answer_for_each_case(recorded: dict[str, Any]) -> None:
     assert set(recorded["base"]) == {case.id for case in cases().values() if not case.built}
     assert {case.id for case in cases().values() if case.built} <= set(recorded["built"]) <= set(cases())
-
-
-def test_each_kind_is_among_what_always_runs_in_a_built_environment() -> None:
-    assert {case.kind for case in cases().values() if case.is_sampled} == {case.kind for case in cases().values()}
 
 
 @pytest.mark.long
