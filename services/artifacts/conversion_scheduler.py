@@ -201,7 +201,9 @@ class _Try:
         except TooCostly as error:
             raise refuse(f"reading it is too costly: it {error}") from error
         assert talk.answer is not None  # noqa: S101 - the news have ended
-        return conversion_child.conversion_of(talk.answer, spool)
+        conversion = conversion_child.conversion_of(talk.answer, spool)
+        wishes.converted(conversion.record_count)  # not all news are told
+        return conversion
 
     async def _tell_growth(self, talk: Conversation) -> None:
         """Tell the process how much has come."""

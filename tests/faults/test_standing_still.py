@@ -67,7 +67,8 @@ async def test_a_database_that_stands_still_takes_no_run_from_its_worker(
 async def test_a_worker_that_stood_still_runs_what_was_taken_from_it_once_more_and_no_oftener(
     fault_stack: Stack, fault_api: Api, connection: asyncpg.Connection
 ) -> None:
-    notebook = await fault_api.create("import time", "time.sleep(3)", "print('done')")
+    # Its slot goes on meanwhile: the run must not end before it is taken away.
+    notebook = await fault_api.create("import time", f"time.sleep({3 * LEASE_S})", "print('done')")
     execution = await fault_api.start(notebook["notebookId"])
     await reach(connection, execution["executionId"], "Running")
     worker = fault_stack.worker.pid
