@@ -45,13 +45,20 @@ class ChildFailed(Exception):
 
 
 class Conversation:
-    """One side of a talk with a child process."""
+    """One side of a talk with a child process, which is sent its `argument`."""
 
     def __init__(
-        self, status: asyncio.Future[int], reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limits: Limits
+        self,
+        status: asyncio.Future[int],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        limits: Limits,
+        argument: bytes,
     ) -> None:
         self._status, self._reader, self._writer, self._limits = status, reader, writer, limits
         self.answer: bytes | None = None
+        writer.write(len(argument).to_bytes(8))
+        writer.write(argument)
 
     def say(self, line: bytes) -> None:
         """Send a short line; to a child that has ended it goes nowhere."""
@@ -61,28 +68,22 @@ class Conversation:
         """Iterate over the news until the answer, which is then in `answer`. Raises as `ChildPool.call`."""
         while self.answer is None:
             try:
+                await self._writer.drain()
                 kind, said = await _heard(self._reader, self._limits)
             except (OSError, asyncio.IncompleteReadError) as error:
-                raise reason(await self._status, self._limits) from error
+                # It ended before its answer: its status tells why.
+                raise _reason(await self._status, self._limits) from error
             if kind == child_template.NEWS:
                 yield said
             else:
                 self.answer = _answer(kind, said)
 
-
-async def exchange(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, argument: bytes, limits: Limits
-) -> bytes:
-    """Send a child its work; returns its answer. Raises as `ChildPool.call`."""
-    send(writer, argument)
-    await writer.drain()
-    return _answer(*await _heard(reader, limits))
-
-
-def send(writer: asyncio.StreamWriter, argument: bytes) -> None:
-    """Send what a child is to work on."""
-    writer.write(len(argument).to_bytes(8))
-    writer.write(argument)
+    async def only_answer(self) -> bytes:
+        """Return the answer of a child that tells no news. Raises as `ChildPool.call`."""
+        async for _ in self.news():
+            continue
+        assert self.answer is not None  # noqa: S101 - the news have ended
+        return self.answer
 
 
 async def _heard(reader: asyncio.StreamReader, limits: Limits) -> tuple[bytes, bytes]:
@@ -101,7 +102,7 @@ def _answer(kind: bytes, said: bytes) -> bytes:
     return said
 
 
-def reason(status: int, limits: Limits) -> Exception:
+def _reason(status: int, limits: Limits) -> Exception:
     """Why a process ended without an answer, by its wait status as `os.waitstatus_to_exitcode` has it."""
     if status == TEMPLATE_GONE:  # no fault of this work
         return Unavailable(AWAY)

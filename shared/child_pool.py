@@ -24,7 +24,7 @@ import orjson
 import structlog
 
 from shared import apart, child_template
-from shared.child_exchange import AWAY, TEMPLATE_GONE, Conversation, Limits, OutOfTime, exchange, reason, send
+from shared.child_exchange import AWAY, TEMPLATE_GONE, Conversation, Limits, OutOfTime
 from shared.child_slots import ChildSlots
 from shared.errors import Unavailable
 
@@ -103,19 +103,13 @@ class ChildPool:
         until = loop.time() + patience_s
         async with (
             self._slots.one(owner, patience_s),
-            self._child(function, limits, until - loop.time()) as (child, channel),
+            self._talk(function, argument, limits, until - loop.time(), talks=False) as talk,
         ):
-            reader, writer = await asyncio.open_connection(sock=channel, limit=_BUFFER)
             try:
                 async with asyncio.timeout(limits.wall_s):
-                    return await exchange(reader, writer, argument, limits)
+                    return await talk.only_answer()
             except TimeoutError as error:
                 raise OutOfTime(f"takes more than {limits.wall_s:.1f} s") from error
-            except (OSError, asyncio.IncompleteReadError) as error:
-                # It ended before its answer: its status tells why.
-                raise reason(await child.status, limits) from error
-            finally:
-                writer.close()
 
     @asynccontextmanager
     async def conversation(
@@ -125,17 +119,23 @@ class ChildPool:
         talk. It takes no slot and has no limit by the clock: whoever talks bounds both. Its process has ended when the
         context has. Raises Unavailable when the template is not ready within `patience_s` seconds.
         """
-        async with self._child(function, limits, patience_s, talks=True) as (child, channel):
+        async with self._talk(function, argument, limits, patience_s, talks=True) as talk:
+            yield talk
+
+    @asynccontextmanager
+    async def _talk(
+        self, function: str, argument: bytes, limits: Limits, patience_s: float, *, talks: bool
+    ) -> AsyncIterator[Conversation]:
+        async with self._child(function, limits, patience_s, talks=talks) as (child, channel):
             reader, writer = await asyncio.open_connection(sock=channel, limit=_BUFFER)
             try:
-                send(writer, argument)
-                yield Conversation(child.status, reader, writer, limits)
+                yield Conversation(child.status, reader, writer, limits, argument)
             finally:
                 writer.close()
 
     @asynccontextmanager
     async def _child(
-        self, function: str, limits: Limits, patience_s: float, *, talks: bool = False
+        self, function: str, limits: Limits, patience_s: float, *, talks: bool
     ) -> AsyncIterator[tuple[_Child, socket.socket]]:
         """A new process and the channel to it. It has ended when the context has."""
         control = await self._started(patience_s)
